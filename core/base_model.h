@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/model_config.h"
+#include "core/safetensors.h"
+
+namespace chorus {
+
+// "model.layers.3.self_attn.q_proj.weight"
+std::string weight_name(std::int64_t layer, Projection projection);
+
+struct ExpectedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+// The tensors of LlamaForCausalLM in the order of computation; lm_head.weight only if the head is not tied.
+std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config);
+
+// A Hugging Face folder: config.json and model.safetensors, or shards with model.safetensors.index.json. The
+// weights stay in their files, mapped read-only.
+class BaseModel {
+ public:
+  // Throws DataError unless the files hold exactly the tensors of a LLaMA of this configuration, in F32, F16
+  // or BF16. Stored rotary frequencies, and an lm_head beside a tied one, are passed over as Hugging Face
+  // does.
+  explicit BaseModel(std::filesystem::path folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const ModelConfig& config() const { return config_; }
+
+  // One of expected_tensors(). Throws DataError for any other name.
+  const TensorView& tensor(std::string_view name) const;
+
+  // Throws DataError if the folder has no SentencePiece tokenizer.model.
+  std::filesystem::path tokenizer_path() const;
+  // Returns how many rows of the embedding no piece uses: 0, or up to 63 where the vocabulary was padded to a
+  // multiple of 64. Throws DataError for every other difference.
+  std::int64_t check_tokenizer_size(std::int64_t pieces) const;
+
+ private:
+  void open_shards();
+  void add_file(const std::filesystem::path& path);
+  void require_expected_tensors() const;
+
+  std::filesystem::path folder_;
+  ModelConfig config_;
+  std::vector<SafetensorsFile> files_;
+  // Which of files_ holds a tensor.
+  std::map<std::string, std::size_t, std::less<>> file_of_;
+};
+
+}  // namespace chorus

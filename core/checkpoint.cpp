@@ -1,0 +1,215 @@
+#include "core/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "core/files.h"
+#include "core/safetensors.h"
+#include "ops/transfer.h"
+
+namespace chorus {
+
+namespace {
+
+constexpr std::string_view checkpoint_prefix = "checkpoint-";
+
+// Step and folder of every checkpoint, ascending.
+std::map<std::int64_t, std::filesystem::path> checkpoints_in(const std::filesystem::path& output) {
+  std::map<std::int64_t, std::filesystem::path> found;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(output, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(checkpoint_prefix)) continue;
+    std::int64_t step = 0;
+    const char* end = name.data() + name.size();
+    const auto [stopped, error] = std::from_chars(name.data() + checkpoint_prefix.size(), end, step);
+    if (error == std::errc() && stopped == end) found[step] = entry.path();
+  }
+  return found;
+}
+
+std::vector<std::int64_t> extents(const Shape& shape) {
+  std::vector<std::int64_t> extents;
+  for (int dim = 0; dim < shape.rank(); ++dim) extents.push_back(shape[dim]);
+  return extents;
+}
+
+}  // namespace
+
+nlohmann::ordered_json TrainingState::to_json() const {
+  nlohmann::ordered_json json{{"step", step}, {"total_tokens", total_tokens}, {"elapsed_time", elapsed}};
+  if (best_metric) json["best_metric"] = *best_metric;
+  json["best_step"] = best_step;
+  return json;
+}
+
+TrainingState TrainingState::from_json(const nlohmann::json& json, const std::string& where) {
+  const JsonFields fields(json, where);
+  TrainingState state;
+  state.step = fields.required_integer("step");
+  state.total_tokens = fields.required_integer("total_tokens");
+  state.elapsed = fields.number("elapsed_time").value_or(0);
+  state.best_metric = fields.number("best_metric");
+  state.best_step = fields.integer("best_step").value_or(0);
+  return state;
+}
+
+nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset, std::int64_t total_steps) {
+  nlohmann::ordered_json identity{
+      {"method", config.method == Method::lora ? "lora" : "full"},
+      {"seed", config.seed},
+      {"batch-size", config.batch_size},
+      {"shuffle", config.shuffle},
+      {"total steps", total_steps},
+      {"schedule", name(config.schedule)},
+      {"learning-rate", config.learning_rate},
+      {"weight-decay", config.weight_decay},
+      {"max-grad-norm", config.max_grad_norm},
+      {"samples of the data", std::ssize(dataset.samples)},
+      {"tokens of the data", std::ssize(dataset.tokens)},
+      {"tokenizer of the data", fmt::format("{:016x}", dataset.origin.tokenizer_hash)},
+  };
+  if (config.method == Method::lora) {
+    identity["lora-rank"] = config.lora_rank;
+    identity["lora-alpha"] = config.lora_alpha;
+    identity["lora-dropout"] = config.lora_dropout;
+    identity["lora-targets"] = config.lora_targets;
+    identity["rslora"] = config.rslora;
+  }
+  return identity;
+}
+
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output) {
+  const auto found = checkpoints_in(output);
+  if (found.empty()) return std::nullopt;
+  return found.rbegin()->second;
+}
+
+void CheckpointStore::write_tensors(const std::filesystem::path& file,
+                                    const std::vector<std::pair<std::string, Tensor>>& flats, Arena& arena) const {
+  const ParameterSet& parameters = model_.parameters();
+  std::vector<TensorDescription> descriptions;
+  std::map<std::string, std::pair<const Parameter*, Tensor>> sources;
+  for (const auto& [prefix, flat] : flats) {
+    for (const Parameter& parameter : parameters.all()) {
+      descriptions.push_back({prefix + parameter.name, FileDType::f32, extents(parameter.full)});
+      sources[prefix + parameter.name] = {&parameter, flat};
+    }
+  }
+  std::optional<SafetensorsWriter> writer;
+  if (writes()) {
+    writer.emplace(file, descriptions);
+    descriptions = writer->order();
+  } else {
+    std::sort(descriptions.begin(), descriptions.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  }
+  for (const TensorDescription& description : descriptions) {
+    const auto& [parameter, flat] = sources.at(description.name);
+    const std::vector<float> full = parameters.gather(*parameter, flat, arena);
+    if (writer) writer->append(std::as_bytes(std::span(full)));
+  }
+  if (writer) writer->finish();
+}
+
+void CheckpointStore::write_adapter(const std::filesystem::path& folder, Arena& arena) const {
+  const ParameterSet& parameters = model_.parameters();
+  std::vector<std::vector<float>> values;
+  std::vector<TensorToWrite> tensors;
+  for (const Parameter& parameter : parameters.all()) {
+    values.push_back(parameters.gather(parameter, parameters.masters(), arena));
+    tensors.push_back({{parameter.name, FileDType::f32, extents(parameter.full)}, values.back().data()});
+  }
+  if (writes()) write_peft(folder, *model_.options().lora, base_.folder().string(), tensors);
+}
+
+void CheckpointStore::write_model(const std::filesystem::path& folder, Arena& arena) const {
+  if (groups_.grid.data_rank() != 0) return;
+  if (writes()) std::filesystem::create_directories(folder);
+  if (config_.method == Method::lora) return write_adapter(folder, arena);
+  write_tensors(folder / "model.safetensors", {{"", model_.parameters().masters()}}, arena);
+  if (!writes()) return;
+  write_model_config(folder, model_.config(), "float32");
+  std::filesystem::copy_file(base_.tokenizer_path(), folder / "tokenizer.model",
+                             std::filesystem::copy_options::overwrite_existing);
+}
+
+void CheckpointStore::write_best(Arena& arena) const {
+  write_model(std::filesystem::path(config_.output) / "best", arena);
+}
+
+void CheckpointStore::write_result(bool has_best, Arena& arena) const {
+  const std::filesystem::path output = config_.output, best = output / "best";
+  if (!has_best) {
+    write_model(output, arena);
+  } else if (writes()) {
+    for (const auto& file : std::filesystem::directory_iterator(best)) {
+      std::filesystem::rename(file.path(), output / file.path().filename());
+    }
+    remove_folder(best);
+  }
+  groups_.world.barrier();
+}
+
+void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state, const nlohmann::ordered_json& identity,
+                            Arena& arena) const {
+  const std::filesystem::path final_name =
+      std::filesystem::path(config_.output) / fmt::format("{}{}", checkpoint_prefix, state.step);
+  const std::filesystem::path folder = final_name.string() + ".part";
+  if (writes()) remove_folder(folder);
+  write_model(folder, arena);
+  if (groups_.grid.data_rank() == 0) {
+    write_tensors(folder / "optimizer.safetensors",
+                  {{"first_moment.", optimizer.first_moments()}, {"second_moment.", optimizer.second_moments()}},
+                  arena);
+  }
+  if (writes()) {
+    nlohmann::ordered_json json = state.to_json();
+    json["run"] = identity;
+    write_file_atomically(folder / "trainer_state.json", json.dump(2) + "\n");
+    remove_folder(final_name);
+    publish_folder(folder, final_name);
+    remove_old();
+  }
+  groups_.world.barrier();
+}
+
+void CheckpointStore::remove_old() const {
+  auto found = checkpoints_in(config_.output);
+  while (config_.save_total_limit > 0 && std::ssize(found) > config_.save_total_limit) {
+    remove_folder(found.begin()->second);
+    found.erase(found.begin());
+  }
+}
+
+TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, AdamW& optimizer,
+                                    const nlohmann::ordered_json& identity) const {
+  const std::filesystem::path state_file = checkpoint / "trainer_state.json";
+  const nlohmann::json json = read_json_file(state_file);
+  const TrainingState state = TrainingState::from_json(json, state_file.string());
+  for (const auto& [key, value] : identity.items()) {
+    const nlohmann::json now = value, then = json.value("run", nlohmann::json::object()).value(key, nlohmann::json());
+    require<ConfigurationError>(now == then, "cannot resume from ", checkpoint.string(), ": ", key, " was ",
+                                then.dump(), " and is now ", now.dump());
+  }
+
+  const SafetensorsFile model(checkpoint / (config_.method == Method::lora ? "adapter_model.safetensors"
+                                                                           : "model.safetensors"));
+  const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
+  ParameterSet& parameters = model_.parameters();
+  const auto tensor = [](const SafetensorsFile& file, const std::string& name, const Parameter& parameter) {
+    const TensorView& view = file.tensor(name);
+    require<DataError>(view.shape == extents(parameter.full), file.path().string(), ": ", name, " is ",
+                       to_string(view.shape), ", the model needs ", to_string(parameter.full));
+    return read_tensor(view);
+  };
+  for (Parameter& parameter : parameters.all()) {
+    parameters.assign(parameter, tensor(model, parameter.name, parameter));
+    parameters.scatter(parameter, optimizer.first_moments(), tensor(moments, "first_moment." + parameter.name, parameter));
+    parameters.scatter(parameter, optimizer.second_moments(),
+                       tensor(moments, "second_moment." + parameter.name, parameter));
+  }
+  return state;
+}
+
+}  // namespace chorus

@@ -1,0 +1,63 @@
+#include "core/config.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace chorus {
+
+void validate(const TrainConfig& config) {
+  require<ConfigurationError>(config.method == Method::lora || config.adapter.empty(),
+                              "--adapter starts from a LoRA adapter, but --method is full: leave one of them out");
+  require<ConfigurationError>(config.adapter.empty() || config.resume.empty(),
+                              "--adapter and --resume both say where to start: leave one of them out");
+  require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
+                              "nothing to train: both --epochs and --max-steps are 0");
+}
+
+LoraConfig lora_config(const TrainConfig& config) {
+  LoraConfig lora;
+  lora.rank = config.lora_rank;
+  lora.alpha = config.lora_alpha;
+  lora.dropout = config.lora_dropout;
+  lora.rslora = config.rslora;
+  lora.targets = parse_targets(config.lora_targets);
+  return lora;
+}
+
+ModelOptions model_options(const TrainConfig& config) {
+  ModelOptions options;
+  options.precision = config.precision;
+  if (config.method == Method::lora) options.lora = lora_config(config);
+  options.train_base = config.method == Method::full;
+  options.recompute = config.recompute;
+  options.seed = config.seed;
+  return options;
+}
+
+BatchOptions batch_options(const TrainConfig& config, int data_ranks) {
+  return {.batch_size = config.batch_size,
+          .tokens_per_microbatch = config.tokens_per_microbatch,
+          .data_ranks = data_ranks,
+          .shuffle = config.shuffle,
+          .seed = config.seed,
+          .prefix_sharing = config.prefix_sharing};
+}
+
+std::int64_t total_steps(const TrainConfig& config, std::int64_t steps_per_epoch) {
+  if (config.max_steps > 0) return config.max_steps;
+  const double steps = std::ceil(config.epochs * static_cast<double>(steps_per_epoch) - 1e-9);
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(steps));
+}
+
+Schedule make_schedule(const TrainConfig& config, std::int64_t total) {
+  const auto by_ratio = static_cast<std::int64_t>(std::ceil(config.warmup_ratio * static_cast<double>(total)));
+  Schedule schedule;
+  schedule.kind = config.schedule;
+  schedule.peak = config.learning_rate;
+  schedule.warmup_steps = std::min(config.warmup_steps.value_or(by_ratio), total);
+  schedule.total_steps = total;
+  validate(schedule);
+  return schedule;
+}
+
+}  // namespace chorus

@@ -1,0 +1,36 @@
+#include "core/device_batch.h"
+
+#include "ops/transfer.h"
+
+namespace chorus {
+
+DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena) {
+  std::vector<std::int32_t> rows, chunk_rows, tokens;
+  DeviceBatch device;
+  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
+    const Target& target = batch.targets[t];
+    require(rows.empty() || rows.back() <= target.row, "targets are not in the order of their rows");
+    if (rows.empty() || rows.back() != target.row) {
+      if (std::ssize(rows) % VocabularyHead::rows_per_chunk == 0) {
+        device.chunk_offsets.push_back(static_cast<std::int64_t>(t));
+      }
+      rows.push_back(target.row);
+    }
+    chunk_rows.push_back(static_cast<std::int32_t>((std::ssize(rows) - 1) % VocabularyHead::rows_per_chunk));
+    tokens.push_back(target.token);
+  }
+  device.chunk_offsets.push_back(std::ssize(batch.targets));
+
+  device.forest = batch.forest;
+  device.tokens = upload_integers(backend, arena, batch.tokens);
+  device.positions = upload_integers(backend, arena, batch.forest.positions());
+  device.token_ids = upload_integers(backend, arena, batch.token_ids);
+  device.target_rows = upload_integers(backend, arena, rows);
+  device.targets = {.rows = std::ssize(rows),
+                    .chunk_rows = upload_integers(backend, arena, chunk_rows),
+                    .tokens = upload_integers(backend, arena, tokens),
+                    .offsets = device.chunk_offsets};
+  return device;
+}
+
+}  // namespace chorus

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/batch.h"
+#include "ops/backend.h"
+#include "parallel/vocabulary.h"
+
+namespace chorus {
+
+// A micro-batch in the memory of the backend.
+struct DeviceBatch {
+  Forest forest;
+  ConstTensor tokens;       // i32 [N]
+  ConstTensor positions;    // i32 [N]
+  ConstTensor token_ids;    // i64 [N]
+  ConstTensor target_rows;  // i32 [M] distinct rows that have targets, ascending
+  Targets targets;          // of these M rows
+
+  std::vector<std::int64_t> chunk_offsets;  // what targets.offsets views
+
+  std::int64_t size() const { return tokens.elements(); }
+  DeviceBatch() = default;
+  DeviceBatch(DeviceBatch&&) = default;             // moving keeps the view valid, copying would not
+  DeviceBatch& operator=(DeviceBatch&&) = default;
+};
+
+DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena);
+
+}  // namespace chorus

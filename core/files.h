@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace chorus {
+
+// A whole file, mapped read-only. The bytes stay where they are when the object is moved.
+class MappedFile {
+ public:
+  // Throws DataError with the reason of the system, also for a folder.
+  explicit MappedFile(std::filesystem::path path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::filesystem::path path_;
+  std::span<const std::byte> bytes_;
+};
+
+// A file that appears at `path` complete or not at all, also when the machine stops: it is written beside
+// `path` under another name, forced to the disk, and renamed. A former file of that name is replaced. Every
+// failure throws DataError with the path, the reason of the system and the bytes needed.
+class AtomicFile {
+ public:
+  // `bytes_needed` is the final size, for the message about a full disk.
+  AtomicFile(std::filesystem::path path, std::int64_t bytes_needed);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();  // without publish(), nothing remains
+
+  void write(std::span<const std::byte> bytes);
+  void publish();
+
+ private:
+  [[noreturn]] void fail(int error) const;
+
+  std::filesystem::path path_, temporary_;
+  std::int64_t bytes_needed_;
+  int descriptor_ = -1;
+};
+
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Throws DataError.
+nlohmann::json read_json_file(const std::filesystem::path& path);
+
+// Creates the folder and its parents. Throws ConfigurationError if it holds something already.
+void create_output_folder(const std::filesystem::path& path);
+
+// Gives a folder that is written completely its final name, which must not be taken (an empty folder may have
+// it).
+void publish_folder(const std::filesystem::path& written, const std::filesystem::path& final_name);
+
+// Removes a folder with all it holds; a folder that is not there is no error.
+void remove_folder(const std::filesystem::path& path);
+
+// The fields of a JSON object of a file. A field that is missing or null has no value; one of another type
+// throws DataError with file, key and value. Refers to `object`.
+class JsonFields {
+ public:
+  // Throws DataError unless `object` is one. `where` names it in messages, as "/base/config.json".
+  JsonFields(const nlohmann::json& object, std::string where);
+
+  std::optional<std::int64_t> integer(std::string_view key) const;
+  std::optional<double> number(std::string_view key) const;
+  std::optional<bool> boolean(std::string_view key) const;
+  std::optional<std::string> text(std::string_view key) const;
+  std::int64_t required_integer(std::string_view key) const;
+
+  // The field, or null for one that is missing.
+  const nlohmann::json& operator[](std::string_view key) const;
+  std::vector<std::string> keys() const;
+  const std::string& where() const { return where_; }
+
+ private:
+  const nlohmann::json& object_;
+  std::string where_;
+};
+
+}  // namespace chorus

@@ -1,0 +1,76 @@
+#include "core/memory_plan.h"
+
+#include <algorithm>
+
+#include "core/optimizer.h"
+#include "ops/planning_backend.h"
+#include "ops/transfer.h"
+
+namespace chorus {
+
+namespace {
+
+// One sequence whose last `rows` tokens have targets.
+MicroBatch batch_of(std::int64_t tokens, std::int64_t rows) {
+  const auto n = static_cast<std::int32_t>(tokens);
+  MicroBatch batch;
+  batch.forest = single_sequence(n);
+  batch.tokens.resize(static_cast<std::size_t>(n));
+  batch.token_ids.resize(static_cast<std::size_t>(n));
+  for (auto row = static_cast<std::int32_t>(tokens - rows); row < n; ++row) batch.targets.push_back({row, 0, 0});
+  return batch;
+}
+
+std::int64_t largest_parameter(const ParameterSet& parameters) {
+  std::int64_t largest = 0;
+  for (const Parameter& parameter : parameters.all()) largest = std::max(largest, parameter.full.elements());
+  return largest;
+}
+
+std::string row(std::string_view what, std::int64_t bytes) {
+  return fmt::format("  {:<44}{:>10.1f} MiB\n", what, static_cast<double>(bytes) / (1 << 20));
+}
+
+}  // namespace
+
+std::string MemoryPlan::to_table() const {
+  return "memory of one rank\n" + row("model (weights, parameters, gradients)", model) +
+         row("optimizer (moments)", optimizer) + row("activations of a micro-batch", activations) +
+         row("total", total());
+}
+
+MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
+                       const PassLimits& limits) {
+  PlanningBackend backend;
+  IdleCommunicator world(grid.rank, grid.size()), data(grid.data_rank(), grid.data_size),
+      tensor(grid.tensor_rank(), grid.tensor_size);
+  const Groups groups{grid, world, data, tensor};
+  MemoryPlan plan;
+  Arena model = Arena::measuring(), optimizer = Arena::measuring(), activations = Arena::measuring();
+  Llama llama(config, options, backend, groups, model);
+  plan.model = model.peak_bytes();
+
+  if (limits.cached_sequences > 0) {
+    const auto caches = llama.take_caches(limits.cached_sequences, limits.cached_length, activations);
+    const DeviceBatch batch = upload(batch_of(limits.tokens, limits.cached_sequences), backend, activations);
+    CacheAccess access;
+    access.rows = upload_integers(backend, activations, batch.forest.positions());
+    llama.logits(batch, access, caches, activations);
+  } else {
+    const DeviceBatch batch = upload(batch_of(limits.tokens, limits.tokens), backend, activations);
+    const Tensor log_probability = activations.take(accumulator(options.precision), {limits.tokens});
+    llama.score(log_probability, batch, activations);
+    if (limits.training) {
+      AdamW adamw(backend, llama.parameters(), options.precision, optimizer);
+      llama.score_and_backward(log_probability, batch, 1, 0, activations);
+      // Checkpoints gather one tensor at a time.
+      Arena::Scope scope(activations);
+      activations.take(accumulator(options.precision), {largest_parameter(llama.parameters())});
+    }
+  }
+  plan.optimizer = optimizer.peak_bytes();
+  plan.activations = activations.peak_bytes();
+  return plan;
+}
+
+}  // namespace chorus

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace chorus {
+
+// "llama3" of Hugging Face: wavelengths above original_max_position / low_freq_factor are stretched by
+// `factor`, those below original_max_position / high_freq_factor stay, and between the two it is
+// interpolated.
+struct Llama3RopeScaling {
+  double factor = 1;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  std::int64_t original_max_position = 0;
+  bool operator==(const Llama3RopeScaling&) const = default;
+};
+
+// The shape of a LLaMA. Letters as in docs/architecture.md.
+struct ModelConfig {
+  std::int64_t vocabulary_size = 0;    // V
+  std::int64_t hidden_size = 0;        // D
+  std::int64_t intermediate_size = 0;  // F
+  std::int64_t layers = 0;
+  std::int64_t query_heads = 0;      // Hq
+  std::int64_t key_value_heads = 0;  // Hk, divides Hq
+  std::int64_t head_width = 0;       // K, even; Hq K need not be D
+  double norm_epsilon = 1e-6;
+  double rope_theta = 10000;
+  std::optional<Llama3RopeScaling> rope_scaling;
+  std::int64_t max_positions = 0;
+  bool tied_head = false;  // the output projection is the embedding
+  std::int32_t bos = -1;   // -1: none
+  std::vector<std::int32_t> eos;
+  bool operator==(const ModelConfig&) const = default;
+};
+
+// The seven linear layers of a block, in the order of computation.
+enum class Projection { q, k, v, o, gate, up, down };
+inline constexpr std::array all_projections{Projection::q,    Projection::k,  Projection::v,   Projection::o,
+                                            Projection::gate, Projection::up, Projection::down};
+
+std::string_view name(Projection projection);    // "q_proj"
+std::string_view module(Projection projection);  // "self_attn" or "mlp"
+
+// The weight of a linear layer is [outputs, inputs].
+struct Features {
+  std::int64_t outputs = 0, inputs = 0;
+  bool operator==(const Features&) const = default;
+};
+Features features(const ModelConfig& config, Projection projection);
+
+// Reads config.json of a Hugging Face folder. Throws DataError, with the key and its value, for every model
+// that Chorus would not compute exactly: other architectures, activations, biases, rope types, quantised
+// weights.
+ModelConfig read_model_config(const std::filesystem::path& folder);
+
+// What LlamaForCausalLM of Hugging Face reads. `torch_dtype` is that of the weights beside it, as "float32".
+nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch_dtype);
+void write_model_config(const std::filesystem::path& folder, const ModelConfig& config,
+                        std::string_view torch_dtype);
+
+// Throws ConfigurationError, naming the numbers that would do, unless P divides the query heads, the
+// key/value heads and F.
+void require_tensor_parallel(const ModelConfig& config, std::int64_t tensor_ranks);
+
+std::int64_t parameter_count(const ModelConfig& config);
+
+// [positions, K]: of every position the cosines of its angles j = 0 .. K/2-1, then their sines. Angle j of
+// position p is p · theta^(-2j/K), with the frequency scaled as rope_scaling says. Computed in f64.
+std::vector<float> rope_table(const ModelConfig& config, std::int64_t positions);
+
+}  // namespace chorus

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "ops/backend.h"
+#include "parallel/parameters.h"
+
+namespace chorus {
+
+// AdamW over all trained parameters of a rank at once. Moments are held like the masters.
+class AdamW {
+ public:
+  AdamW(Backend& backend, ParameterSet& parameters, DType precision, Arena& arena);
+
+  // One update of masters and values from the reduced gradients.
+  void update(const AdamWOptions& options);
+
+  Tensor first_moments() const { return m_; }
+  Tensor second_moments() const { return v_; }
+
+ private:
+  Backend& backend_;
+  ParameterSet& parameters_;
+  Tensor m_, v_;
+};
+
+}  // namespace chorus

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace chorus {
+
+enum class ScheduleKind { constant, linear, cosine };
+
+std::string_view name(ScheduleKind kind);
+// Throws ConfigurationError with the names there are.
+ScheduleKind parse_schedule_kind(std::string_view text);
+
+struct Schedule {
+  ScheduleKind kind = ScheduleKind::cosine;
+  double peak = 0;                // learning rate after the warm-up
+  std::int64_t warmup_steps = 0;  // w
+  std::int64_t total_steps = 0;   // T
+};
+
+// Throws ConfigurationError for negative numbers or a warm-up longer than the training.
+void validate(const Schedule& schedule);
+
+// The learning rate of step s, counted from 0:
+//   s < w:     peak · s / w
+//   constant:  peak
+//   linear:    peak · (T - s) / (T - w)
+//   cosine:    peak · (1 + cos(π (s - w) / (T - w))) / 2
+// The last two stay 0 from T on.
+double learning_rate(const Schedule& schedule, std::int64_t step);
+
+}  // namespace chorus

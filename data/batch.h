@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ops/forest.h"
+
+namespace chorus {
+
+// "The logits at `row` should predict `token`." One row may have several targets, one per branch after it.
+struct Target {
+  std::int32_t row = 0;
+  std::int32_t token = 0;
+  std::int32_t sample = 0;  // index into MicroBatch::samples
+  bool operator==(const Target&) const = default;
+};
+
+// What one rank computes at once: a forest of N tokens and what is asked of it.
+struct MicroBatch {
+  Forest forest;
+  std::vector<std::int32_t> tokens;     // [N]
+  std::vector<std::int64_t> token_ids;  // [N] index of the token in the data set, whatever batch it stands in
+  std::vector<Target> targets;          // [T] rows ascending
+  std::vector<std::int64_t> samples;    // data-set index of each sample
+  // Tokens that the same samples would need as separate prompts: N is smaller where prefixes are shared.
+  std::int64_t unshared_tokens = 0;
+};
+
+}  // namespace chorus

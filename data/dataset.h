@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/batch.h"
+#include "data/forest_builder.h"
+
+namespace chorus {
+
+// What a split is and what it was made with.
+struct DatasetOrigin {
+  std::string corpus;                    // "meld", "tokens", "text"
+  std::string split;                     // "train", "dev", "test" or what the user called it
+  std::string recipe_name, recipe_text;  // empty where no prompts were written
+  std::uint64_t tokenizer_hash = 0;      // Tokenizer::hash(), 0 where none was used
+  std::int32_t vocabulary_size = 0;      // every token is smaller
+  std::vector<std::string> labels;       // [L] of the corpus, in index order
+  std::vector<std::string> label_words;  // [L] as they stand in prompts
+  bool operator==(const DatasetOrigin&) const = default;
+};
+
+// Which utterance of the corpus samples speak of.
+struct UtteranceReference {
+  std::string dialogue, id;
+  std::int32_t label = -1;  // gold, index into DatasetOrigin::labels
+  bool operator==(const UtteranceReference&) const = default;
+};
+
+// One prompt with one answer: a path through its tree.
+struct Sample {
+  std::int32_t tree = 0;
+  PathEnd end;                  // Segments are counted from the first of the tree.
+  std::int32_t utterance = -1;  // index into Dataset::utterances; -1: none
+  std::int32_t answer = -1;     // index of the label it answers with; -1: none
+  bool operator==(const Sample&) const = default;
+};
+
+// One split as it is stored: trees of tokens, one per dialogue (or other group), and the samples in them. A
+// "tree" of prompts that do not even share the first token has several roots. The id of a token is its index
+// in `tokens`.
+struct Dataset {
+  static constexpr std::int64_t format_version = 1;
+
+  DatasetOrigin origin;
+  std::vector<std::int32_t> tokens;          // [N] tree after tree
+  std::vector<Segment> segments;             // [S] tree after tree; first and parent are relative to the tree
+  std::vector<std::int64_t> tree_tokens;     // [trees + 1] offsets into tokens
+  std::vector<std::int64_t> tree_segments;   // [trees + 1] offsets into segments
+  std::vector<std::int64_t> tree_samples;    // [trees + 1] offsets into samples
+  std::vector<Sample> samples;               // tree after tree
+  std::vector<Target> targets;               // [T] sample after sample; row is relative to the tree
+  std::vector<std::int64_t> sample_targets;  // [samples + 1] offsets into targets
+  std::vector<UtteranceReference> utterances;
+  bool operator==(const Dataset&) const = default;
+
+  std::int64_t trees() const { return std::ssize(tree_tokens) - 1; }
+  std::span<const Segment> segments_of(std::int64_t tree) const;
+  std::span<const Target> targets_of(std::int64_t sample) const;
+  // The rows of a sample, relative to its tree, from the root down.
+  std::vector<std::int32_t> rows_of(std::int64_t sample) const;
+  // The separate prompt that the sample stands for.
+  Sequence sequence(std::int64_t sample) const;
+  // Rows that the sample would take alone, sum over all samples: sequence lengths without supervised last
+  // tokens.
+  std::int64_t length(std::int64_t sample) const;
+  std::int64_t unshared_tokens() const;
+
+  // Throws DataError that begins with `where` unless everything above holds.
+  void validate(const std::string& where) const;
+
+  // Reads and validates. Throws DataError for a file that is missing, no data set, of another version or
+  // damaged.
+  static Dataset read(const std::string& path);
+  // Never overwrites: throws ConfigurationError if `path` exists.
+  void write(const std::string& path) const;
+};
+
+// A sample on its way into a data set.
+struct GroupSample {
+  Sequence sequence;
+  std::int32_t utterance = -1;
+  std::int32_t answer = -1;
+};
+
+class DatasetBuilder {
+ public:
+  explicit DatasetBuilder(DatasetOrigin origin);
+
+  // Returns the index of the utterance.
+  std::int32_t add_utterance(UtteranceReference utterance);
+  // Adds one tree. `where` (a file and line, a dialogue) begins the message if a sequence is not valid.
+  void add_group(std::span<const GroupSample> samples, const std::string& where);
+  // The builder is empty afterwards.
+  Dataset finish();
+
+ private:
+  Dataset dataset_;
+};
+
+}  // namespace chorus

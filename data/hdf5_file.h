@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace chorus {
+
+// Writes one HDF5 file of flat arrays. It grows under a temporary name beside `path`; commit() flushes it to
+// the disk and gives it its name, so that no reader ever meets half a file. Without commit() nothing stays
+// behind.
+//
+// Arrays are chunked, compressed (deflate 4) and carry Fletcher-32 checksums; the file's own structures carry
+// those of HDF5's 1.10 format, so a flipped bit is noticed wherever it matters. Failures throw DataError with
+// the file's name.
+class Hdf5Writer {
+ public:
+  // Throws ConfigurationError if `path` exists.
+  explicit Hdf5Writer(std::filesystem::path path);
+  ~Hdf5Writer();
+  Hdf5Writer(const Hdf5Writer&) = delete;
+  Hdf5Writer& operator=(const Hdf5Writer&) = delete;
+
+  // T is one of std::uint8_t, std::int32_t, std::int64_t, float, double.
+  template <typename T>
+  void write(const std::string& name, std::span<const T> values);
+  // Stored as UTF-8 of fixed width, padded with zeros: unlike HDF5's variable-length strings these are
+  // checksummed.
+  void write_strings(const std::string& name, std::span<const std::string> values);
+
+  void attribute(const std::string& name, std::int64_t value);
+  void attribute(const std::string& name, double value);
+  void attribute(const std::string& name, const std::string& value);
+
+  void commit();
+
+ private:
+  std::filesystem::path path_, temporary_;
+  std::int64_t file_ = -1;
+};
+
+// Reads such files, and any others that hold one-dimensional arrays of the same types.
+class Hdf5Reader {
+ public:
+  // Throws DataError for a file that is missing, not HDF5, truncated or damaged.
+  explicit Hdf5Reader(std::filesystem::path path);
+  ~Hdf5Reader();
+  Hdf5Reader(const Hdf5Reader&) = delete;
+  Hdf5Reader& operator=(const Hdf5Reader&) = delete;
+
+  // Throws DataError naming file and object where it is missing, of another type or rank, or damaged.
+  template <typename T>
+  std::vector<T> read(const std::string& name) const;
+  std::vector<std::string> read_strings(const std::string& name) const;
+
+  bool has_attribute(const std::string& name) const;
+  std::int64_t integer(const std::string& name) const;
+  double real(const std::string& name) const;
+  std::string text(const std::string& name) const;
+
+ private:
+  std::filesystem::path path_;
+  std::int64_t file_ = -1;
+};
+
+}  // namespace chorus

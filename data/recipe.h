@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace chorus {
+
+// How dialogues become prompts, as data. A recipe is a JSON object; docs/formats.md describes its fields.
+//
+// Parts are tokenised one by one and their tokens joined, <s> before the first and </s> behind the last.
+// Equal parts are therefore equal tokens whatever stands next to them, and prompts of a dialogue share
+// exactly the tokens of the parts that they begin with. It also means that a tokenizer which puts a space
+// before each text puts one before each part, so a part should end, not begin, with a line break.
+struct Recipe {
+  // `text` stands once and speaks of the utterance asked about; `history` is repeated for each line before
+  // it, the oldest first; `answer` stands last.
+  enum class PartKind { text, history, answer };
+  struct Part {
+    PartKind kind = PartKind::text;
+    std::string
+        text;  // with {labels} {speaker} {utterance} {index}, in the answer {label}; {{ and }} for braces
+  };
+
+  std::string name, description;
+  std::optional<std::int64_t> history;  // number of previous utterances shown; none: all of them
+  bool numbered_speakers = false;       // Speaker_0, Speaker_1, … by first appearance in the dialogue
+  bool supervise_all = false;           // learn the whole prompt, not only answer and </s>
+  std::map<std::string, std::string>
+      label_words;  // corpus label → word in the prompt; others stay as they are
+  std::string label_separator = ", ";
+  std::vector<Part> parts;
+  std::string json;  // what it was read from
+
+  // `origin` begins the messages. Throws DataError for JSON that is malformed, has unknown fields (naming the
+  // nearest known one) or placeholders, or describes no prompt.
+  static Recipe parse(const std::string& json, const std::string& origin);
+  // A shipped recipe by its name, or the path of a file. Throws ConfigurationError if it is neither.
+  static Recipe load(const std::string& name_or_path);
+
+  std::string word(const std::string& label) const;
+};
+
+struct ShippedRecipe {
+  std::string name, json;
+};
+const std::vector<ShippedRecipe>& shipped_recipes();
+
+// Reads "all" or a number of lines. Throws ConfigurationError, beginning with `origin`.
+std::optional<std::int64_t> parse_history(const std::string& text, const std::string& origin);
+
+}  // namespace chorus

@@ -1,0 +1,79 @@
+#include "data/words.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "ops/error.h"
+
+namespace chorus {
+
+std::int64_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::int64_t> row(b.size() + 1);  // distances of a prefix of `a` to every prefix of `b`
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::int64_t diagonal = row[0]++;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::int64_t substituted = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({substituted, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string nearest(std::string_view word, std::span<const std::string> known) {
+  std::string best;
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
+  for (const std::string& candidate : known) {
+    const std::int64_t distance = edit_distance(word, candidate);
+    if (distance < least) {
+      least = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+std::string joined(std::span<const std::string> words, std::string_view separator) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i > 0) text += separator;
+    text += words[i];
+  }
+  return text;
+}
+
+std::string fill_in(const std::string& text, const std::map<std::string, std::string>& values,
+                    const std::string& origin) {
+  std::string filled;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c != '{' && c != '}') {
+      filled += c;
+      continue;
+    }
+    if (i + 1 < text.size() && text[i + 1] == c) {
+      filled += c;
+      ++i;
+      continue;
+    }
+    const std::size_t end = text.find('}', i);
+    require<DataError>(c == '{' && end != std::string::npos, origin, ": a single '", c,
+                       "' in the text; write it twice if it is meant");
+    const std::string name = text.substr(i + 1, end - i - 1);
+    const auto value = values.find(name);
+    if (value == values.end()) {
+      std::vector<std::string> known;
+      for (const auto& entry : values) known.push_back("{" + entry.first + "}");
+      throw DataError(
+          fmt::format("{}: unknown placeholder {{{}}}; here can stand {}", origin, name, joined(known, " ")));
+    }
+    filled += value->second;
+    i = end;
+  }
+  return filled;
+}
+
+}  // namespace chorus

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "launch/options.h"
+
+// The commands of the program, one file each: launch/<command>.cpp. Every one binds its options, parses
+// `arguments` (what follows its name), works, and returns the exit code; failures are thrown as Error and
+// reported by main().
+namespace chorus::command {
+
+int sample(const Arguments& arguments);
+int tokenizer(const Arguments& arguments);
+int init(const Arguments& arguments);
+int prepare(const Arguments& arguments);
+int train(const Arguments& arguments);
+int evaluate(const Arguments& arguments);
+int generate(const Arguments& arguments);
+
+}  // namespace chorus::command

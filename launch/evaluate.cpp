@@ -1,0 +1,178 @@
+#include <filesystem>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "core/evaluator.h"
+#include "core/files.h"
+#include "core/generator.h"
+#include "data/tokenizer.h"
+#include "launch/commands.h"
+#include "launch/model_setup.h"
+#include "launch/process.h"
+
+namespace chorus::command {
+
+namespace {
+
+enum class Decode { score, greedy };
+
+struct Options {
+  std::string base, adapter, data, split = "test", output;
+  Decode decode = Decode::score;
+  bool compare_base = true, prefix_sharing = true;
+  std::int64_t tokens_per_microbatch = 2048, max_new_tokens = 16;
+  DType precision = DType::f32;
+  RuntimeOptions runtime;
+};
+
+// One way of answering, and how well it did.
+struct Result {
+  std::string name;
+  Evaluation evaluation;
+  Scores scores;
+};
+
+ModelOptions model_options(const Options& options, const std::optional<PeftAdapter>& adapter) {
+  ModelOptions model;
+  model.precision = options.precision;
+  if (adapter) model.lora = adapter->config;
+  return model;
+}
+
+std::string trimmed(const std::string& text) {
+  const std::size_t begin = text.find_first_not_of(" \n\t");
+  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \n\t") - begin + 1);
+}
+
+// Every label of every utterance in one forward pass.
+Evaluation score(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                 const Dataset& dataset, Runtime& runtime, const Progress& progress) {
+  ModelSetup setup(base.config(), model_options(options, adapter), {.tokens = options.tokens_per_microbatch}, runtime);
+  setup.load(base, adapter);
+  return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
+                          runtime.backend(), runtime.groups().groups(), setup.activations, progress);
+}
+
+// A generated answer per utterance.
+Evaluation decode(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                  const Dataset& dataset, Runtime& runtime, const Progress& progress) {
+  const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset);
+  const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens};
+  ModelSetup setup(base.config(), model_options(options, adapter),
+                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)), runtime);
+  setup.load(base, adapter);
+  const auto answers = chorus::generate(setup.model, prompts, generate_options, runtime.backend(),
+                                        runtime.groups().groups(), setup.activations, progress);
+  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+  std::vector<std::string> texts;
+  for (const std::vector<std::int32_t>& answer : answers) texts.push_back(trimmed(tokenizer.decode(answer)));
+  return match_answers(std::move(texts), dataset);
+}
+
+// One JSON object per utterance.
+std::string prediction_lines(const Evaluation& evaluation, const Dataset& dataset) {
+  const auto label = [&](std::int32_t index) { return dataset.origin.labels[static_cast<std::size_t>(index)]; };
+  std::vector<nlohmann::ordered_json> lines;
+  for (std::size_t u = 0; u < evaluation.predictions.size(); ++u) {
+    lines.push_back({{"dialogue", dataset.utterances[u].dialogue},
+                     {"utterance", dataset.utterances[u].id},
+                     {"gold", label(evaluation.predictions[u].gold)},
+                     {"predicted", label(evaluation.predictions[u].predicted)}});
+    if (!evaluation.answers.empty()) lines.back()["answer"] = evaluation.answers[u];
+  }
+  for (std::size_t i = 0; i < evaluation.sample_scores.size(); ++i) {
+    const Sample& sample = dataset.samples[i];
+    lines[static_cast<std::size_t>(sample.utterance)]["log_probability"][label(sample.answer)] =
+        evaluation.sample_scores[i];
+  }
+  std::string text;
+  for (const nlohmann::ordered_json& line : lines) text += line.dump() + "\n";
+  return text;
+}
+
+void write_results(const Options& options, const Dataset& dataset, double majority,
+                   const std::vector<Result>& results) {
+  const std::filesystem::path output = options.output;
+  nlohmann::ordered_json json{{"data", options.data},
+                              {"split", options.split},
+                              {"base", options.base},
+                              {"adapter", options.adapter},
+                              {"utterances", dataset.utterances.size()},
+                              {"majority_weighted_f1", majority}};
+  for (const Result& result : results) json["results"][result.name] = result.scores.to_json();
+  write_file_atomically(output / "eval_results.json", json.dump(2) + "\n");
+  write_file_atomically(output / "predictions.jsonl", prediction_lines(results.back().evaluation, dataset));
+  write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
+}
+
+std::string comparison(double majority, const std::vector<Result>& results) {
+  std::string text = fmt::format("{:<28}{:>12}{:>12}{:>12}\n", "", "weighted F1", "accuracy", "macro F1");
+  text += fmt::format("{:<28}{:>12.2f}\n", "majority label", 100 * majority);
+  for (const Result& result : results) {
+    text += fmt::format("{:<28}{:>12.2f}{:>12.2f}{:>12.2f}\n", result.name, 100 * result.scores.weighted_f1(),
+                        100 * result.scores.accuracy(), 100 * result.scores.macro_f1());
+  }
+  return text;
+}
+
+int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
+  const BaseModel base(options.base);
+  std::optional<PeftAdapter> adapter;
+  if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
+  const Dataset dataset = read_split(options.data, options.split, base);
+  require<ConfigurationError>(has_candidates(dataset), options.data, "/", options.split,
+                              ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
+                              "labelled corpus, dev or test");
+  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
+  if (!options.output.empty() && runtime->is_first()) create_output_folder(options.output);
+  runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
+                                       dataset.origin.corpus, dataset.utterances.size(), runtime->description()));
+
+  std::vector<Result> results;
+  const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {
+    const auto progress = [&](std::int64_t done, std::int64_t total) { runtime->console().progress(name, done, total); };
+    const auto way = options.decode == Decode::score ? score : decode;
+    Evaluation evaluation = way(options, base, with, dataset, *runtime, progress);
+    runtime->console().finish();
+    Scores scores(dataset.origin.labels, evaluation.predictions);
+    results.push_back({name, std::move(evaluation), std::move(scores)});
+  };
+  if (!adapter || options.compare_base) answer(std::nullopt, "base");
+  if (adapter) answer(adapter, "base + adapter");
+  const Result& best = results.back();
+  std::vector<std::int32_t> gold;
+  for (const UtteranceReference& utterance : dataset.utterances) gold.push_back(utterance.label);
+  const double majority = majority_baseline(gold);
+  runtime->console().print(fmt::format("\n{}\n{}:\n{}", comparison(majority, results), best.name, best.scores.to_table()));
+  if (!options.output.empty() && runtime->is_first()) write_results(options, dataset, majority, results);
+  return 0;
+}
+
+}  // namespace
+
+int evaluate(const Arguments& arguments) {
+  return run_on_ranks("chorus evaluate", [&](const MakeRuntime& make_runtime) {
+    Options options;
+    OptionTable table("evaluate", "scores a base, with or without adapter, on a data set");
+    table.add("base", options.base, "Hugging Face folder of the base model").required().shown_as("DIR");
+    table.add("adapter", options.adapter, "PEFT adapter").shown_as("DIR");
+    table.add("data", options.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
+    table.add("split", options.split, "which file of it: train, dev, test");
+    table.add("output", options.output, "new folder for eval_results.json and predictions.jsonl").shown_as("DIR");
+    table.choice("decode", options.decode, {{"score", Decode::score}, {"greedy", Decode::greedy}},
+                 "compare the probabilities of all labels, or generate an answer and look for a label in it");
+    table.add("compare-base", options.compare_base, "also score the base without the adapter");
+    table.add("max-new-tokens", options.max_new_tokens, "of a generated answer").at_least(1);
+    table.add("prefix-sharing", options.prefix_sharing, "compute the common beginning of prompts once; same result");
+    table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once").at_least(1);
+    table.choice("precision", options.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
+                 "of weights and activations");
+    table.add("tensor-parallel", options.runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
+    table.add("threads", options.runtime.threads, "per rank; 0: its share of the cores").at_least(0);
+    if (!table.parse(arguments)) return 0;
+    return run_evaluation(options, make_runtime);
+  });
+}
+
+}  // namespace chorus::command

@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <array>
+#include <exception>
+
+#include <fmt/core.h>
+
+#include "launch/commands.h"
+#include "launch/nearest_name.h"
+#include "launch/report_error.h"
+#include "launch/version.h"
+#include "ops/error.h"
+
+namespace chorus {
+namespace {
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  int (*run)(const Arguments& arguments);
+};
+
+// In the order of a first run.
+constexpr std::array commands{
+    Command{"sample", "writes a synthetic dialogue corpus to try everything with", command::sample},
+    Command{"tokenizer", "trains a SentencePiece tokenizer on text files", command::tokenizer},
+    Command{"init", "writes a small untrained LLaMA base", command::init},
+    Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare},
+    Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train},
+    Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate},
+    Command{"generate", "continues a prompt", command::generate},
+};
+
+std::string overview() {
+  std::string text =
+      "chorus fine-tunes LLaMA with LoRA on dialogues, tensor- and data-parallel\n\n"
+      "usage: chorus COMMAND [CONFIG.ini] [--OPTION VALUE]...\n\n";
+  for (const Command& command : commands) text += fmt::format("  {:<11}{}\n", command.name, command.summary);
+  return text +
+         "\nchorus COMMAND --help explains the options of a command; chorus --version says which Chorus this "
+         "is\n";
+}
+
+const Command& find_command(const std::string& name) {
+  const auto found = std::find_if(commands.begin(), commands.end(),
+                                  [&](const Command& command) { return command.name == name; });
+  if (found == commands.end()) {
+    std::vector<std::string> names;
+    for (const Command& command : commands) names.emplace_back(command.name);
+    throw ConfigurationError(fmt::format("unknown command '{}'; did you mean '{}'? (chorus --help lists all)",
+                                         name, nearest_name(name, names)));
+  }
+  return *found;
+}
+
+int run(const Arguments& words) {
+  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    fmt::print("{}", overview());
+    return words.empty() ? static_cast<int>(ExitCode::configuration) : static_cast<int>(ExitCode::done);
+  }
+  if (words[0] == "--version") {
+    fmt::print("chorus {}\n", version());
+    return static_cast<int>(ExitCode::done);
+  }
+  return find_command(words[0]).run(Arguments(words.begin() + 1, words.end()));
+}
+
+}  // namespace
+}  // namespace chorus
+
+int main(int argument_count, char** argument_values) {
+  using namespace chorus;
+  Arguments words;
+  for (int i = 1; i < argument_count; ++i) words.emplace_back(argument_values[i]);
+  const std::string name = words.empty() || words[0].starts_with("-") ? "chorus" : "chorus " + words[0];
+  try {
+    return run(words);
+  } catch (const std::exception& error) {
+    return report_error(name, error);
+  }
+}

@@ -1,0 +1,56 @@
+#include "launch/model_setup.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "data/tokenizer.h"
+
+namespace chorus {
+
+ModelSetup::ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
+                       Runtime& runtime)
+    : ModelSetup(config, options, plan_memory(config, options, runtime.groups().grid(), limits), runtime) {}
+
+ModelSetup::ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& memory_plan,
+                       Runtime& runtime)
+    : model_arena(runtime.backend(), memory_plan.model, "model"),
+      optimizer_arena(runtime.backend(), memory_plan.optimizer, "optimizer"),
+      activations(runtime.backend(), memory_plan.activations, "activation"),
+      plan(memory_plan),
+      model(config, options, runtime.backend(), runtime.groups().groups(), model_arena) {}
+
+void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& adapter) {
+  model.load_base(base);
+  if (adapter) model.load_adapters(*adapter);
+}
+
+PassLimits pass_limits(const GenerationLimits& limits) {
+  return {.tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
+}
+
+void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base) {
+  const ModelConfig& config = base.config();
+  require<DataError>(dataset.origin.vocabulary_size <= config.vocabulary_size, file, " was prepared for ",
+                     dataset.origin.vocabulary_size, " tokens, the base ", base.folder().string(), " has ",
+                     config.vocabulary_size, ": run `chorus prepare --base ", base.folder().string(), "`");
+  if (dataset.origin.tokenizer_hash != 0) {
+    const std::uint64_t hash = Tokenizer::load(base.tokenizer_path()).hash();
+    require<DataError>(dataset.origin.tokenizer_hash == hash, file, " was prepared with the tokenizer ",
+                       fmt::format("{:016x}", dataset.origin.tokenizer_hash), ", the base ", base.folder().string(),
+                       " has ", fmt::format("{:016x}", hash), ": run `chorus prepare --base ", base.folder().string(),
+                       "`");
+  }
+  std::int64_t longest = 0;
+  for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i) longest = std::max(longest, dataset.length(i));
+  require<DataError>(longest <= config.max_positions, file, " has a sample of ", longest, " tokens, the base has ",
+                     config.max_positions, " positions: prepare with --max-tokens ", config.max_positions);
+}
+
+Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base) {
+  const std::string file = (std::filesystem::path(folder) / (split + ".h5")).string();
+  Dataset dataset = Dataset::read(file);
+  require_fits(dataset, file, base);
+  return dataset;
+}
+
+}  // namespace chorus

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/base_model.h"
+#include "core/generator.h"
+#include "core/llama.h"
+#include "core/memory_plan.h"
+#include "data/dataset.h"
+#include "launch/runtime.h"
+
+namespace chorus {
+
+// A model with all the memory that it and its passes take on this rank.
+struct ModelSetup {
+  // Plans and takes the memory. Nothing is loaded yet.
+  ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits, Runtime& runtime);
+
+  // Weights of the base, and the adapter's where there is one.
+  void load(const BaseModel& base, const std::optional<PeftAdapter>& adapter);
+
+  Arena model_arena, optimizer_arena, activations;
+  MemoryPlan plan;
+  Llama model;
+
+ private:
+  ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& plan, Runtime& runtime);
+};
+
+PassLimits pass_limits(const GenerationLimits& limits);
+
+// Throws DataError unless the data was prepared for this base: its tokenizer, vocabulary and positions.
+void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base);
+
+// Reads FOLDER/SPLIT.h5 and checks it against the base.
+Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base);
+
+}  // namespace chorus

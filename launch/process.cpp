@@ -1,0 +1,46 @@
+#include "launch/process.h"
+
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "launch/version.h"
+
+namespace chorus {
+
+namespace {
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+std::int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+nlohmann::ordered_json describe_environment() {
+  utsname system{};
+  uname(&system);
+  return {{"chorus", version()},
+          {"compiler", __VERSION__},
+          {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
+          {"host", system.nodename},
+          {"processor", processor_name()},
+          {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
+          {"memory_bytes", sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)}};
+}
+
+}  // namespace chorus

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <exception>
+#include <string>
+
+namespace chorus {
+
+// Prints "who: error: message" on stderr, after what stands in stdout, and returns the exit code that fits.
+int report_error(const std::string& who, const std::exception& error);
+
+}  // namespace chorus

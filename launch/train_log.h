@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "core/trainer.h"
+#include "launch/console.h"
+
+namespace chorus {
+
+// Shows a training on the console and writes OUTPUT/trainer_log.jsonl. Only the first rank has one that does.
+class TrainLog : public TrainingObserver {
+ public:
+  // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
+  TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start);
+
+  void step_done(const StepReport& report, std::int64_t total_steps) override;
+  void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
+                 bool is_best) override;
+  void evaluating(std::int64_t done, std::int64_t total) override;
+
+ private:
+  struct CloseFile {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  void append(const std::string& line);
+  void begin_interval();
+
+  const TrainConfig& config_;
+  Console& console_;
+  std::filesystem::path path_;
+  std::unique_ptr<std::FILE, CloseFile> file_;
+  TrainingState start_;
+  std::int64_t session_tokens_ = 0;
+  double session_seconds_ = 0;
+  // Since the last line.
+  std::int64_t tokens_ = 0, unshared_tokens_ = 0, steps_ = 0;
+  double seconds_ = 0, data_seconds_ = 0, communication_seconds_ = 0, flops_ = 0;
+};
+
+}  // namespace chorus

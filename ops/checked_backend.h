@@ -1,0 +1,53 @@
+#pragma once
+
+#include "ops/backend.h"
+
+namespace chorus {
+
+// Holds every call to the contracts of backend.h (shapes, element types, overlaps, ranges of scalars) and
+// passes it on. Throws Error with the operator, the argument and the shapes. What stands in device memory
+// (row indices, tokens) is not read.
+class CheckedBackend final : public Backend {
+ public:
+  explicit CheckedBackend(Backend& inner) : inner_(inner) {}
+
+  Buffer allocate(std::int64_t bytes) override;
+  void upload(Tensor to, const void* from) override;
+  void download(void* to, ConstTensor from) override;
+
+  void convert(Tensor out, ConstTensor x) override;
+  void fill(Tensor out, double value) override;
+  void add(Tensor out, ConstTensor a, ConstTensor b) override;
+  void dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) override;
+  void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
+  void gather_rows(Tensor out, ConstTensor x, ConstTensor rows) override;
+  void scatter_rows(Tensor out, ConstTensor x, ConstTensor rows) override;
+  void embed(Tensor out, ConstTensor table, ConstTensor tokens, std::int64_t first) override;
+  void embed_backward(Tensor dtable, ConstTensor dout, ConstTensor tokens, std::int64_t first) override;
+  void rms_norm(Tensor out, Tensor rstd, ConstTensor x, ConstTensor weight, double epsilon) override;
+  void rms_norm_backward(Tensor dx, ConstTensor dout, ConstTensor x, ConstTensor weight,
+                         ConstTensor rstd) override;
+  void rms_norm_weight_backward(Tensor dweight, ConstTensor dout, ConstTensor x, ConstTensor rstd) override;
+  void rope(Tensor x, ConstTensor positions, ConstTensor cos_sin, Rotation rotation) override;
+  void attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
+                 const Forest& forest) override;
+  void attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out, ConstTensor lse,
+                          ConstTensor q, ConstTensor k, ConstTensor v, const Forest& forest) override;
+  void cached_attention(Tensor out, ConstTensor q, ConstTensor k, ConstTensor v,
+                        ConstTensor lengths) override;
+  void swiglu(Tensor out, ConstTensor gate, ConstTensor up) override;
+  void swiglu_backward(Tensor dgate, Tensor dup, ConstTensor dout, ConstTensor gate, ConstTensor up) override;
+  void log_sum_exp(Tensor lse, ConstTensor logits) override;
+  void combine_log_sum_exp(Tensor lse, ConstTensor parts) override;
+  void target_log_probability(Tensor out, ConstTensor logits, ConstTensor lse, ConstTensor rows,
+                              ConstTensor tokens, std::int64_t first) override;
+  void cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse, ConstTensor rows,
+                              ConstTensor tokens, std::int64_t first, double scale) override;
+  void sum_of_squares(Tensor out, ConstTensor x) override;
+  void adamw(Tensor value, Tensor m, Tensor v, ConstTensor gradient, const AdamWOptions& options) override;
+
+ private:
+  Backend& inner_;
+};
+
+}  // namespace chorus

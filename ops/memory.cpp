@@ -1,0 +1,47 @@
+#include "ops/memory.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "ops/backend.h"
+
+namespace chorus {
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(release_, other.release_);
+  return *this;
+}
+
+Buffer::~Buffer() {
+  if (data_ != nullptr && release_) release_(data_);
+}
+
+Arena::Arena(Backend& backend, std::int64_t bytes, std::string purpose)
+    : buffer_(backend.allocate(bytes)),
+      base_(static_cast<char*>(buffer_.data())),
+      capacity_(bytes),
+      purpose_(std::move(purpose)) {}
+
+Arena Arena::measuring() {
+  Arena arena;
+  arena.capacity_ = std::numeric_limits<std::int64_t>::max();
+  arena.purpose_ = "measuring";
+  return arena;
+}
+
+Tensor Arena::take(DType dtype, const Shape& shape) {
+  const std::int64_t bytes = shape.elements() * bytes_per_element(dtype);
+  const std::int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  require<MemoryError>(rounded <= capacity_ - used_, "the ", purpose_, " arena of ", capacity_,
+                       " bytes has no room for ", bytes, " bytes more (", name(dtype), " ", shape, "), ",
+                       used_, " are in use");
+  Tensor tensor(dtype, shape, base_ + used_);
+  used_ += rounded;
+  peak_ = std::max(peak_, used_);
+  return tensor;
+}
+
+}  // namespace chorus

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace chorus {
+
+// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four random words that are a
+// pure function of a counter and a key. Nothing here has state, so every value is the same on every rank, layout,
+// backend and resumed run.
+struct Philox {
+  using Counter = std::array<std::uint32_t, 4>;
+
+  static constexpr Counter words(Counter counter, std::uint64_t key) {
+    auto k0 = static_cast<std::uint32_t>(key);
+    auto k1 = static_cast<std::uint32_t>(key >> 32);
+    for (int round = 0; round < 10; ++round) {
+      const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * counter[0];
+      const std::uint64_t p1 = std::uint64_t{0xCD9E8D57U} * counter[2];
+      counter = {static_cast<std::uint32_t>(p1 >> 32) ^ counter[1] ^ k0, static_cast<std::uint32_t>(p1),
+                 static_cast<std::uint32_t>(p0 >> 32) ^ counter[3] ^ k1, static_cast<std::uint32_t>(p0)};
+      k0 += 0x9E3779B9U;
+      k1 += 0xBB67AE85U;
+    }
+    return counter;
+  }
+};
+
+// Separates the uses of one seed, so that no two draw the same numbers.
+enum class RandomUse : std::uint32_t { initial_value = 1, dropout = 2, shuffle = 3, sample_corpus = 4, decode = 5 };
+
+// In [0, 1), from the upper 24 bits: exact in binary32.
+constexpr float uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24F; }
+
+// The random word number `index` of stream `stream`.
+constexpr std::uint32_t random_word(std::uint64_t seed, RandomUse use, std::uint32_t stream, std::uint64_t index) {
+  const Philox::Counter counter{static_cast<std::uint32_t>(index >> 2), static_cast<std::uint32_t>(index >> 34),
+                                stream, static_cast<std::uint32_t>(use)};
+  return Philox::words(counter, seed)[index & 3];
+}
+
+// Which elements of a LoRA input are dropped: a function of the seed, the step, the layer's projection (`stream`),
+// the token's index in the data set and the global feature index. Ranks that hold a slice of the features pass its
+// first index.
+struct DropoutMask {
+  float probability = 0;  // 0 <= probability < 1
+  std::uint64_t seed = 0;
+  std::uint32_t step = 0;
+  std::uint32_t stream = 0;
+  std::int64_t first_feature = 0;
+
+  // The four words that decide on features 4*block .. 4*block+3 of a token.
+  constexpr Philox::Counter words(std::int64_t token_id, std::int64_t block) const {
+    const Philox::Counter counter{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(token_id), step,
+                                  (static_cast<std::uint32_t>(RandomUse::dropout) << 24) ^ stream};
+    return Philox::words(counter, seed);
+  }
+};
+
+}  // namespace chorus

@@ -1,0 +1,59 @@
+#include "parallel/mpi_session.h"
+
+#include <cstdlib>
+
+#include "parallel/mpi_communicator.h"
+
+namespace chorus {
+
+namespace {
+
+class MpiGrid : public MpiSession::Grid {
+ public:
+  explicit MpiGrid(const ProcessGrid& grid)
+      : grid_(grid),
+        world_(MPI_COMM_WORLD, 0, grid.rank),
+        data_(MPI_COMM_WORLD, grid.tensor_rank(), grid.rank),
+        tensor_(MPI_COMM_WORLD, grid.data_rank(), grid.rank) {}
+  Groups groups() override { return {grid_, world_, data_, tensor_}; }
+
+ private:
+  ProcessGrid grid_;
+  MpiCommunicator world_, data_, tensor_;
+};
+
+}  // namespace
+
+bool started_by_mpi() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE"}) {
+    if (std::getenv(name) != nullptr) return true;
+  }
+  return false;
+}
+
+MpiSession::MpiSession() {
+  int provided = 0;
+  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_));
+  MPI_Comm node = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node));
+  check_mpi(MPI_Comm_rank(node, &node_rank_));
+  check_mpi(MPI_Comm_size(node, &node_size_));
+  check_mpi(MPI_Comm_free(&node));
+}
+
+// Only a rank that ends in order comes here: a failed one has called abort().
+MpiSession::~MpiSession() { MPI_Finalize(); }
+
+std::unique_ptr<MpiSession::Grid> MpiSession::make_groups(int tensor_size) const {
+  return std::make_unique<MpiGrid>(make_grid(size_, tensor_size, rank_));
+}
+
+void MpiSession::abort(int exit_code) const {
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::abort();
+}
+
+}  // namespace chorus

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "parallel/communicator.h"
+
+namespace chorus {
+
+// Whether a launcher (mpirun, srun, …) started this process as one of several ranks.
+bool started_by_mpi();
+
+// MPI from its first call to its last. One object per process, made before any thread.
+class MpiSession {
+ public:
+  MpiSession();
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  // Among the ranks of this machine.
+  int node_rank() const { return node_rank_; }
+  int node_size() const { return node_size_; }
+
+  // Splits the world into a grid with tensor groups of `tensor_size`. Throws ConfigurationError on every rank alike.
+  // The groups live as long as the session and the returned object.
+  class Grid;
+  std::unique_ptr<Grid> make_groups(int tensor_size) const;
+
+  // Ends all ranks at once. For failures that the others cannot know of.
+  [[noreturn]] void abort(int exit_code) const;
+
+ private:
+  int rank_ = 0, size_ = 1, node_rank_ = 0, node_size_ = 1;
+};
+
+class MpiSession::Grid {
+ public:
+  virtual ~Grid() = default;
+  virtual Groups groups() = 0;
+};
+
+}  // namespace chorus

@@ -1,0 +1,233 @@
+#include "core/files.h"
+
+#include <csignal>
+#include <iterator>
+#include <utility>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "data/text_file.h"
+#include "ops/error.h"
+#include "tests/core/scratch.h"
+
+namespace chorus {
+namespace {
+
+using test::holds;
+using test::message_of;
+using test::read_bytes;
+using test::ScratchFolder;
+using test::write_bytes;
+
+std::int64_t entries(const std::filesystem::path& folder) {
+  return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
+}
+
+// Makes every write beyond `bytes` of a file fail, as a full disk does.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : former_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &former_);
+    const rlimit limit{bytes, former_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &former_);
+    std::signal(SIGXFSZ, former_handler_);
+  }
+
+ private:
+  rlimit former_{};
+  void (*former_handler_)(int);
+};
+
+TEST(WriteFileAtomically, WritesAndReplaces) {
+  const ScratchFolder folder;
+  write_file_atomically(folder / "a", "first");
+  EXPECT_EQ(read_bytes(folder / "a"), "first");
+  write_file_atomically(folder / "a", std::string(3'000'000, 'x'));
+  EXPECT_EQ(read_bytes(folder / "a"), std::string(3'000'000, 'x'));
+  write_file_atomically(folder / "a", "");
+  EXPECT_EQ(read_bytes(folder / "a"), "");
+  EXPECT_EQ(entries(folder.path()), 1) << "a temporary file remained";
+}
+
+TEST(WriteFileAtomically, GivesTheModeOfAnOrdinaryFile) {
+  const ScratchFolder folder;
+  const mode_t mask = ::umask(022);
+  write_file_atomically(folder / "a", "text");
+  ::umask(mask);
+  EXPECT_EQ(static_cast<int>(std::filesystem::status(folder / "a").permissions()), 0644);
+}
+
+TEST(WriteFileAtomically, KeepsTheFormerFileAndCleansUpWhenTheDiskIsFull) {
+  const ScratchFolder folder;
+  write_file_atomically(folder / "a", "former");
+  std::string message;
+  {
+    const FileSizeLimit limit(1000);
+    message = message_of<DataError>([&] { write_file_atomically(folder / "a", std::string(5000, 'x')); });
+  }
+  EXPECT_TRUE(holds(message, "cannot write " + (folder / "a").string()));
+  EXPECT_TRUE(holds(message, "File too large"));
+  EXPECT_TRUE(holds(message, "it needs 5000 bytes, "));
+  EXPECT_TRUE(holds(message, " are free there"));
+  EXPECT_EQ(read_bytes(folder / "a"), "former");
+  EXPECT_EQ(entries(folder.path()), 1) << "a temporary file remained";
+}
+
+TEST(WriteFileAtomically, NamesAFolderThatIsMissing) {
+  const ScratchFolder folder;
+  const auto message = message_of<DataError>([&] { write_file_atomically(folder / "no/a", "text"); });
+  EXPECT_TRUE(holds(message, (folder / "no/a").string() + ": No such file or directory; it needs 4 bytes"));
+}
+
+TEST(WriteFileAtomically, CleansUpWhenTheNameIsAFolder) {
+  const ScratchFolder folder;
+  std::filesystem::create_directories(folder / "a");
+  const auto message = message_of<DataError>([&] { write_file_atomically(folder / "a", "text"); });
+  EXPECT_TRUE(holds(message, "Is a directory"));
+  EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(AtomicFile, LeavesNothingUnlessPublished) {
+  const ScratchFolder folder;
+  {
+    AtomicFile file(folder / "a", 4);
+    file.write(std::as_bytes(std::span("text", 4)));
+    EXPECT_FALSE(std::filesystem::exists(folder / "a"));
+    EXPECT_EQ(entries(folder.path()), 1);
+  }
+  EXPECT_EQ(entries(folder.path()), 0);
+}
+
+TEST(MappedFile, ShowsTheBytesAndMoves) {
+  const ScratchFolder folder;
+  write_bytes(folder / "a", "hello");
+  MappedFile first(folder / "a");
+  const auto* address = first.bytes().data();
+  MappedFile second = std::move(first);
+  EXPECT_EQ(second.bytes().data(), address);
+  ASSERT_EQ(second.bytes().size(), 5U);
+  EXPECT_EQ(static_cast<char>(second.bytes()[4]), 'o');
+  EXPECT_EQ(second.path(), folder / "a");
+
+  write_bytes(folder / "b", "other");
+  MappedFile third(folder / "b");
+  second = std::move(third);
+  EXPECT_EQ(static_cast<char>(second.bytes()[1]), 't');
+}
+
+TEST(MappedFile, ReadsAnEmptyFile) {
+  const ScratchFolder folder;
+  write_bytes(folder / "empty", "");
+  EXPECT_TRUE(MappedFile(folder / "empty").bytes().empty());
+  EXPECT_EQ(read_file(folder / "empty"), "");
+}
+
+TEST(MappedFile, RefusesWhatIsNoFile) {
+  const ScratchFolder folder;
+  EXPECT_TRUE(holds(message_of<DataError>([&] { MappedFile(folder / "none"); }),
+                    "cannot open " + (folder / "none").string() + ": No such file or directory"));
+  EXPECT_TRUE(holds(message_of<DataError>([&] { MappedFile{folder.path()}; }), "is not a regular file"));
+}
+
+TEST(ReadJsonFile, NamesThePlaceOfAMistake) {
+  const ScratchFolder folder;
+  write_bytes(folder / "a.json", R"({"a": 1,})");
+  const auto message = message_of<DataError>([&] { read_json_file(folder / "a.json"); });
+  EXPECT_TRUE(holds(message, (folder / "a.json").string() + " is not valid JSON: "));
+  EXPECT_TRUE(holds(message, "line 1, column 9"));
+  write_bytes(folder / "a.json", R"({"a": 1e999})");
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read_json_file(folder / "a.json"); }), "1e999"));
+  write_bytes(folder / "a.json", R"({"a": [1, 2]})");
+  EXPECT_EQ(read_json_file(folder / "a.json")["a"][1], 2);
+}
+
+TEST(CreateOutputFolder, CreatesParentsAndTakesAnEmptyOne) {
+  const ScratchFolder folder;
+  create_output_folder(folder / "a/b");
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "a/b"));
+  EXPECT_NO_THROW(create_output_folder(folder / "a/b"));
+}
+
+TEST(CreateOutputFolder, NeverTakesOneThatHoldsSomething) {
+  const ScratchFolder folder;
+  write_bytes(folder / "file", "precious");
+  const auto message = message_of<ConfigurationError>([&] { create_output_folder(folder.path()); });
+  EXPECT_TRUE(holds(message, "the output folder " + folder.path().string() + " exists and is not empty"));
+  EXPECT_TRUE(holds(message, "name another folder"));
+  EXPECT_TRUE(holds(message_of<ConfigurationError>([&] { create_output_folder(folder / "file"); }),
+                    "is an existing file; name a folder"));
+  EXPECT_EQ(read_bytes(folder / "file"), "precious");
+  EXPECT_TRUE(holds(message_of<DataError>([&] { create_output_folder(folder / "file/below"); }),
+                    "cannot create the folder"));
+}
+
+TEST(PublishFolder, RenamesACompleteFolder) {
+  const ScratchFolder folder;
+  create_output_folder(folder / "step.partial");
+  write_bytes(folder / "step.partial/a", "text");
+  publish_folder(folder / "step.partial", folder / "step");
+  EXPECT_EQ(read_bytes(folder / "step/a"), "text");
+  EXPECT_FALSE(std::filesystem::exists(folder / "step.partial"));
+}
+
+TEST(PublishFolder, RefusesANameThatIsTaken) {
+  const ScratchFolder folder;
+  create_output_folder(folder / "step.partial");
+  create_output_folder(folder / "step");
+  write_bytes(folder / "step/a", "former");
+  const auto message =
+      message_of<DataError>([&] { publish_folder(folder / "step.partial", folder / "step"); });
+  EXPECT_TRUE(holds(message, "cannot rename the folder"));
+  EXPECT_TRUE(holds(message, "Directory not empty"));
+  EXPECT_EQ(read_bytes(folder / "step/a"), "former");
+  EXPECT_TRUE(holds(message_of<DataError>([&] { publish_folder(folder / "none", folder / "x"); }),
+                    "cannot open the folder"));
+}
+
+TEST(RemoveFolder, RemovesEverythingAndMayBeRepeated) {
+  const ScratchFolder folder;
+  create_output_folder(folder / "a/b");
+  write_bytes(folder / "a/b/c", "text");
+  remove_folder(folder / "a");
+  EXPECT_FALSE(std::filesystem::exists(folder / "a"));
+  EXPECT_NO_THROW(remove_folder(folder / "a"));
+}
+
+TEST(JsonFields, ReadsTypedFields) {
+  const auto object = nlohmann::json::parse(R"({"i": 3, "d": 0.5, "b": true, "t": "x", "n": null})");
+  const JsonFields fields(object, "here");
+  EXPECT_EQ(fields.integer("i"), 3);
+  EXPECT_EQ(fields.number("i"), 3.0);
+  EXPECT_EQ(fields.number("d"), 0.5);
+  EXPECT_EQ(fields.boolean("b"), true);
+  EXPECT_EQ(fields.text("t"), "x");
+  EXPECT_EQ(fields.integer("n"), std::nullopt);
+  EXPECT_EQ(fields.text("none"), std::nullopt);
+  EXPECT_TRUE(fields["none"].is_null());
+  EXPECT_EQ(fields.keys(), (std::vector<std::string>{"b", "d", "i", "n", "t"}));
+}
+
+TEST(JsonFields, NamesFieldsOfAnotherType) {
+  const auto object = nlohmann::json::parse(R"({"d": 0.5, "t": "x", "big": 18446744073709551615})");
+  const JsonFields fields(object, "here");
+  EXPECT_EQ(message_of<DataError>([&] { fields.integer("d"); }),
+            "here: d is 0.5, not a whole number of 64 bits");
+  EXPECT_TRUE(holds(message_of<DataError>([&] { fields.integer("big"); }), "big is 18446744073709551615"));
+  EXPECT_EQ(message_of<DataError>([&] { fields.number("t"); }), "here: t is \"x\", not a number");
+  EXPECT_EQ(message_of<DataError>([&] { fields.boolean("t"); }), "here: t is \"x\", not true or false");
+  EXPECT_EQ(message_of<DataError>([&] { fields.text("d"); }), "here: d is 0.5, not a text");
+  EXPECT_EQ(message_of<DataError>([&] { fields.required_integer("none"); }), "here has no none");
+  const nlohmann::json list = nlohmann::json::array();
+  EXPECT_EQ(message_of<DataError>([&] { JsonFields(list, "here"); }), "here holds no JSON object but array");
+}
+
+}  // namespace
+}  // namespace chorus

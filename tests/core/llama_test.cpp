@@ -1,0 +1,227 @@
+#include "core/llama.h"
+
+#include <cmath>
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+#include "data/batches.h"
+#include "ops/checked_backend.h"
+#include "ops/cpu/cpu_backend.h"
+#include "ops/transfer.h"
+#include "parallel/thread_communicator.h"
+#include "tests/support/reference_backend.h"
+#include "tests/support/tiny_model.h"
+
+namespace chorus {
+namespace {
+
+using test::TinyModel;
+
+struct LossAndGradients {
+  double loss = 0;                // - sum of log probabilities
+  std::vector<double> gradients;  // flat, of this rank
+};
+
+std::vector<double> download_doubles(Backend& backend, ConstTensor tensor) {
+  if (tensor.dtype() == DType::f64) {
+    std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
+    backend.download(values.data(), tensor);
+    return values;
+  }
+  const std::vector<float> values = download_floats(backend, tensor);
+  return {values.begin(), values.end()};
+}
+
+LossAndGradients run(TinyModel& tiny, const std::vector<MicroBatch>& batches, Backend& backend) {
+  LossAndGradients result;
+  tiny.model.parameters().zero_gradients();
+  for (const MicroBatch& batch : batches) {
+    Arena::Scope scope(tiny.activations);
+    const DeviceBatch device = upload(batch, backend, tiny.activations);
+    const Tensor log_probability =
+        tiny.activations.take(accumulator(tiny.model.options().precision), {std::ssize(batch.targets)});
+    tiny.model.score_and_backward(log_probability, device, 1.0, 5, tiny.activations);
+    for (const double value : download_doubles(backend, log_probability)) result.loss -= value;
+  }
+  result.gradients = download_doubles(backend, tiny.model.parameters().gradients());
+  return result;
+}
+
+std::vector<MicroBatch> one_step(const Dataset& dataset, bool sharing, std::int64_t tokens = 200) {
+  const Batches batches(dataset, {.batch_size = std::ssize(dataset.samples),
+                                  .tokens_per_microbatch = tokens,
+                                  .shuffle = false,
+                                  .prefix_sharing = sharing});
+  return batches.step(0, 0).microbatches;
+}
+
+Groups solo_groups(IdleCommunicator& solo) { return {ProcessGrid{}, solo, solo, solo}; }
+
+// Central differences of every 7th parameter on the f64 backend, where they are good to nine digits.
+void check_gradients(const ModelOptions& options, const ModelConfig& config) {
+  ReferenceBackend backend;
+  IdleCommunicator solo;
+  const Dataset dataset = test::random_dataset(2, static_cast<std::int32_t>(config.vocabulary_size), 3);
+  const std::vector<MicroBatch> batches = one_step(dataset, true);
+  TinyModel tiny(config, options, backend, solo_groups(solo));
+  const std::vector<double> gradients = run(tiny, batches, backend).gradients;
+
+  const Tensor masters = tiny.model.parameters().masters();
+  std::vector<double> values = download_doubles(backend, masters);
+  const double h = 1e-5;
+  int checked = 0;
+  for (std::size_t i = 0; i < values.size(); i += 7) {
+    const auto loss_at = [&](double value) {
+      std::vector<double> moved = values;
+      moved[i] = value;
+      backend.upload(masters, moved.data());
+      return run(tiny, batches, backend).loss;
+    };
+    const double numeric = (loss_at(values[i] + h) - loss_at(values[i] - h)) / (2 * h);
+    ASSERT_NEAR(gradients[i], numeric, 1e-6 * (1 + std::abs(numeric))) << "parameter " << i;
+    checked += std::abs(numeric) > 1e-6 ? 1 : 0;
+  }
+  EXPECT_GT(checked, 20) << "hardly any gradient is not zero";
+}
+
+TEST(Llama, LoraGradientsAreThoseOfTheLoss) {
+  ModelOptions options{.precision = DType::f64, .lora = test::tiny_lora(0.3), .seed = 9};
+  ModelConfig config = test::tiny_config();
+  config.layers = 1;
+  check_gradients(options, config);
+}
+
+TEST(Llama, FullGradientsAreThoseOfTheLoss) {
+  ModelOptions options{.precision = DType::f64, .train_base = true};
+  ModelConfig config = test::tiny_config();
+  config.layers = 1;
+  check_gradients(options, config);
+  config.tied_head = true;
+  check_gradients(options, config);
+}
+
+// ‖a - b‖ / ‖a‖
+double relative_distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += a[i] * a[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+double largest_relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double scale = 0, difference = 0;
+  for (const double value : a) scale = std::max(scale, std::abs(value));
+  for (std::size_t i = 0; i < a.size(); ++i) difference = std::max(difference, std::abs(a[i] - b[i]));
+  return difference / scale;
+}
+
+// Shared and separate prompts do the same sums in another order: in f64 they agree to rounding.
+TEST(Llama, PrefixSharingChangesNothing) {
+  ReferenceBackend backend;
+  IdleCommunicator solo;
+  const Dataset dataset = test::random_dataset(4, 37, 11);
+  for (const double dropout : {0.0, 0.4}) {
+    TinyModel tiny(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(dropout)}, backend,
+                   solo_groups(solo));
+    const LossAndGradients shared = run(tiny, one_step(dataset, true), backend);
+    const LossAndGradients separate = run(tiny, one_step(dataset, false), backend);
+    const LossAndGradients in_small_batches = run(tiny, one_step(dataset, true, 40), backend);
+    EXPECT_NEAR(shared.loss, separate.loss, 1e-10 * shared.loss);
+    EXPECT_NEAR(shared.loss, in_small_batches.loss, 1e-10 * shared.loss);
+    EXPECT_LT(largest_relative_difference(shared.gradients, separate.gradients), dropout == 0 ? 1e-10 : 1e-10);
+    EXPECT_LT(largest_relative_difference(shared.gradients, in_small_batches.gradients), 1e-10);
+  }
+  EXPECT_GT(dataset.unshared_tokens(), std::ssize(dataset.tokens)) << "the data shares nothing";
+}
+
+TEST(Llama, CpuAgreesWithTheReference) {
+  CpuBackend cpu(2);
+  CheckedBackend backend(cpu);
+  ReferenceBackend reference;
+  IdleCommunicator solo;
+  const std::vector<MicroBatch> batches = one_step(test::random_dataset(5, 37, 2), true);
+  TinyModel oracle(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(0.2)}, reference,
+                   solo_groups(solo));
+  const LossAndGradients expected = run(oracle, batches, reference);
+  // About fifty roundings stand one after another between a weight and its gradient: √50 units of rounding of the type.
+  const std::pair<DType, double> precisions[] = {{DType::f32, 0x1p-24 * 7 * 4}, {DType::bf16, 0x1p-8 * 7}};
+  for (const auto& [precision, tolerance] : precisions) {
+    TinyModel tiny(test::tiny_config(), {.precision = precision, .lora = test::tiny_lora(0.2)}, backend,
+                   solo_groups(solo));
+    const LossAndGradients result = run(tiny, batches, backend);
+    EXPECT_NEAR(result.loss, expected.loss, tolerance * expected.loss) << name(precision);
+    EXPECT_LT(relative_distance(expected.gradients, result.gradients), tolerance) << name(precision);
+  }
+}
+
+TEST(Llama, RecomputeGivesTheSameBits) {
+  CpuBackend backend(2);
+  IdleCommunicator solo;
+  const std::vector<MicroBatch> batches = one_step(test::random_dataset(5, 37, 2), true);
+  ModelOptions options{.precision = DType::f32, .lora = test::tiny_lora(0.2)};
+  TinyModel kept(test::tiny_config(), options, backend, solo_groups(solo));
+  options.recompute = true;
+  TinyModel recomputed(test::tiny_config(), options, backend, solo_groups(solo));
+  EXPECT_LT(recomputed.plan.activations, kept.plan.activations);
+  const LossAndGradients a = run(kept, batches, backend), b = run(recomputed, batches, backend);
+  EXPECT_EQ(a.loss, b.loss);
+  EXPECT_EQ(a.gradients, b.gradients);
+}
+
+// The gradient of every parameter, summed as at the end of a step and gathered, on P ranks as on one.
+TEST(Llama, TensorRanksAgree) {
+  const std::vector<MicroBatch> batches = one_step(test::random_dataset(3, 37, 5), true);
+  for (const bool full : {false, true}) {
+    std::map<std::string, std::vector<float>> expected;
+    for (const int ranks : {1, 2}) {
+      run_on_threads(1, ranks, [&](const Groups& groups) {
+        ReferenceBackend backend;
+        ModelOptions options{.precision = DType::f64, .train_base = full};
+        if (!full) options.lora = test::tiny_lora(0.3);
+        TinyModel tiny(test::tiny_config(), options, backend, groups);
+        run(tiny, batches, backend);
+        ParameterSet& parameters = tiny.model.parameters();
+        parameters.reduce_gradients();
+        const double norm = parameters.gradient_norm();
+        double sum_of_squares = 0;
+        for (const Parameter& parameter : parameters.all()) {
+          const std::vector<float> gradient = parameters.gather(parameter, parameters.gradients(), tiny.activations);
+          for (const float g : gradient) sum_of_squares += static_cast<double>(g) * static_cast<double>(g);
+          if (ranks == 1) {
+            expected[parameter.name] = gradient;
+            continue;
+          }
+          const std::vector<float>& wanted = expected.at(parameter.name);
+          ASSERT_EQ(gradient.size(), wanted.size());
+          for (std::size_t i = 0; i < wanted.size(); ++i) {
+            ASSERT_NEAR(gradient[i], wanted[i], 1e-6F * (1 + std::abs(wanted[i]))) << parameter.name << " " << i;
+          }
+        }
+        EXPECT_NEAR(norm, std::sqrt(sum_of_squares), 1e-6 * norm) << "a replicated factor counts once";
+      });
+    }
+  }
+}
+
+TEST(Llama, ThePlanIsWhatIsTaken) {
+  CpuBackend backend(1);
+  IdleCommunicator solo;
+  TinyModel tiny(test::tiny_config(), {.precision = DType::bf16, .lora = test::tiny_lora(0.1)}, backend,
+                 solo_groups(solo), 64);
+  EXPECT_EQ(tiny.model_arena.peak_bytes(), tiny.plan.model);
+  MicroBatch batch;
+  batch.forest = single_sequence(64);
+  for (std::int32_t row = 0; row < 64; ++row) {
+    batch.tokens.push_back(row % 37);
+    batch.token_ids.push_back(row);
+    batch.targets.push_back({row, 3, 0});
+  }
+  run(tiny, {batch}, backend);
+  EXPECT_EQ(tiny.activations.peak_bytes(), tiny.plan.activations);
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,218 @@
+#include "core/trainer.h"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "core/files.h"
+#include "core/new_base.h"
+#include "data/tokenizer.h"
+#include "ops/cpu/cpu_backend.h"
+#include "ops/transfer.h"
+#include "parallel/thread_communicator.h"
+#include "tests/core/scratch.h"
+#include "tests/support/tiny_model.h"
+
+namespace chorus {
+namespace {
+
+struct SilentObserver : TrainingObserver {
+  void step_done(const StepReport& report, std::int64_t) override { losses.push_back(report.loss); }
+  void evaluated(const TrainingState&, const Evaluation&, const Dataset&, bool) override { ++evaluations; }
+  void evaluating(std::int64_t, std::int64_t) override {}
+  std::vector<double> losses;
+  int evaluations = 0;
+};
+
+// What a training leaves behind, full tensors by name.
+struct Trained {
+  std::vector<double> losses;
+  std::map<std::string, std::vector<float>> before, after;
+  TrainingSummary summary;
+};
+
+std::map<std::string, std::vector<float>> gather(test::TinyModel& tiny) {
+  std::map<std::string, std::vector<float>> tensors;
+  const ParameterSet& parameters = tiny.model.parameters();
+  for (const Parameter& parameter : parameters.all()) {
+    tensors[parameter.name] = parameters.gather(parameter, parameters.masters(), tiny.activations);
+  }
+  return tensors;
+}
+
+class TrainerTest : public testing::Test {
+ protected:
+  TrainerTest() {
+    test::write_bytes(scratch_ / "tokenizer.model", "only copied, never read");
+    write_new_base(scratch_ / "base", test::tiny_config(), scratch_ / "tokenizer.model", 1);
+    base_ = std::make_unique<BaseModel>(scratch_ / "base");
+  }
+
+  TrainConfig config(const std::string& output) const {
+    TrainConfig config;
+    config.output = scratch_ / output;
+    config.lora_rank = 3;
+    config.lora_alpha = 6;
+    config.lora_dropout = 0.25;
+    config.learning_rate = 1e-2;
+    config.batch_size = 7;
+    config.tokens_per_microbatch = 48;
+    config.max_steps = 8;
+    config.warmup_steps = 2;
+    return config;
+  }
+
+  // Trains on a grid of threads; `resume` continues the newest checkpoint of the same output.
+  Trained train(const TrainConfig& config, int data_size, int tensor_size, bool resume = false) {
+    Trained trained;
+    std::filesystem::create_directories(config.output);
+    run_on_threads(data_size, tensor_size, [&](const Groups& groups) {
+      CpuBackend backend(1);
+      TimedGroups timed(groups);
+      test::TinyModel tiny(test::tiny_config(), model_options(config), backend, timed.groups(),
+                     config.tokens_per_microbatch);
+      Trainer trainer(config, *base_, dataset_, nullptr, tiny.model,
+                      {backend, timed, tiny.optimizer_arena, tiny.activations});
+      const auto before = gather(tiny);
+      if (resume) trainer.resume(*newest_checkpoint(config.output));
+      SilentObserver observer;
+      const TrainingSummary summary = trainer.run(observer);
+      const auto after = gather(tiny);
+      if (groups.world.rank() == 0) trained = {observer.losses, before, after, summary};
+    });
+    return trained;
+  }
+
+  test::ScratchFolder scratch_;
+  std::unique_ptr<BaseModel> base_;
+  Dataset dataset_ = test::random_dataset(12, 37, 21);
+};
+
+// Largest difference of any element, relative to the largest change that the training made to its tensor.
+double difference_of_updates(const Trained& a, const Trained& b) {
+  double largest = 0;
+  for (const auto& [name, before] : a.before) {
+    double update = 0, difference = 0;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      update = std::max(update, std::abs(static_cast<double>(a.after.at(name)[i] - before[i])));
+      difference = std::max(difference, std::abs(static_cast<double>(a.after.at(name)[i] - b.after.at(name)[i])));
+    }
+    largest = std::max(largest, difference / update);
+  }
+  return largest;
+}
+
+TEST_F(TrainerTest, GridsGiveTheSameAdapter) {
+  const Trained solo = train(config("1x1"), 1, 1);
+  const std::pair<int, int> grids[] = {{2, 1}, {1, 2}, {2, 2}, {3, 1}};
+  for (const auto& [data_size, tensor_size] : grids) {
+    const std::string grid = fmt::format("data {} x tensor {}", data_size, tensor_size);
+    const Trained other = train(config(grid), data_size, tensor_size);
+    ASSERT_EQ(other.losses.size(), solo.losses.size());
+    for (std::size_t i = 0; i < solo.losses.size(); ++i) {
+      EXPECT_NEAR(other.losses[i], solo.losses[i], 1e-5 * solo.losses[i]) << grid << " step " << i;
+    }
+    const double difference = difference_of_updates(solo, other);
+    EXPECT_LT(difference, 1e-4) << grid;
+    RecordProperty(fmt::format("update_difference_{}x{}", data_size, tensor_size), fmt::format("{:.2e}", difference));
+  }
+}
+
+TEST_F(TrainerTest, TheLossOfOneBatchFalls) {
+  TrainConfig run = config("run");
+  run.batch_size = std::ssize(dataset_.samples);
+  run.lora_dropout = 0;
+  run.max_steps = 30;
+  const Trained trained = train(run, 1, 1);
+  EXPECT_LT(trained.losses.back(), 0.8 * trained.losses.front());
+}
+
+TEST_F(TrainerTest, GridsGiveTheSameFullModel) {
+  TrainConfig full = config("full");
+  full.method = Method::full;
+  full.learning_rate = 1e-3;
+  const Trained solo = train(full, 1, 1);
+  full.output = scratch_ / "full 2x2";
+  const Trained grid = train(full, 2, 2);
+  EXPECT_LT(difference_of_updates(solo, grid), 1e-3);
+}
+
+TEST_F(TrainerTest, TwoRunsOfOneGridGiveTheSameBits) {
+  const Trained a = train(config("a"), 2, 2), b = train(config("b"), 2, 2);
+  EXPECT_EQ(a.losses, b.losses);
+  EXPECT_EQ(a.after, b.after);
+  EXPECT_EQ(test::read_bytes(scratch_ / "a/adapter_model.safetensors"),
+            test::read_bytes(scratch_ / "b/adapter_model.safetensors"));
+}
+
+TEST_F(TrainerTest, MicroBatchesAndSharingDoNotMatter) {
+  const Trained normal = train(config("normal"), 1, 1);
+  TrainConfig other = config("large");
+  other.tokens_per_microbatch = 1000;
+  EXPECT_LT(difference_of_updates(normal, train(other, 1, 1)), 1e-4);
+  other = config("separate");
+  other.prefix_sharing = false;
+  EXPECT_LT(difference_of_updates(normal, train(other, 1, 1)), 1e-4);
+}
+
+TEST_F(TrainerTest, ResumeContinuesBitForBit) {
+  const Trained straight = train(config("straight"), 1, 2);
+
+  TrainConfig interrupted = config("interrupted");
+  interrupted.max_time = 1e-9;  // stops after every step
+  Trained part = train(interrupted, 1, 2);
+  EXPECT_FALSE(part.summary.finished);
+  EXPECT_EQ(part.summary.state.step, 1);
+  std::vector<double> losses = part.losses;
+  interrupted.max_time = 0;
+  part = train(interrupted, 1, 2, true);
+  EXPECT_TRUE(part.summary.finished);
+  losses.insert(losses.end(), part.losses.begin(), part.losses.end());
+  EXPECT_EQ(losses, straight.losses);
+  EXPECT_EQ(part.after, straight.after);
+}
+
+TEST_F(TrainerTest, ResumeOnAnotherGrid) {
+  const Trained straight = train(config("straight"), 1, 1);
+  TrainConfig interrupted = config("interrupted");
+  interrupted.max_time = 1e-9;
+  train(interrupted, 2, 2);
+  interrupted.max_time = 0;
+  Trained rest = train(interrupted, 1, 1, true);
+  rest.before = straight.before;
+  EXPECT_LT(difference_of_updates(straight, rest), 1e-4);
+}
+
+TEST_F(TrainerTest, ResumeRefusesAnotherRun) {
+  TrainConfig run = config("run");
+  run.max_time = 1e-9;
+  train(run, 1, 1);
+  run.batch_size = 8;
+  const std::string message = test::message_of<ConfigurationError>([&] { train(run, 1, 1, true); });
+  EXPECT_TRUE(test::holds(message, "batch-size was 7 and is now 8"));
+}
+
+TEST_F(TrainerTest, OldCheckpointsGo) {
+  TrainConfig run = config("run");
+  run.save_steps = 2;
+  run.save_total_limit = 2;
+  train(run, 1, 1);
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(run.output)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"adapter_config.json", "adapter_model.safetensors", "checkpoint-6",
+                                             "checkpoint-8"}));
+}
+
+TEST_F(TrainerTest, AFailedRankEndsTheOthers) {
+  const std::string message = test::message_of<DataError>([&] {
+    run_on_threads(2, 1, [&](const Groups& groups) {
+      if (groups.world.rank() == 1) throw DataError("the disk of rank 1 is gone");
+      groups.world.barrier();
+    });
+  });
+  EXPECT_EQ(message, "the disk of rank 1 is gone");
+}
+
+}  // namespace
+}  // namespace chorus

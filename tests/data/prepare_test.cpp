@@ -1,0 +1,296 @@
+#include "data/prepare.h"
+
+#include <map>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "data/dataset.h"
+#include "data/sample_corpus.h"
+#include "data/tokenizer.h"
+#include "tests/data/scratch.h"
+
+namespace chorus {
+namespace {
+
+// A corpus and a tokenizer, made once.
+class PrepareTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    corpus_ = new ScratchFolder;
+    write_sample_corpus(
+        *corpus_ / "c",
+        {.seed = 3, .train_dialogues = 12, .dev_dialogues = 3, .test_dialogues = 4, .paragraphs = 60});
+    train_tokenizer({{*corpus_ / "c/pretraining.txt"}, 500, *corpus_ / "t.model"});
+  }
+  static void TearDownTestSuite() { delete corpus_; }
+
+  PrepareOptions meld() const {
+    PrepareOptions options;
+    options.inputs = {*corpus_ / "c"};
+    options.output = folder_ / "out";
+    options.tokenizer = *corpus_ / "t.model";
+    return options;
+  }
+  PrepareOptions tokens(const std::string& lines) const {
+    PrepareOptions options;
+    options.corpus = "tokens";
+    options.inputs = {folder_.write("lines.jsonl", lines)};
+    options.output = folder_ / "out";
+    options.vocabulary_size = 10;
+    return options;
+  }
+
+  static inline ScratchFolder* corpus_ = nullptr;
+  ScratchFolder folder_;
+};
+
+TEST_F(PrepareTest, TrainHoldsGoldAnswersAndTheOthersEveryLabel) {
+  const Ledger ledger = prepare(meld());
+  ASSERT_EQ(ledger.splits.size(), 3U);
+  for (const SplitLedger& split : ledger.splits) {
+    const Dataset dataset = Dataset::read(folder_ / ("out/" + split.split + ".h5"));
+    EXPECT_EQ(dataset.origin.split, split.split);
+    EXPECT_EQ(dataset.origin.recipe_name, "shared");
+    EXPECT_FALSE(dataset.origin.recipe_text.empty());
+    EXPECT_EQ(dataset.origin.tokenizer_hash, Tokenizer::load(*corpus_ / "t.model").hash());
+    EXPECT_EQ(dataset.origin.vocabulary_size, 500);
+    ASSERT_EQ(dataset.origin.labels.size(), 7U);
+    EXPECT_EQ(std::ssize(dataset.utterances), split.utterances);
+    EXPECT_EQ(std::ssize(dataset.samples), split.samples);
+    EXPECT_EQ(std::ssize(dataset.tokens), split.tokens);
+    EXPECT_EQ(std::ssize(dataset.targets), split.supervised_tokens);
+    EXPECT_EQ(dataset.unshared_tokens(), split.unshared_tokens);
+    EXPECT_EQ(dataset.trees(), split.dialogues);
+    EXPECT_GT(split.sharing(), 2.0);
+
+    std::map<std::int32_t, std::set<std::int32_t>> answers;
+    for (const Sample& sample : dataset.samples) answers[sample.utterance].insert(sample.answer);
+    EXPECT_EQ(std::ssize(answers), split.utterances);
+    for (const auto& [utterance, given] : answers) {
+      if (split.split == "train") {
+        EXPECT_EQ(given, std::set{dataset.utterances[static_cast<std::size_t>(utterance)].label});
+      } else {
+        EXPECT_EQ(given.size(), 7U);
+      }
+    }
+  }
+  const auto json = nlohmann::json::parse(bytes_of(folder_ / "out/ledger.json"));
+  EXPECT_EQ(json["splits"]["train"]["samples"], ledger.splits[0].samples);
+}
+
+TEST_F(PrepareTest, PromptsReadAsTheRecipeSays) {
+  prepare(meld());
+  const Tokenizer tokenizer = Tokenizer::load(*corpus_ / "t.model");
+  const Dataset dataset = Dataset::read(folder_ / "out/train.h5");
+  const Sequence sequence = dataset.sequence(1);
+  EXPECT_EQ(sequence.tokens.front(), tokenizer.bos());
+  EXPECT_EQ(sequence.tokens.back(), tokenizer.eos());
+  const std::string text = tokenizer.decode(sequence.tokens);
+  expect_contains(text, "Feelings: neutral, surprise, fear, sadness, joy, disgust, anger.");
+  const auto gold = static_cast<std::size_t>(dataset.utterances[1].label);
+  expect_contains(text, "Feeling: " + dataset.origin.labels[gold]);
+}
+
+TEST_F(PrepareTest, TooLongIsShortenedOrDroppedAndCounted) {
+  PrepareOptions options = meld();
+  options.max_tokens = 95;
+  const SplitLedger train = prepare(options).splits[0];
+  EXPECT_GT(train.shortened_samples, 0);
+  EXPECT_GT(train.lines_cut, train.shortened_samples / 2);
+  EXPECT_LE(train.longest_sample, 95);
+  EXPECT_EQ(train.samples + train.dropped_total(), train.utterances);
+
+  options.max_tokens = 10;
+  options.output = folder_ / "none";
+  expect_contains(message_of<DataError>([&] { prepare(options); }), "the train split has no samples left");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "none")) << "nothing is written before all has been read";
+}
+
+TEST_F(PrepareTest, HistoryCanBeOverridden) {
+  PrepareOptions options = meld();
+  options.history = "1";
+  const SplitLedger one = prepare(options).splits[0];
+  options.history = "";
+  options.output = folder_ / "all";
+  const SplitLedger all = prepare(options).splits[0];
+  EXPECT_LT(one.longest_sample, all.longest_sample);
+  options.history = "some";
+  options.output = folder_ / "wrong";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "--history is 'some'");
+}
+
+TEST_F(PrepareTest, NeverOverwritesAnOutputFolder) {
+  folder_.write("out/precious.txt", "mine");
+  expect_contains(message_of<ConfigurationError>([&] { prepare(meld()); }),
+                  "is not empty and is never overwritten");
+  EXPECT_EQ(bytes_of(folder_ / "out/precious.txt"), "mine");
+  PrepareOptions options = meld();
+  options.output = folder_.write("file", "x");
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "exists and is not a folder");
+  options.output = "";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "--output is missing");
+  options.output = folder_ / "empty";
+  std::filesystem::create_directory(options.output);
+  EXPECT_NO_THROW(prepare(options));
+}
+
+TEST_F(PrepareTest, RefusesOptionsThatDoNotFitTogether) {
+  PrepareOptions options = meld();
+  options.corpus = "meldd";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "did you mean 'meld'?");
+  options = meld();
+  options.tokenizer = "";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "needs a tokenizer");
+  options = meld();
+  options.vocabulary_size = 499;
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }),
+                  "has 500 tokens but the model only 499");
+  options = meld();
+  options.inputs = {};
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "needs an input");
+  options = tokens("{}");
+  options.vocabulary_size = 0;
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }),
+                  "needs a tokenizer or the vocabulary");
+  options = tokens("{}");
+  options.inputs = {"a.jsonl", "b.jsonl"};
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "are both for the split train");
+}
+
+TEST_F(PrepareTest, AModelMayHaveMoreTokensThanTheTokenizer) {
+  PrepareOptions options = meld();
+  options.vocabulary_size = 512;
+  prepare(options);
+  EXPECT_EQ(Dataset::read(folder_ / "out/train.h5").origin.vocabulary_size, 512);
+}
+
+TEST_F(PrepareTest, TokensKeepTheirLinesAndGroups) {
+  const std::string lines = R"({"input_ids": [1, 2, 3], "labels": [-100, -100, 3]}
+{"input_ids": [1, 5, 6, 7], "labels": [-100, 5, 6, 7], "group": "g"}
+{"input_ids": [1, 2, 4], "labels": [-100, -100, 4]}
+{"labels": [-100, -100, 8], "input_ids": [1, 5, 8], "group": "g"}
+)";
+  const Ledger ledger = prepare(tokens(lines));
+  EXPECT_EQ(ledger.splits[0].rows_read, 4);
+  EXPECT_EQ(ledger.splits[0].trees, 3);
+  EXPECT_EQ(ledger.splits[0].longest_sample, 4);
+  const Dataset dataset = Dataset::read(folder_ / "out/train.h5");
+  EXPECT_EQ(dataset.origin.tokenizer_hash, 0U);
+  EXPECT_EQ(dataset.sequence(0), (Sequence{{1, 2, 3}, {-100, -100, 3}}));
+  EXPECT_EQ(dataset.sequence(1), (Sequence{{1, 5, 6, 7}, {-100, 5, 6, 7}}));
+  EXPECT_EQ(dataset.sequence(2), (Sequence{{1, 5, 8}, {-100, -100, 8}}));
+  EXPECT_EQ(dataset.sequence(3), (Sequence{{1, 2, 4}, {-100, -100, 4}}));
+}
+
+TEST_F(PrepareTest, TokensAreReadStrictly) {
+  const std::string good = R"({"input_ids": [1, 2], "labels": [-100, 2]})"
+                           "\n";
+  const auto message = [&](const std::string& line) {
+    return message_of<DataError>([&] { prepare(tokens(good + line + "\n")); });
+  };
+  expect_contains(message(R"({"input_ids": [1, 2])"), "lines.jsonl:2: is not valid JSON");
+  expect_contains(message(""), "lines.jsonl:2: is not valid JSON");
+  expect_contains(message("[1]"), "lines.jsonl:2: must be a JSON object");
+  expect_contains(message(R"({"input_ids": [1, 2]})"), "lines.jsonl:2: field 'labels' is missing");
+  expect_contains(message(R"({"input_id": [1], "labels": [1]})"),
+                  "unknown field 'input_id'; did you mean 'input_ids'?");
+  expect_contains(message(R"({"input_ids": [1, 2], "labels": [-100]})"),
+                  "lines.jsonl:2: 2 tokens but 1 labels");
+  expect_contains(message(R"({"input_ids": [1, 10], "labels": [-100, 10]})"),
+                  "lines.jsonl:2: token 10 at position 1 is outside the vocabulary of 10");
+  expect_contains(message(R"({"input_ids": [1, 2.5], "labels": [-100, 2]})"), "holds 2.5, which is no token");
+  expect_contains(message(R"({"input_ids": [1, 18446744073709551516], "labels": [-100, 2]})"),
+                  "which is no token");
+  expect_contains(message(R"({"input_ids": "1 2", "labels": [-100, 2]})"), "must be an array of integers");
+  expect_contains(message(R"({"input_ids": [1, 2], "labels": [1, 2]})"), "the first token is supervised");
+  expect_contains(message(R"({"input_ids": [1, 2], "labels": [-100, 2], "group": 5})"),
+                  "'group' must be a string");
+  expect_contains(message_of<DataError>([&] { prepare(tokens("")); }), "lines.jsonl: is empty");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+
+  PrepareOptions options = tokens(good + "{}\n" + good);
+  options.skip_bad_rows = true;
+  const SplitLedger split = prepare(options).splits[0];
+  EXPECT_EQ(split.samples, 2);
+  EXPECT_EQ(split.skipped(), 1);
+}
+
+TEST_F(PrepareTest, SplitsOfFilesCanBeNamed) {
+  const std::string line = R"({"input_ids": [1, 2], "labels": [-100, 2]})";
+  PrepareOptions options = tokens(line);
+  options.inputs = {"train=" + folder_.write("a", line), "dev=" + folder_.write("b", line)};
+  prepare(options);
+  EXPECT_EQ(Dataset::read(folder_ / "out/dev.h5").origin.split, "dev");
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "out/train.h5"));
+  options.output = folder_ / "again";
+  options.inputs = {"../x=" + (folder_ / "a")};
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "cannot be the name of a split");
+}
+
+TEST_F(PrepareTest, TextIsPackedAndEveryTokenPredictedOnce) {
+  const Tokenizer tokenizer = Tokenizer::load(*corpus_ / "t.model");
+  std::string long_paragraph;
+  for (int i = 0; i < 30; ++i) long_paragraph += "Mia was happy because Leo won. ";
+  PrepareOptions options;
+  options.corpus = "text";
+  options.inputs = {
+      folder_.write("t.txt", "First.\nSecond line.\n\n\n \nAnother one.\r\n\r\n" + long_paragraph + "\n")};
+  options.output = folder_ / "out";
+  options.tokenizer = *corpus_ / "t.model";
+  options.context = 32;
+  const Ledger ledger = prepare(options);
+  EXPECT_EQ(ledger.splits[0].rows_read, 3);
+  EXPECT_LE(ledger.splits[0].longest_sample, 32);
+  const Dataset dataset = Dataset::read(folder_ / "out/train.h5");
+
+  std::vector<std::int32_t> stream;
+  for (const std::string& text :
+       {std::string("First.\nSecond line."), std::string("Another one."), long_paragraph}) {
+    stream.push_back(tokenizer.bos());
+    for (const std::int32_t token : tokenizer.encode(text)) stream.push_back(token);
+    stream.push_back(tokenizer.eos());
+  }
+  std::vector<std::int32_t> rebuilt;
+  for (std::int64_t sample = 0; sample < std::ssize(dataset.samples); ++sample) {
+    const Sequence sequence = dataset.sequence(sample);
+    EXPECT_LE(sequence.tokens.size(), 32U);
+    EXPECT_TRUE(std::equal(sequence.labels.begin() + 1, sequence.labels.end(), sequence.tokens.begin() + 1));
+    // A piece of a longer paragraph repeats the token before it.
+    const bool continues = sequence.tokens[0] != tokenizer.bos();
+    if (continues) {
+      EXPECT_EQ(sequence.tokens[0], rebuilt.back());
+    }
+    rebuilt.insert(rebuilt.end(), sequence.tokens.begin() + (continues ? 1 : 0), sequence.tokens.end());
+  }
+  EXPECT_EQ(rebuilt, stream);
+}
+
+TEST_F(PrepareTest, ProgressReachesItsEnd) {
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> last;
+  prepare(meld(), [&](std::string_view what, std::int64_t done, std::int64_t total) {
+    EXPECT_LE(done, total);
+    last[std::string(what)] = {done, total};
+  });
+  EXPECT_EQ(last.size(), 3U);
+  for (const auto& [what, counts] : last) EXPECT_EQ(counts.first, counts.second) << what;
+}
+
+TEST_F(PrepareTest, MeldWithTheLlamaTokenizer) {
+  const std::string folder = real_file("data/meld"),
+                    model = real_file("models/llama2-tokenizer/tokenizer.model");
+  if (folder.empty() || model.empty()) GTEST_SKIP() << not_there("data/meld or models/llama2-tokenizer");
+  PrepareOptions options = meld();
+  options.inputs = {folder};
+  options.tokenizer = model;
+  const Ledger ledger = prepare(options);
+  EXPECT_EQ(ledger.splits[0].samples, 9989);
+  EXPECT_EQ(ledger.splits[1].samples, 7 * 1109);
+  EXPECT_EQ(ledger.splits[2].samples, 7 * 2610);
+  EXPECT_EQ(ledger.splits[0].dropped_total(), 0);
+  EXPECT_GT(ledger.splits[0].sharing(), 6.0);
+  EXPECT_GT(ledger.splits[2].sharing(), 30.0);
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,170 @@
+// The commands as a user meets them: what they print, and the exit codes that scripts rely on.
+
+#include <algorithm>
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ops/error.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr int done = static_cast<int>(ExitCode::done);
+constexpr int configuration = static_cast<int>(ExitCode::configuration);
+constexpr int data = static_cast<int>(ExitCode::data);
+
+const std::vector<std::string> commands{"sample", "tokenizer", "init",    "prepare",
+                                        "train",  "evaluate",  "generate"};
+
+constexpr std::string_view meld_header =
+    "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n";
+
+// A corpus folder with one good row and then `row`.
+std::string write_corpus(const TemporaryFolder& folder, const std::string& row) {
+  write_text(folder / "corpus/train_sent_emo.csv",
+             std::string(meld_header) +
+                 "1,Hello there,Ross,joy,positive,0,0,1,1,\"00:00:01,000\",\"00:00:02,000\"\n" + row);
+  return folder / "corpus";
+}
+
+// Exactly one message, in the form that names the program and the command.
+void expect_refusal(const Outcome& outcome, int code, const std::string& beginning, const std::string& part) {
+  EXPECT_EQ(outcome.exit_code, code) << outcome.err;
+  EXPECT_THAT(outcome.err, StartsWith(beginning));
+  EXPECT_THAT(outcome.err, HasSubstr(part));
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+}
+
+class EveryCommand : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryCommand, StandsInTheOverview) {
+  EXPECT_THAT(run_chorus({"--help"}).out, HasSubstr("\n  " + GetParam() + " "));
+}
+
+TEST_P(EveryCommand, ExplainsItself) {
+  const Outcome outcome = run_chorus({GetParam(), "--help"});
+  EXPECT_EQ(outcome.exit_code, done) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("\nusage: chorus " + GetParam() + " [CONFIG.ini]"));
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST_P(EveryCommand, RefusesUnknownOptions) {
+  const Outcome outcome = run_chorus({GetParam(), "--no-such-option", "1"});
+  expect_refusal(outcome, configuration, "chorus " + GetParam() + ": error: unknown option --no-such-option;",
+                 "did you mean --");
+}
+
+TEST_P(EveryCommand, RefusesConfigFilesThatAreNotThere) {
+  expect_refusal(run_chorus({GetParam(), "no_such.ini"}), configuration,
+                 "chorus " + GetParam() + ": error: ", "no_such.ini");
+}
+
+INSTANTIATE_TEST_SUITE_P(Commands, EveryCommand, testing::ValuesIn(commands),
+                         [](const auto& test) { return test.param; });
+
+TEST(Program, WithoutCommandExplainsItself) {
+  const Outcome outcome = run_chorus({});
+  EXPECT_EQ(outcome.exit_code, configuration);
+  EXPECT_EQ(outcome.out, run_chorus({"--help"}).out);
+  EXPECT_EQ(run_chorus({"-h"}).exit_code, done);
+}
+
+TEST(Program, SaysItsVersion) {
+  const Outcome outcome = run_chorus({"--version"});
+  EXPECT_EQ(outcome.exit_code, done);
+  EXPECT_THAT(outcome.out, testing::MatchesRegex("chorus [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST(Program, UnknownCommandNamesTheNearest) {
+  expect_refusal(run_chorus({"trian"}), configuration, "chorus trian: error: unknown command 'trian';",
+                 "did you mean 'train'?");
+  expect_refusal(run_chorus({"eval"}), configuration, "chorus eval: error:", "did you mean 'evaluate'?");
+  expect_refusal(run_chorus({"--train"}), configuration, "chorus: error: unknown command '--train';",
+                 "'train'");
+}
+
+TEST(PrepareCommand, MalformedRowsAreDataErrorsWithFileAndLine) {
+  const TemporaryFolder folder;
+  const std::string corpus =
+      write_corpus(folder, "2,Bye,Ross,gloom,negative,0,1,1,1,\"00:00:01,000\",\"00:00:02,000\"\n");
+  const Outcome learned = run_chorus({"tokenizer", "--vocabulary-size", "300", "--output",
+                                      folder / "tokenizer.model", corpus + "/train_sent_emo.csv"});
+  ASSERT_EQ(learned.exit_code, done) << learned.err;
+  const Outcome outcome = run_chorus({"prepare", "--corpus", "meld", "--tokenizer",
+                                      folder / "tokenizer.model", "--output", folder / "out", corpus});
+  expect_refusal(outcome, data, "chorus prepare: error: ", "train_sent_emo.csv:3:");
+  EXPECT_THAT(outcome.err, HasSubstr("gloom"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/train.h5"));
+
+  const Outcome skipped =
+      run_chorus({"prepare", "--corpus", "meld", "--tokenizer", folder / "tokenizer.model", "--output",
+                  folder / "again", "--skip-bad-rows", corpus});
+  EXPECT_EQ(skipped.exit_code, done) << skipped.err;
+  EXPECT_TRUE(std::filesystem::exists(folder / "again/train.h5"));
+}
+
+TEST(PrepareCommand, ExistingOutputIsNeverOverwritten) {
+  const TemporaryFolder folder;
+  write_text(folder / "tokens.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [-100, 2, 3]}\n");
+  const std::vector<std::string> arguments{"prepare", "--corpus", "tokens",       "--vocabulary-size",
+                                           "10",      "--output", folder / "out", folder / "tokens.jsonl"};
+  const Outcome first = run_chorus(arguments);
+  ASSERT_EQ(first.exit_code, done) << first.err;
+  expect_refusal(run_chorus(arguments), configuration, "chorus prepare: error: ", folder / "out");
+}
+
+TEST(PrepareCommand, TokensAreCheckedAgainstTheVocabulary) {
+  const TemporaryFolder folder;
+  write_text(folder / "tokens.jsonl",
+             "{\"input_ids\": [1, 2], \"labels\": [-100, 2]}\n"
+             "{\"input_ids\": [1, 10], \"labels\": [-100, 10]}\n");
+  expect_refusal(run_chorus({"prepare", "--corpus", "tokens", "--vocabulary-size", "10", "--output",
+                             folder / "out", folder / "tokens.jsonl"}),
+                 data, "chorus prepare: error: ", "tokens.jsonl:2");
+}
+
+TEST(PrepareCommand, SaysWhatIsMissing) {
+  expect_refusal(run_chorus({"prepare"}), configuration, "chorus prepare: error: missing: ", "--output");
+  const TemporaryFolder folder;
+  write_text(folder / "a.txt", "text\n");
+  expect_refusal(run_chorus({"prepare", "--corpus", "text", "--output", folder / "out", folder / "a.txt"}),
+                 configuration, "chorus prepare: error: ", "--tokenizer");
+  expect_refusal(run_chorus({"prepare", "--corpus", "tokens", "--output", folder / "out", folder / "a.txt"}),
+                 configuration, "chorus prepare: error: ", "--base");
+}
+
+TEST(SampleCommand, WritesACorpusOnceAndTheSameForTheSameSeed) {
+  const TemporaryFolder folder;
+  const auto sample = [&](const std::string& name, const std::string& seed) {
+    return run_chorus(
+        {"sample", "--train-dialogues", "5", "--paragraphs", "9", "--seed", seed, "--output", folder / name});
+  };
+  const Outcome outcome = sample("a", "7");
+  ASSERT_EQ(outcome.exit_code, done) << outcome.err;
+  expect_refusal(sample("a", "7"), configuration, "chorus sample: error: ", folder / "a");
+  EXPECT_EQ(sample("b", "7").exit_code, done);
+  EXPECT_EQ(sample("c", "8").exit_code, done);
+  EXPECT_EQ(read_text(folder / "a/test_sent_emo.csv"), read_text(folder / "b/test_sent_emo.csv"));
+  EXPECT_NE(read_text(folder / "a/test_sent_emo.csv"), read_text(folder / "c/test_sent_emo.csv"));
+}
+
+TEST(TokenizerCommand, RefusesMissingTextsAndExistingModels) {
+  const TemporaryFolder folder;
+  const std::string model = folder / "tokenizer.model";
+  expect_refusal(run_chorus({"tokenizer", "--output", model, folder / "none.txt"}), data,
+                 "chorus tokenizer: error: ", "none.txt");
+  write_text(model, "kept");
+  write_text(folder / "a.txt", "some text\n");
+  expect_refusal(run_chorus({"tokenizer", "--output", model, folder / "a.txt"}), configuration,
+                 "chorus tokenizer: error: ", model);
+  EXPECT_EQ(read_text(model), "kept");
+}
+
+}  // namespace
+}  // namespace chorus

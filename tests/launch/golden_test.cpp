@@ -1,0 +1,193 @@
+// Whole training runs by the public commands against an independent float64 trainer, on 1 and on 2 tensor ranks.
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/safetensors.h"
+#include "tests/core/scratch.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using Json = nlohmann::json;
+
+struct GoldenCase {
+  std::string name, model;
+  std::vector<std::string> options;
+  std::int64_t batch_size = 3;
+  bool adapter = true;
+};
+
+void PrintTo(const GoldenCase& golden, std::ostream* out) { *out << golden.name; }
+
+const GoldenCase golden_cases[] = {
+    {"stories260K-qv-constant", "stories260K", {"--learning-rate=1e-2", "--schedule=constant"}, 4},
+    {"stories3M-all-cosine",
+     "stories3M",
+     {"--learning-rate=3e-3", "--schedule=cosine", "--warmup-steps=2", "--max-grad-norm=1", "--weight-decay=0.1"},
+     4},
+    {"2shard-all-linear-clip",
+     "fixture-tiny-llama-2shard",
+     {"--learning-rate=1e-2", "--schedule=linear", "--warmup-steps=1", "--max-grad-norm=0.5"}},
+    {"hf-llama3rope-kogd",
+     "fixture-tiny-llama-hf-golden",
+     {"--learning-rate=1e-2", "--schedule=constant", "--weight-decay=0.01"}},
+    {"stories260K-full", "stories260K", {"--method=full", "--learning-rate=1e-3", "--schedule=constant"}, 4, false},
+};
+
+std::vector<Json> read_lines(const std::filesystem::path& path) {
+  std::vector<Json> lines;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) lines.push_back(Json::parse(line));
+  return lines;
+}
+
+// Batch after batch, as the tokens corpus wants it.
+std::string token_lines(const Json& batches, std::size_t first, std::size_t last) {
+  std::string text;
+  for (std::size_t b = first; b < last; ++b) {
+    const Json& batch = batches.at("batches").at(b);
+    for (std::size_t s = 0; s < batch.at("input_ids").size(); ++s) {
+      text += Json{{"input_ids", batch["input_ids"][s]}, {"labels", batch["labels"][s]}}.dump() + "\n";
+    }
+  }
+  return text;
+}
+
+class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int>> {
+ protected:
+  void SetUp() override {
+    golden_ = std::get<0>(GetParam());
+    ranks_ = std::get<1>(GetParam());
+    const auto folder = test::shared_path("golden/" + golden_.name);
+    const auto base = test::shared_path("models/" + golden_.model);
+    if (!folder || !base) GTEST_SKIP() << test::missing_shared("golden/" + golden_.name);
+    folder_ = *folder;
+    base_ = *base;
+  }
+
+  std::vector<std::string> launcher() const {
+    if (ranks_ == 1) return {};
+    return {"env", "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", "mpirun", "-n",
+            std::to_string(ranks_), "--oversubscribe"};
+  }
+
+  void prepare(const std::string& output, std::size_t first, std::size_t last) {
+    const std::string lines = scratch_ / (output + ".jsonl");
+    write_text(lines, token_lines(Json::parse(read_text((folder_ / "batches.json").string())), first, last));
+    const Outcome outcome =
+        run_chorus({"prepare", "--corpus=tokens", lines, "--base=" + base_.string(), "--output=" + (scratch_ / output)});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  }
+
+  std::vector<Json> train(std::vector<std::string> arguments, const std::string& output) {
+    for (const std::string& argument :
+         {"train", "--shuffle=off", "--warmup-ratio=0", "--logging-steps=1"}) {
+      arguments.insert(arguments.begin() + (argument == std::string("train") ? 0 : std::ssize(arguments)), argument);
+    }
+    arguments.push_back("--base=" + base_.string());
+    arguments.push_back("--output=" + (scratch_ / output));
+    arguments.push_back("--tensor-parallel=" + std::to_string(ranks_));
+    const Outcome outcome = run_chorus(arguments, launcher());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return read_lines(scratch_ / output + "/trainer_log.jsonl");
+  }
+
+  GoldenCase golden_;
+  int ranks_ = 1;
+  std::filesystem::path folder_, base_;
+  TemporaryFolder scratch_;
+};
+
+double relative(double value, double expected) { return std::abs(value - expected) / std::abs(expected); }
+
+// Largest difference of an element, relative to the largest change of its tensor from `initial` to `expected`.
+double difference_of_updates(const std::filesystem::path& initial, const std::filesystem::path& expected,
+                             const std::filesystem::path& trained) {
+  const SafetensorsFile before(initial / "adapter_model.safetensors"), golden(expected / "adapter_model.safetensors"),
+      own(trained / "adapter_model.safetensors");
+  EXPECT_EQ(own.tensors().size(), golden.tensors().size());
+  double largest = 0;
+  for (const TensorView& tensor : golden.tensors()) {
+    const auto a = read_tensor(tensor), b = read_tensor(own.tensor(tensor.name)), c = read_tensor(before.tensor(tensor.name));
+    EXPECT_EQ(own.tensor(tensor.name).shape, tensor.shape);
+    double update = 0, difference = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      update = std::max(update, std::abs(static_cast<double>(a[i] - c[i])));
+      difference = std::max(difference, std::abs(static_cast<double>(a[i] - b[i])));
+    }
+    largest = std::max(largest, difference / update);
+  }
+  return largest;
+}
+
+TEST_P(Golden, LossesNormsAndAdaptersAgree) {
+  prepare("data", 0, 8);
+  std::vector<std::string> arguments = golden_.options;
+  arguments.insert(arguments.end(), {"--data=" + (scratch_ / "data"), "--max-steps=8",
+                                     "--batch-size=" + std::to_string(golden_.batch_size)});
+  if (std::find_if(arguments.begin(), arguments.end(), [](const std::string& a) {
+        return a.starts_with("--max-grad-norm");
+      }) == arguments.end()) {
+    arguments.push_back("--max-grad-norm=0");
+  }
+  if (golden_.adapter) arguments.push_back("--adapter=" + (folder_ / "initial").string());
+  const std::vector<Json> log = train(arguments, "run"), golden = read_lines(folder_ / "train.jsonl");
+  ASSERT_EQ(log.size(), golden.size());
+  double worst_loss = 0, worst_norm = 0;
+  for (std::size_t step = 0; step < golden.size(); ++step) {
+    worst_loss = std::max(worst_loss, relative(log[step]["loss"], golden[step]["loss"]));
+    worst_norm = std::max(worst_norm, relative(log[step]["grad_norm"], golden[step]["grad_norm"]));
+    EXPECT_NEAR(log[step]["lr"].get<double>(), golden[step]["lr"].get<double>(), 1e-12);
+  }
+  EXPECT_LT(worst_loss, 1e-5);
+  EXPECT_LT(worst_norm, 2e-4);
+  RecordProperty("loss", std::to_string(worst_loss * 1e6) + "e-6");
+  RecordProperty("norm", std::to_string(worst_norm * 1e6) + "e-6");
+  if (!golden_.adapter) return;
+  const double update = difference_of_updates(folder_ / "initial", folder_ / "final", scratch_ / "run");
+  RecordProperty("update", std::to_string(update * 1e6) + "e-6");
+  EXPECT_LT(update, 2e-3);
+}
+
+// The gradient of every adapter tensor at the golden final adapter: a rate of 0 changes nothing but logs them.
+TEST_P(Golden, EveryTensorsGradientNormAgrees) {
+  if (!golden_.adapter) GTEST_SKIP() << "the full run has no reference for single tensors";
+  prepare("data", 0, 8);
+  const std::vector<Json> log =
+      train({"--data=" + (scratch_ / "data"), "--max-steps=8", "--batch-size=" + std::to_string(golden_.batch_size),
+             "--learning-rate=0", "--schedule=constant", "--max-grad-norm=0", "--log-tensor-norms",
+             "--adapter=" + (folder_ / "final").string()},
+            "run");
+  int compared = 0;
+  for (const Json& line : read_lines(folder_ / "eval_final.jsonl")) {
+    const Json& own = log.at(line.at("batch").get<std::size_t>());
+    if (line.contains("key")) {
+      const double norm = own.at("tensor_grad_norms").at(line.at("key").get<std::string>());
+      EXPECT_LT(relative(norm, line.at("grad_norm")), 5e-4) << line.dump() << " is " << norm;
+      ++compared;
+    } else {
+      EXPECT_LT(relative(own.at("loss"), line.at("loss")), 1e-5) << line.dump();
+    }
+  }
+  EXPECT_GT(compared, 8);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Golden, testing::Combine(testing::ValuesIn(golden_cases), testing::Values(1, 2)),
+                         [](const auto& info) {
+                           std::string name = std::get<0>(info.param).name + "_" +
+                                              std::to_string(std::get<1>(info.param)) + "ranks";
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,66 @@
+#include "tests/launch/program.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include <sys/wait.h>
+
+#include "ops/error.h"
+
+namespace chorus {
+namespace {
+
+// As one word of a shell's command line.
+void append_quoted(std::string& line, const std::string& word) {
+  line.push_back('\'');
+  for (const char c : word) {
+    if (c == '\'') line.append("'\\'");
+    line.push_back(c);
+  }
+  line.append("' ");
+}
+
+}  // namespace
+
+Outcome run_chorus(const std::vector<std::string>& arguments, const std::vector<std::string>& launcher) {
+  const TemporaryFolder folder;
+  std::string line;
+  for (const std::string& word : launcher) append_quoted(line, word);
+  append_quoted(line, CHORUS_PROGRAM);
+  for (const std::string& word : arguments) append_quoted(line, word);
+  line.append("</dev/null >");
+  append_quoted(line, folder / "out");
+  line.append("2>");
+  append_quoted(line, folder / "err");
+  const int status = std::system(line.c_str());
+  Outcome outcome;
+  outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  outcome.out = read_text(folder / "out");
+  outcome.err = read_text(folder / "err");
+  return outcome;
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "chorus_test_XXXXXX").string();
+  require(mkdtemp(name.data()) != nullptr, "no temporary folder ", name);
+  path_ = name;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+std::string read_text(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+}  // namespace chorus

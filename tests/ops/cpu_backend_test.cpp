@@ -1,0 +1,150 @@
+#include "ops/cpu/cpu_backend.h"
+
+#include <cstdint>
+#include <thread>
+
+#include <gmock/gmock.h>
+
+#include "ops/cpu/exponential.h"
+#include "tests/ops/forests.h"
+#include "tests/support/tensors.h"
+
+namespace chorus {
+namespace {
+
+// One call of every operator that sums or is cut into pieces, large enough for all threads to have work.
+std::vector<HostTensor> compute_all(int threads, DType dtype) {
+  CpuBackend backend(threads);
+  std::uint64_t seed = 0;
+  const auto random = [&](const Shape& shape) {
+    return DeviceTensor(backend, random_tensor(dtype, shape, ++seed));
+  };
+  const auto accumulator = [&](const Shape& shape) {
+    return DeviceTensor(backend, random_tensor(DType::f32, shape, ++seed));
+  };
+  const Forest forest = forest_of({{100, -1, 0}, {37, 0, 60}, {70, -1, 0}, {50, 1, 3}});
+  const std::int64_t n = forest.tokens, width = 192;
+  const auto x = random({n, width}), dx = random({n, width}), out = random({n, width}),
+             gate = random({n, width});
+  const auto weight = random({width}), w = random({700, width}), y = random({n, 700}),
+             rstd = accumulator({n});
+  const auto dw = accumulator({700, width}), dweight = accumulator({width});
+  const auto q = random({n, 6, 32}), k = random({n, 2, 32}), v = random({n, 2, 32}), o = random({n, 6, 32});
+  const auto dout = random({n, 6, 32}), dq = random({n, 6, 32}), dk = random({n, 2, 32}),
+             dv = random({n, 2, 32});
+  const auto lse = accumulator({n, 6}), logits = accumulator({n, 700}), log_sums = accumulator({n});
+  const auto square = accumulator({1}), flat = accumulator({50000}), table = accumulator({40, width});
+  std::vector<std::int32_t> list(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<std::int32_t>(i * i % 40);
+  const DeviceTensor tokens(backend, integers(DType::i32, list));
+  const DeviceTensor ids(backend, integers(DType::i64, std::vector<std::int64_t>(list.begin(), list.end())));
+
+  backend.matmul(y, x, w, {.transpose_b = true, .accumulate = true, .scale = 0.5F});
+  backend.matmul(out, y, w);
+  backend.matmul(dw, y, x, {.transpose_a = true, .accumulate = true});
+  backend.rms_norm(out, rstd, x, weight, 1e-5);
+  backend.rms_norm_backward(dx, out, x, weight, rstd);
+  backend.rms_norm_weight_backward(dweight, dx, x, rstd);
+  backend.attention(o, lse, q, k, v, forest);
+  backend.attention_backward(dq, dk, dv, dout, o, lse, q, k, v, forest);
+  backend.swiglu(gate, out, x);
+  backend.dropout(gate, gate, ids, {.probability = 0.1F, .seed = 4});
+  backend.log_sum_exp(log_sums, logits);
+  backend.embed_backward(table, x, tokens, 0);
+  backend.sum_of_squares(square, flat);
+
+  std::vector<HostTensor> results;
+  for (const DeviceTensor* result :
+       {&y, &out, &dw, &rstd, &dx, &dweight, &o, &lse, &dq, &dk, &dv, &gate, &log_sums, &table, &square}) {
+    results.push_back(result->download());
+  }
+  return results;
+}
+
+TEST(CpuBackendTest, ResultsDoNotDependOnTheNumberOfThreads) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const std::vector<HostTensor> expected = compute_all(1, dtype);
+    for (const int threads : {2, 3}) {
+      const std::vector<HostTensor> results = compute_all(threads, dtype);
+      for (std::size_t i = 0; i < results.size(); ++i) {
+        EXPECT_TRUE(is_same(results[i], expected[i])) << "result " << i << " with " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(CpuBackendTest, RepeatedCallsGiveTheSameBits) {
+  const std::vector<HostTensor> first = compute_all(2, DType::f32), second = compute_all(2, DType::f32);
+  for (std::size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(is_same(first[i], second[i])) << "result " << i;
+}
+
+TEST(CpuBackendTest, SeveralBackendsLiveInSeveralThreads) {
+  const std::vector<HostTensor> expected = compute_all(1, DType::bf16);
+  std::vector<std::vector<HostTensor>> results(3);
+  std::vector<std::thread> ranks;
+  for (std::vector<HostTensor>& result : results)
+    ranks.emplace_back([&] { result = compute_all(1, DType::bf16); });
+  for (std::thread& rank : ranks) rank.join();
+  for (const std::vector<HostTensor>& result : results) {
+    ASSERT_EQ(result.size(), expected.size());
+    for (std::size_t i = 0; i < result.size(); ++i)
+      EXPECT_TRUE(is_same(result[i], expected[i])) << "result " << i;
+  }
+}
+
+TEST(CpuBackendTest, MemoryIsAligned) {
+  CpuBackend backend(1);
+  for (const std::int64_t bytes : {0, 1, 300, 5 << 20}) {
+    const Buffer buffer = backend.allocate(bytes);
+    EXPECT_EQ(buffer.bytes(), bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % Arena::alignment, 0U) << bytes;
+  }
+}
+
+template <typename E, typename Call>
+std::string message_of(const Call& call) {
+  try {
+    call();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST(CpuBackendTest, RefusesWhatDoesNotFit) {
+  CpuBackend backend(1);
+  EXPECT_THAT(message_of<MemoryError>([&] { backend.allocate(std::int64_t{1} << 60); }),
+              ::testing::HasSubstr("1152921504606846976 bytes"));
+  EXPECT_THAT(message_of<ConfigurationError>([] { CpuBackend none(0); }),
+              ::testing::HasSubstr("at least 1 thread, not 0"));
+}
+
+TEST(CpuBackendTest, RefusesIndicesOutsideTheTensor) {
+  CpuBackend backend(1);
+  const DeviceTensor x(backend, DType::f32, {4, 2}), out(backend, DType::f32, {2, 2});
+  const DeviceTensor rows(backend, integers(DType::i32, std::vector<std::int32_t>{1, 4}));
+  EXPECT_THAT(message_of<Error>([&] { backend.gather_rows(out, x, rows); }),
+              ::testing::HasSubstr("gather_rows: index 1 is row 4 of 4"));
+  EXPECT_THAT(message_of<Error>([&] { backend.scatter_rows(x, out, rows); }),
+              ::testing::HasSubstr("scatter_rows: index 1 is row 4 of 4"));
+  const DeviceTensor f64(backend, DType::f64, {2, 2});
+  EXPECT_THAT(message_of<Error>([&] { backend.add(f64, f64, f64); }),
+              ::testing::HasSubstr("the CPU backend does not compute in f64"));
+}
+
+TEST(ExponentialTest, IsAccurateAndExactAtTheEnds) {
+  for (double x = -87.2; x < 88.3; x += 0.0137) {
+    const double expected = std::exp(static_cast<double>(static_cast<float>(x)));
+    EXPECT_NEAR(static_cast<double>(exponential(static_cast<float>(x))) / expected, 1, 3 * 0x1p-23) << x;
+  }
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(exponential(0), 1);
+  EXPECT_EQ(exponential(-infinity), 0);
+  EXPECT_EQ(exponential(-1000), 0);
+  EXPECT_EQ(exponential(infinity), infinity);
+  EXPECT_EQ(exponential(1000), infinity);
+  EXPECT_TRUE(std::isnan(exponential(std::nanf(""))));
+}
+
+}  // namespace
+}  // namespace chorus

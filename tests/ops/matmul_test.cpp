@@ -1,0 +1,87 @@
+#include "tests/ops/operator_test.h"
+
+namespace chorus {
+namespace {
+
+class MatmulTest : public OperatorTest {
+ protected:
+  struct Extents {
+    std::int64_t m, n, k;
+  };
+
+  // out = scale · op(a) op(b) (+ out) against the reference, out in the element type or in its accumulator.
+  void compare(const Extents& e, const MatmulOptions& options, bool to_accumulator) {
+    const Both a = random(options.transpose_a ? Shape{e.k, e.m} : Shape{e.m, e.k});
+    const Both b = random(options.transpose_b ? Shape{e.n, e.k} : Shape{e.k, e.n});
+    const Both out = to_accumulator ? random_accumulator({e.m, e.n}) : random({e.m, e.n});
+    run([&](Backend& backend, Side s) { backend.matmul(out[s], a[s], b[s], options); });
+    const double scale = std::abs(static_cast<double>(options.scale));
+    const double sums = 4 * unit_f32 * std::sqrt(static_cast<double>(e.k) + 1) * (scale + 1);
+    EXPECT_TRUE(near(out, sums, 1.01 * (to_accumulator ? unit_f32 : unit())))
+        << e.m << " x " << e.n << " x " << e.k << (options.transpose_a ? " aT" : "")
+        << (options.transpose_b ? " bT" : "") << (options.accumulate ? " accumulate" : "") << " scale "
+        << options.scale;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Backends, MatmulTest, every_backend_and_type(), parameter_name);
+
+TEST_P(MatmulTest, AllTransposesAndOptions) {
+  for (const Extents& e : std::vector<Extents>{{1, 1, 1}, {7, 5, 3}, {33, 17, 65}, {64, 48, 32}}) {
+    for (int bits = 0; bits < 16; ++bits) {
+      const MatmulOptions options{.transpose_a = (bits & 1) != 0,
+                                  .transpose_b = (bits & 2) != 0,
+                                  .accumulate = (bits & 4) != 0,
+                                  .scale = (bits & 8) != 0 ? -0.37F : 1.0F};
+      compare(e, options, false);
+      compare(e, options, true);
+    }
+  }
+}
+
+// One less than, exactly, and one more than the tiles into which a product may be cut.
+TEST_P(MatmulTest, SizesAroundTiles) {
+  for (const Extents& e : std::vector<Extents>{{127, 255, 16},
+                                               {128, 256, 16},
+                                               {129, 257, 16},
+                                               {256, 512, 8},
+                                               {257, 513, 8},
+                                               {513, 1025, 5},
+                                               {3, 2050, 9}}) {
+    compare(e, {.transpose_b = true}, false);
+    compare(e, {.accumulate = true, .scale = 2}, false);
+    compare(e, {.transpose_a = true, .accumulate = true}, true);
+  }
+}
+
+TEST_P(MatmulTest, LongSums) { compare({9, 11, 5000}, {.transpose_b = true, .scale = 0.125F}, true); }
+
+TEST_P(MatmulTest, AdapterShapes) {
+  compare({130, 16, 96}, {.transpose_b = true}, false);                                     // u = x Aᵀ
+  compare({130, 96, 16}, {.transpose_b = true, .accumulate = true, .scale = 2.0F}, false);  // y += s u Bᵀ
+  compare({16, 96, 130}, {.transpose_a = true, .accumulate = true}, true);                  // dA += duᵀ x
+}
+
+TEST_P(MatmulTest, EmptyExtents) {
+  compare({0, 5, 3}, {}, false);
+  compare({5, 0, 3}, {}, false);
+  compare({5, 4, 0}, {}, false);
+  compare({5, 4, 0}, {.accumulate = true, .scale = 3}, false);
+}
+
+TEST_P(MatmulTest, ManyShapesStayRight) {
+  for (std::int64_t m = 1; m < 40; ++m) compare({m, 2 * m + 1, 41 - m}, {.transpose_b = m % 2 == 0}, false);
+}
+
+TEST_P(MatmulTest, NanReachesTheResult) {
+  const auto backend = std::get<0>(GetParam()).make();
+  HostTensor a = random_tensor(dtype(), {4, 20}, 1);
+  a.set(23, std::nan(""));
+  const DeviceTensor left(*backend, a), right(*backend, random_tensor(dtype(), {20, 5}, 2));
+  const DeviceTensor out(*backend, dtype(), {4, 5});
+  backend->matmul(out, left, right);
+  const HostTensor result = out.download();
+  for (std::int64_t i = 0; i < 20; ++i) EXPECT_EQ(std::isnan(result.at(i)), i / 5 == 1) << i;
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base_model.h"
+#include "core/llama.h"
+#include "core/memory_plan.h"
+#include "core/optimizer.h"
+#include "data/dataset.h"
+#include "ops/random.h"
+
+namespace chorus::test {
+
+// A LLaMA of a few thousand parameters with grouped queries and a head width that is not D / Hq.
+inline ModelConfig tiny_config() {
+  ModelConfig config;
+  config.vocabulary_size = 37;
+  config.hidden_size = 12;
+  config.intermediate_size = 20;
+  config.layers = 2;
+  config.query_heads = 4;
+  config.key_value_heads = 2;
+  config.head_width = 8;
+  config.norm_epsilon = 1e-5;
+  config.max_positions = 64;
+  config.bos = 1;
+  config.eos = {2};
+  return config;
+}
+
+// Weights large enough that every part of the model matters.
+inline std::function<std::vector<float>(const std::string&)> random_weights(const ModelConfig& config) {
+  auto weights = std::make_shared<std::map<std::string, std::vector<float>>>();
+  std::uint32_t stream = 100;
+  for (const ExpectedTensor& tensor : expected_tensors(config)) {
+    std::int64_t elements = 1;
+    for (const std::int64_t extent : tensor.shape) elements *= extent;
+    std::vector<float> values(static_cast<std::size_t>(elements));
+    const bool norm = tensor.shape.size() == 1;
+    const float bound = norm ? 0.2F : 1.5F / std::sqrt(static_cast<float>(tensor.shape[1]));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = bound * (2 * uniform(random_word(7, RandomUse::initial_value, stream, i)) - 1) +
+                  (norm ? 1.0F : 0.0F);
+    }
+    (*weights)[tensor.name] = values;
+    ++stream;
+  }
+  return [weights](const std::string& name) { return weights->at(name); };
+}
+
+inline LoraConfig tiny_lora(double dropout) {
+  LoraConfig lora;
+  lora.rank = 3;
+  lora.alpha = 6;
+  lora.dropout = dropout;
+  lora.targets.assign(all_projections.begin(), all_projections.end());
+  return lora;
+}
+
+// A model with its memory on one rank. B of every adapter is not zero, as after some training.
+struct TinyModel {
+  TinyModel(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
+            std::int64_t tokens = 256)
+      : plan(plan_memory(config, options, groups.grid, {.tokens = tokens, .training = true})),
+        model_arena(backend, plan.model, "model"),
+        optimizer_arena(backend, plan.optimizer, "optimizer"),
+        activations(backend, plan.activations, "activation"),
+        model(config, options, backend, groups, model_arena) {
+    model.load_base(random_weights(config));
+    if (!options.lora) return;
+    model.initialise_adapters();
+    std::uint32_t stream = 500;
+    for (Parameter& parameter : model.parameters().all()) {
+      ++stream;
+      if (parameter.name.find("lora_B") == std::string::npos) continue;
+      std::vector<float> b(static_cast<std::size_t>(parameter.full.elements()));
+      for (std::size_t i = 0; i < b.size(); ++i) {
+        b[i] = uniform(random_word(7, RandomUse::initial_value, stream, i)) - 0.5F;
+      }
+      model.parameters().assign(parameter, b);
+    }
+  }
+
+  MemoryPlan plan;
+  Arena model_arena, optimizer_arena, activations;
+  Llama model;
+};
+
+// Groups of dialogues whose samples share prefixes, with answers of one to three tokens.
+inline Dataset random_dataset(std::int64_t groups, std::int32_t vocabulary, std::uint64_t seed) {
+  DatasetOrigin origin;
+  origin.corpus = "random";
+  origin.split = "train";
+  origin.vocabulary_size = vocabulary;
+  DatasetBuilder builder(origin);
+  std::uint64_t drawn = 0;
+  const auto draw = [&](std::uint32_t bound) {
+    return static_cast<std::int32_t>(random_word(seed, RandomUse::sample_corpus, 0, drawn++) % bound);
+  };
+  for (std::int64_t g = 0; g < groups; ++g) {
+    std::vector<std::int32_t> history{1};
+    std::vector<GroupSample> samples;
+    const std::int32_t turns = 1 + draw(4);
+    for (std::int32_t turn = 0; turn < turns; ++turn) {
+      for (std::int32_t t = 2 + draw(5); t > 0; --t)
+        history.push_back(3 + draw(static_cast<std::uint32_t>(vocabulary) - 3));
+      GroupSample sample;
+      sample.sequence.tokens = history;
+      sample.sequence.labels.assign(history.size(), unsupervised);
+      for (std::int32_t t = 1 + draw(3); t > 0; --t) {
+        const std::int32_t token = 3 + draw(static_cast<std::uint32_t>(vocabulary) - 3);
+        sample.sequence.tokens.push_back(token);
+        sample.sequence.labels.push_back(token);
+      }
+      samples.push_back(sample);
+    }
+    builder.add_group(samples, "random group");
+  }
+  return builder.finish();
+}
+
+}  // namespace chorus::test
