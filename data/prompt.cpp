@@ -27,10 +27,15 @@ PromptWriter::PromptWriter(Recipe recipe, const Tokenizer& tokenizer, std::vecto
   for (const std::string& label : labels) {
     words_.push_back(recipe_.word(label));
     Tokens answer = encode(recipe_.parts.back(), {{"label", words_.back()}});
-    answer.push_back(tokenizer_.eos());
-    require<DataError>(std::find(answers_.begin(), answers_.end(), answer) == answers_.end(), origin,
-                       ": two labels have the word '", words_.back(),
-                       "', or the tokenizer cannot tell them apart");
+    if (!recipe_.open_answer) answer.push_back(tokenizer_.eos());
+    for (const Tokens& other : answers_) {
+      const std::size_t common = std::min(answer.size(), other.size());
+      require<DataError>(
+          !std::equal(answer.begin(), answer.begin() + static_cast<std::ptrdiff_t>(common), other.begin()),
+          origin, ": two labels have the word '", words_.back(),
+          "', or one begins like the other and \"answer_end\" is none, or the tokenizer cannot tell "
+          "them apart");
+    }
     longest_answer_ = std::max(longest_answer_, std::int64_t{std::ssize(answer)});
     answers_.push_back(std::move(answer));
   }

@@ -123,9 +123,9 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   } catch (const Json::exception& error) {
     throw DataError(fmt::format("{}: is not valid JSON: {}", origin, error.what()));
   }
-  const Fields fields(
-      parsed, origin,
-      {"name", "description", "history", "speakers", "label_words", "label_separator", "supervise", "parts"});
+  const Fields fields(parsed, origin,
+                      {"name", "description", "history", "speakers", "label_words", "label_separator",
+                       "supervise", "answer_end", "parts"});
   Recipe recipe;
   recipe.json = json;
   recipe.name = fields.text("name");
@@ -134,6 +134,7 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   if (fields.has("history")) recipe.history = parse_history_field(fields.get("history"), origin);
   recipe.numbered_speakers = fields.is_second("speakers", "names", "numbered");
   recipe.supervise_all = fields.is_second("supervise", "answer", "all");
+  recipe.open_answer = fields.is_second("answer_end", "end_of_text", "none");
   if (fields.has("label_words")) recipe.label_words = parse_label_words(fields.get("label_words"), origin);
   if (fields.has("label_separator")) recipe.label_separator = fields.text("label_separator");
   recipe.parts = parse_parts(fields.get("parts"), origin);

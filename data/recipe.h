@@ -10,7 +10,7 @@ namespace chorus {
 
 // How dialogues become prompts, as data. A recipe is a JSON object; docs/formats.md describes its fields.
 //
-// Parts are tokenised one by one and their tokens joined, <s> before the first and </s> behind the last.
+// Parts are tokenised one by one and their tokens joined, <s> before the first and </s> behind the answer.
 // Equal parts are therefore equal tokens whatever stands next to them, and prompts of a dialogue share
 // exactly the tokens of the parts that they begin with. It also means that a tokenizer which puts a space
 // before each text puts one before each part, so a part should end, not begin, with a line break.
@@ -28,6 +28,7 @@ struct Recipe {
   std::optional<std::int64_t> history;  // number of previous utterances shown; none: all of them
   bool numbered_speakers = false;       // Speaker_0, Speaker_1, … by first appearance in the dialogue
   bool supervise_all = false;           // learn the whole prompt, not only answer and </s>
+  bool open_answer = false;             // no </s> behind the answer, for bases that never learned it
   std::map<std::string, std::string>
       label_words;  // corpus label → word in the prompt; others stay as they are
   std::string label_separator = ", ";

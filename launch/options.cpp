@@ -55,22 +55,6 @@ bool is_config_file(std::string_view argument) { return argument.ends_with(".ini
 
 // --- Option ------------------------------------------------------------------------------------------------
 
-Option& Option::at_least(double minimum) {
-  minimum_ = minimum;
-  return *this;
-}
-Option& Option::at_most(double maximum) {
-  maximum_ = maximum;
-  return *this;
-}
-Option& Option::more_than(double bound) {
-  above_ = bound;
-  return *this;
-}
-Option& Option::less_than(double bound) {
-  below_ = bound;
-  return *this;
-}
 Option& Option::required() {
   required_ = true;
   return *this;
@@ -164,10 +148,17 @@ Option* OptionTable::find(std::string_view name) const {
   return nullptr;
 }
 
-bool OptionTable::given(std::string_view name) const {
+const Option& OptionTable::bound(std::string_view name) const {
   const Option* option = find(name);
   require(option != nullptr, "option --", name, " asked for but not bound");
-  return option->given_;
+  return *option;
+}
+
+bool OptionTable::given(std::string_view name) const { return bound(name).given_; }
+
+bool OptionTable::changed(std::string_view name) const {
+  const Option& option = bound(name);
+  return option.print_() != option.default_;
 }
 
 // --- OptionTable: parsing ----------------------------------------------------------------------------------

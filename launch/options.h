@@ -21,10 +21,10 @@ using Arguments = std::vector<std::string>;  // what follows the command's name
 // table.add(...).at_least(1).shown_as("TOKENS").
 class Option {
  public:
-  Option& at_least(double minimum);
-  Option& at_most(double maximum);
-  Option& more_than(double bound);
-  Option& less_than(double bound);
+  Option& at_least(double minimum) { return limit(minimum_, minimum); }
+  Option& at_most(double maximum) { return limit(maximum_, maximum); }
+  Option& more_than(double bound) { return limit(above_, bound); }
+  Option& less_than(double bound) { return limit(below_, bound); }
   Option& between(double minimum, double maximum) { return at_least(minimum).at_most(maximum); }
   Option& required();
   Option& shown_as(std::string placeholder);  // what the help writes for the value: DIR, FILE, ...
@@ -42,6 +42,10 @@ class Option {
   template <typename T>
   bool allows(const std::optional<T>& value) const {
     return !value || allows(*value);
+  }
+  Option& limit(std::optional<double>& which, double value) {
+    which = value;
+    return *this;
   }
   bool within_limits(double value) const;
   std::string expected() const;  // with the limits
@@ -92,6 +96,9 @@ class OptionTable {
   // Whether the last parse() found a value for it, in a file or on the command line. Throws for an unknown
   // name.
   bool given(std::string_view name) const;
+  // Whether its value is another than the default. Saved configurations give every option, so that this, and
+  // not given(), tells what the user wanted.
+  bool changed(std::string_view name) const;
 
   std::string help() const;
   // All values, as a config file that gives the same ones when parsed.
@@ -107,6 +114,7 @@ class OptionTable {
   Option& bind_word(std::string name, std::string help, const std::vector<std::string>& words,
                     std::function<void(std::size_t)> select, std::function<std::size_t()> selected);
   Option* find(std::string_view name) const;
+  const Option& bound(std::string_view name) const;
   ConfigurationError unknown(const std::string& written, const std::string& mark,
                              const std::string& place) const;
   Option& find_or_throw(std::string_view name, const std::string& mark, const std::string& place) const;

@@ -75,11 +75,11 @@ void take_from_base(Choices& choices, const OptionTable& table) {
   require<ConfigurationError>(
       options.vocabulary_size > 0 || !options.tokenizer.empty(),
       "the tokens corpus needs to know the vocabulary: give --base or --vocabulary-size");
-  require<ConfigurationError>(options.corpus == "text" || !table.given("context"),
+  require<ConfigurationError>(options.corpus == "text" || !table.changed("context"),
                               "--context is for the text corpus, this one is ", options.corpus,
                               ": leave it out");
   for (const char* option : {"recipe", "history", "max-tokens"}) {
-    require<ConfigurationError>(options.corpus == "meld" || !table.given(option), "--", option,
+    require<ConfigurationError>(options.corpus == "meld" || !table.changed(option), "--", option,
                                 " is for dialogues, this corpus is ", options.corpus, ": leave it out");
   }
 }

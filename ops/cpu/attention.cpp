@@ -23,9 +23,9 @@ struct ForwardMemory {
   float* scores;   // [query_block, key_block]
   float* out;      // [query_block, K']         not yet divided by `sum`
   float* largest;  // [query_block]             of the scores seen so far
-  float*
-      sums;  // [query_block, 16]         of exp(score - largest), one for every 16th key: adding up the lanes
-             //                           of a vector in each block would take as long as the exponentials
+  // [query_block, 16]  of exp(score - largest), one for every 16th key: adding up the lanes of a vector in
+  // each block would take as long as the exponentials.
+  float* sums;
 
   ForwardMemory(ScratchCutter cutter, std::int64_t packed, std::int64_t width) {
     const std::int64_t padded = whole_lanes(width);

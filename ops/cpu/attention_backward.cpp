@@ -125,6 +125,17 @@ void attend_backward(const BackwardHead<T>& head, const BackwardMemory& memory, 
 }
 
 template <typename T>
+void pack_segment(const BackwardMemory& memory, HeadView<const T> keys, HeadView<const T> values,
+                  const Segment& segment, std::int64_t offset) {
+  const std::int64_t padded = whole_lanes(keys.width), rows = whole_lanes(segment.length);
+  pack_panels(memory.key_panels + offset * keys.width, keys, segment);
+  pack_panels(memory.value_panels + offset * keys.width, values, segment);
+  pack_rows(memory.keys + offset * padded, keys, segment.first, segment.length, rows, 1.0F);
+  std::fill_n(memory.dk + offset * padded, rows * padded, 0.0F);
+  std::fill_n(memory.dv + offset * padded, rows * padded, 0.0F);
+}
+
+template <typename T>
 void store_rows(HeadView<T> out, const float* rows, const Segment& segment) {
   const std::int64_t stride = whole_lanes(out.width);
   for (std::int64_t j = 0; j < segment.length; ++j) {
@@ -143,7 +154,6 @@ void CpuBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor
                                     ConstTensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
                                     const Forest& forest) {
   const std::int64_t heads = q.dim(1), key_heads = k.dim(1), width = q.dim(2), group = heads / key_heads;
-  const std::int64_t padded = whole_lanes(width);
   AttentionLayout& layout = *attention_layout_;
   layout.build(forest);
   const std::int64_t floats = BackwardMemory(ScratchCutter(), layout.longest(), width).floats;
@@ -155,38 +165,27 @@ void CpuBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor
   visit_float(q.dtype(), [&]<typename T>(T) {
     const auto one_key_head = [&](std::int64_t task, int worker) {
       const std::int64_t tree = task / key_heads, key_head = task % key_heads;
-      const std::int64_t packed = layout.packed_length(tree);
       float* const scratch = scratch_[static_cast<std::size_t>(worker)].floats(floats);
-      const BackwardMemory memory(ScratchCutter(scratch), packed, width);
-      const auto keys = head(k.data<T>(), key_heads, key_head, width);
-      const auto values = head(v.data<T>(), key_heads, key_head, width);
+      const BackwardMemory memory(ScratchCutter(scratch), layout.packed_length(tree), width);
+      const auto of_key_head = [&](auto* data) { return head(data, key_heads, key_head, width); };
       for (const std::int32_t index : layout.segments(tree)) {
-        const Segment segment = segment_of(index);
-        const std::int64_t offset = layout.offset(index);
-        pack_panels(memory.key_panels + offset * width, keys, segment);
-        pack_panels(memory.value_panels + offset * width, values, segment);
-        pack_rows(memory.keys + offset * padded, keys, segment.first, segment.length,
-                  whole_lanes(segment.length), 1.0F);
+        pack_segment(memory, of_key_head(k.data<T>()), of_key_head(v.data<T>()), segment_of(index),
+                     layout.offset(index));
       }
-      std::fill_n(memory.dk, packed * padded, 0.0F);
-      std::fill_n(memory.dv, packed * padded, 0.0F);
       for (const std::int32_t index : layout.segments(tree)) {
         for (std::int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
-          const BackwardHead<T> one{head(dq.data<T>(), heads, h, width),
-                                    head(q.data<T>(), heads, h, width),
-                                    head(out.data<T>(), heads, h, width),
-                                    head(dout.data<T>(), heads, h, width),
-                                    lse.data<float>() + h,
-                                    heads};
+          const auto of_head = [&](auto* data) { return head(data, heads, h, width); };
+          const BackwardHead<T> one{of_head(dq.data<T>()),   of_head(q.data<T>()),  of_head(out.data<T>()),
+                                    of_head(dout.data<T>()), lse.data<float>() + h, heads};
           for_each_query_block(segment_of(index), [&](const QueryBlock& queries) {
             attend_backward(one, memory, forest, index, queries, offset_of);
           });
         }
       }
       for (const std::int32_t index : layout.segments(tree)) {
-        const std::int64_t offset = layout.offset(index) * padded;
-        store_rows(head(dk.data<T>(), key_heads, key_head, width), memory.dk + offset, segment_of(index));
-        store_rows(head(dv.data<T>(), key_heads, key_head, width), memory.dv + offset, segment_of(index));
+        const std::int64_t offset = layout.offset(index) * whole_lanes(width);
+        store_rows(of_key_head(dk.data<T>()), memory.dk + offset, segment_of(index));
+        store_rows(of_key_head(dv.data<T>()), memory.dv + offset, segment_of(index));
       }
     };
     parallel_tasks(threads_, layout.trees() * key_heads, one_key_head);

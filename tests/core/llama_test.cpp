@@ -146,8 +146,9 @@ TEST(Llama, CpuAgreesWithTheReference) {
   TinyModel oracle(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(0.2)}, reference,
                    solo_groups(solo));
   const LossAndGradients expected = run(oracle, batches, reference);
-  // About fifty roundings stand one after another between a weight and its gradient: √50 units of rounding of the type.
-  const std::pair<DType, double> precisions[] = {{DType::f32, 0x1p-24 * 7 * 4}, {DType::bf16, 0x1p-8 * 7}};
+  // About fifty roundings stand one after another between a weight and its gradient: √50 units of rounding of the
+  // type, times 4 because the loud weights of the tiny model make errors grow.
+  const std::pair<DType, double> precisions[] = {{DType::f32, 0x1p-24 * 7 * 4}, {DType::bf16, 0x1p-8 * 7 * 4}};
   for (const auto& [precision, tolerance] : precisions) {
     TinyModel tiny(test::tiny_config(), {.precision = precision, .lora = test::tiny_lora(0.2)}, backend,
                    solo_groups(solo));

@@ -139,6 +139,15 @@ TEST(PrepareCommand, SaysWhatIsMissing) {
                  configuration, "chorus prepare: error: ", "--base");
 }
 
+TEST(PrepareCommand, RefusesOptionsOfAnotherCorpus) {
+  expect_refusal(run_chorus({"prepare", "--corpus", "tokens", "--vocabulary-size", "10", "--context", "64",
+                             "--output", "unused", "a.jsonl"}),
+                 configuration, "chorus prepare: error: ", "--context is for the text corpus");
+  expect_refusal(run_chorus({"prepare", "--corpus", "tokens", "--vocabulary-size", "10", "--history", "3",
+                             "--output", "unused", "a.jsonl"}),
+                 configuration, "chorus prepare: error: ", "--history is for dialogues");
+}
+
 TEST(SampleCommand, WritesACorpusOnceAndTheSameForTheSameSeed) {
   const TemporaryFolder folder;
   const auto sample = [&](const std::string& name, const std::string& seed) {

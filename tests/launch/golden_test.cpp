@@ -1,5 +1,6 @@
 // Whole training runs by the public commands against an independent float64 trainer, on 1 and on 2 tensor ranks.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -89,10 +90,7 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int>> {
   }
 
   std::vector<Json> train(std::vector<std::string> arguments, const std::string& output) {
-    for (const std::string& argument :
-         {"train", "--shuffle=off", "--warmup-ratio=0", "--logging-steps=1"}) {
-      arguments.insert(arguments.begin() + (argument == std::string("train") ? 0 : std::ssize(arguments)), argument);
-    }
+    arguments.insert(arguments.begin(), {"train", "--shuffle=off", "--warmup-ratio=0", "--logging-steps=1"});
     arguments.push_back("--base=" + base_.string());
     arguments.push_back("--output=" + (scratch_ / output));
     arguments.push_back("--tensor-parallel=" + std::to_string(ranks_));
@@ -109,24 +107,24 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int>> {
 
 double relative(double value, double expected) { return std::abs(value - expected) / std::abs(expected); }
 
-// Largest difference of an element, relative to the largest change of its tensor from `initial` to `expected`.
+// ‖trained - expected‖ / ‖expected - initial‖ over all tensors. Not element by element: where a gradient is nothing but
+// rounding, AdamW turns its noise into a step.
 double difference_of_updates(const std::filesystem::path& initial, const std::filesystem::path& expected,
                              const std::filesystem::path& trained) {
-  const SafetensorsFile before(initial / "adapter_model.safetensors"), golden(expected / "adapter_model.safetensors"),
-      own(trained / "adapter_model.safetensors");
+  const char* file = "adapter_model.safetensors";
+  const SafetensorsFile before(initial / file), golden(expected / file), own(trained / file);
   EXPECT_EQ(own.tensors().size(), golden.tensors().size());
-  double largest = 0;
+  double update = 0, difference = 0;
   for (const TensorView& tensor : golden.tensors()) {
-    const auto a = read_tensor(tensor), b = read_tensor(own.tensor(tensor.name)), c = read_tensor(before.tensor(tensor.name));
     EXPECT_EQ(own.tensor(tensor.name).shape, tensor.shape);
-    double update = 0, difference = 0;
+    const auto a = read_tensor(tensor), b = read_tensor(own.tensor(tensor.name));
+    const auto c = read_tensor(before.tensor(tensor.name));
     for (std::size_t i = 0; i < a.size(); ++i) {
-      update = std::max(update, std::abs(static_cast<double>(a[i] - c[i])));
-      difference = std::max(difference, std::abs(static_cast<double>(a[i] - b[i])));
+      update += std::pow(static_cast<double>(a[i]) - static_cast<double>(c[i]), 2);
+      difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
     }
-    largest = std::max(largest, difference / update);
   }
-  return largest;
+  return std::sqrt(difference / update);
 }
 
 TEST_P(Golden, LossesNormsAndAdaptersAgree) {
@@ -149,13 +147,13 @@ TEST_P(Golden, LossesNormsAndAdaptersAgree) {
     EXPECT_NEAR(log[step]["lr"].get<double>(), golden[step]["lr"].get<double>(), 1e-12);
   }
   EXPECT_LT(worst_loss, 1e-5);
-  EXPECT_LT(worst_norm, 2e-4);
+  EXPECT_LT(worst_norm, 1e-4);
   RecordProperty("loss", std::to_string(worst_loss * 1e6) + "e-6");
   RecordProperty("norm", std::to_string(worst_norm * 1e6) + "e-6");
   if (!golden_.adapter) return;
   const double update = difference_of_updates(folder_ / "initial", folder_ / "final", scratch_ / "run");
   RecordProperty("update", std::to_string(update * 1e6) + "e-6");
-  EXPECT_LT(update, 2e-3);
+  EXPECT_LT(update, 1e-4);
 }
 
 // The gradient of every adapter tensor at the golden final adapter: a rate of 0 changes nothing but logs them.

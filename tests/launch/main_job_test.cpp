@@ -77,7 +77,9 @@ TEST_F(MainJob, EndsInAScoreOnOneRank) {
   if (HasFailure()) return;
   run(training(folder / "adapter"));
   expect_scored_adapter(folder / "adapter");
-  // What was printed and saved repeats the run.
+  // What was saved repeats the work.
+  run({"prepare", dialogues + "/config.ini", "--output", folder / "dialogues_again"});
+  EXPECT_EQ(read_text(dialogues + "/ledger.json"), read_text(folder / "dialogues_again/ledger.json"));
   run({"train", (folder / "adapter") + "/config.ini", "--output", folder / "again"});
   EXPECT_EQ(read_text(folder / "adapter/adapter_model.safetensors"),
             read_text(folder / "again/adapter_model.safetensors"));

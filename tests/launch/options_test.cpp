@@ -246,7 +246,12 @@ TEST(Options, GivenTellsDefaultsFromValues) {
   EXPECT_TRUE(table.parse({"--lora-rank", "8"}));
   EXPECT_TRUE(table.given("lora-rank"));
   EXPECT_FALSE(table.given("seed"));
+  EXPECT_FALSE(table.changed("lora-rank"));
+  EXPECT_TRUE(table.parse({"--lora-rank", "9"}));
+  EXPECT_TRUE(table.changed("lora-rank"));
+  EXPECT_FALSE(table.changed("seed"));
   EXPECT_THROW((void)table.given("sed"), Error);
+  EXPECT_THROW((void)table.changed("sed"), Error);
 }
 
 TEST(Options, NamesAreBoundOnce) {
