@@ -77,7 +77,8 @@ void Block::attend(Saved& s, const Pass& pass, const LayerCache* cache) const {
     backend_.scatter_rows(cache->keys.reshape({rows, key_width_}), s.k, pass.cache->rows);
     backend_.scatter_rows(cache->values.reshape({rows, key_width_}), s.v, pass.cache->rows);
     if (pass.cache->decoding) {
-      backend_.cached_attention(heads(s.attended), heads(s.q), cache->keys, cache->values, pass.cache->lengths);
+      backend_.cached_attention(heads(s.attended), heads(s.q), cache->keys, cache->values,
+                                pass.cache->lengths);
       return;
     }
   }

@@ -15,10 +15,10 @@ struct LayerCache {
   Tensor keys, values;  // [B, S, Hk/P, K]
 };
 
-// How the tokens of a pass meet a cache: all write their keys and values to it, and with `decoding`, one new token per
-// sequence then attends to what is cached instead of to the forest.
+// How the tokens of a pass meet a cache: all write their keys and values to it, and with `decoding`, one new
+// token per sequence then attends to what is cached instead of to the forest.
 struct CacheAccess {
-  ConstTensor rows;     // i32 [N] row of each token in the cache viewed as [B·S, …]
+  ConstTensor rows;  // i32 [N] row of each token in the cache viewed as [B·S, …]
   bool decoding = false;
   ConstTensor lengths;  // i32 [B] with `decoding`: tokens of each sequence, the new one included
 };
@@ -32,7 +32,8 @@ struct Pass {
   std::optional<CacheAccess> cache;        // while generating
 };
 
-// o and down take what the others have split: their inputs are divided, so that one all-reduce ends each half.
+// o and down take what the others have split: their inputs are divided, so that one all-reduce ends each
+// half.
 Split split_of(Projection which);
 
 // One LLaMA block (Touvron et al. 2023, section 2.2), on one rank of P:
@@ -60,7 +61,8 @@ class Block {
   Saved take_saved(Arena& arena, std::int64_t tokens, DType dtype) const;
 
   // y [N, D] may not be x. `cache` is used where pass.cache is set.
-  void forward(Tensor y, Saved& saved, ConstTensor x, const Pass& pass, const LayerCache* cache, Arena& arena) const;
+  void forward(Tensor y, Saved& saved, ConstTensor x, const Pass& pass, const LayerCache* cache,
+               Arena& arena) const;
   // dx holds the gradient of y on entry and of x on return; gradients of trained parameters are added to.
   void backward(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
 

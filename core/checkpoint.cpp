@@ -55,7 +55,8 @@ TrainingState TrainingState::from_json(const nlohmann::json& json, const std::st
   return state;
 }
 
-nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset, std::int64_t total_steps) {
+nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset,
+                                    std::int64_t total_steps) {
   nlohmann::ordered_json identity{
       {"method", config.method == Method::lora ? "lora" : "full"},
       {"seed", config.seed},
@@ -87,7 +88,8 @@ std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::pa
 }
 
 void CheckpointStore::write_tensors(const std::filesystem::path& file,
-                                    const std::vector<std::pair<std::string, Tensor>>& flats, Arena& arena) const {
+                                    const std::vector<std::pair<std::string, Tensor>>& flats,
+                                    Arena& arena) const {
   const ParameterSet& parameters = model_.parameters();
   std::vector<TensorDescription> descriptions;
   std::map<std::string, std::pair<const Parameter*, Tensor>> sources;
@@ -102,7 +104,8 @@ void CheckpointStore::write_tensors(const std::filesystem::path& file,
     writer.emplace(file, descriptions);
     descriptions = writer->order();
   } else {
-    std::sort(descriptions.begin(), descriptions.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::sort(descriptions.begin(), descriptions.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
   }
   for (const TensorDescription& description : descriptions) {
     const auto& [parameter, flat] = sources.at(description.name);
@@ -151,17 +154,18 @@ void CheckpointStore::write_result(bool has_best, Arena& arena) const {
   groups_.world.barrier();
 }
 
-void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state, const nlohmann::ordered_json& identity,
-                            Arena& arena) const {
+void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
+                            const nlohmann::ordered_json& identity, Arena& arena) const {
   const std::filesystem::path final_name =
       std::filesystem::path(config_.output) / fmt::format("{}{}", checkpoint_prefix, state.step);
   const std::filesystem::path folder = final_name.string() + ".part";
   if (writes()) remove_folder(folder);
   write_model(folder, arena);
   if (groups_.grid.data_rank() == 0) {
-    write_tensors(folder / "optimizer.safetensors",
-                  {{"first_moment.", optimizer.first_moments()}, {"second_moment.", optimizer.second_moments()}},
-                  arena);
+    write_tensors(
+        folder / "optimizer.safetensors",
+        {{"first_moment.", optimizer.first_moments()}, {"second_moment.", optimizer.second_moments()}},
+        arena);
   }
   if (writes()) {
     nlohmann::ordered_json json = state.to_json();
@@ -188,13 +192,14 @@ TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, Ada
   const nlohmann::json json = read_json_file(state_file);
   const TrainingState state = TrainingState::from_json(json, state_file.string());
   for (const auto& [key, value] : identity.items()) {
-    const nlohmann::json now = value, then = json.value("run", nlohmann::json::object()).value(key, nlohmann::json());
+    const nlohmann::json now = value,
+                         then = json.value("run", nlohmann::json::object()).value(key, nlohmann::json());
     require<ConfigurationError>(now == then, "cannot resume from ", checkpoint.string(), ": ", key, " was ",
                                 then.dump(), " and is now ", now.dump());
   }
 
-  const SafetensorsFile model(checkpoint / (config_.method == Method::lora ? "adapter_model.safetensors"
-                                                                           : "model.safetensors"));
+  const SafetensorsFile model(
+      checkpoint / (config_.method == Method::lora ? "adapter_model.safetensors" : "model.safetensors"));
   const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
   ParameterSet& parameters = model_.parameters();
   const auto tensor = [](const SafetensorsFile& file, const std::string& name, const Parameter& parameter) {
@@ -205,7 +210,8 @@ TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, Ada
   };
   for (Parameter& parameter : parameters.all()) {
     parameters.assign(parameter, tensor(model, parameter.name, parameter));
-    parameters.scatter(parameter, optimizer.first_moments(), tensor(moments, "first_moment." + parameter.name, parameter));
+    parameters.scatter(parameter, optimizer.first_moments(),
+                       tensor(moments, "first_moment." + parameter.name, parameter));
     parameters.scatter(parameter, optimizer.second_moments(),
                        tensor(moments, "second_moment." + parameter.name, parameter));
   }

@@ -13,9 +13,9 @@ namespace chorus {
 
 // Where a training stands between two steps, beside its tensors.
 struct TrainingState {
-  std::int64_t step = 0;         // updates done
+  std::int64_t step = 0;          // updates done
   std::int64_t total_tokens = 0;  // computed so far, over all ranks
-  double elapsed = 0;            // seconds of training, over all sessions
+  double elapsed = 0;             // seconds of training, over all sessions
   std::optional<double> best_metric;
   std::int64_t best_step = 0;
 
@@ -24,18 +24,20 @@ struct TrainingState {
 };
 
 // What a run and its continuation must agree on for the continuation to be the same run.
-nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset, std::int64_t total_steps);
+nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset,
+                                    std::int64_t total_steps);
 
-// Writes and reads trained models and checkpoints. Tensors in files are never sharded, so that a file does not depend
-// on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of tensor rank 0 writes.
+// Writes and reads trained models and checkpoints. Tensors in files are never sharded, so that a file does
+// not depend on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of
+// tensor rank 0 writes.
 class CheckpointStore {
  public:
   CheckpointStore(const TrainConfig& config, const BaseModel& base, Llama& model, Backend& backend,
                   const Groups& groups)
       : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
 
-  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full. Files that
-  // are there are replaced one by one, each atomically.
+  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full. Files
+  // that are there are replaced one by one, each atomically.
   void write_model(const std::filesystem::path& folder, Arena& arena) const;
 
   // Keeps the present model in OUTPUT/best.
@@ -55,8 +57,8 @@ class CheckpointStore {
   bool writes() const { return groups_.world.rank() == 0; }
   void write_adapter(const std::filesystem::path& folder, Arena& arena) const;
   // Every parameter of `flat`, full, as F32 tensors called prefix + name.
-  void write_tensors(const std::filesystem::path& file, const std::vector<std::pair<std::string, Tensor>>& flats,
-                     Arena& arena) const;
+  void write_tensors(const std::filesystem::path& file,
+                     const std::vector<std::pair<std::string, Tensor>>& flats, Arena& arena) const;
   void remove_old() const;
 
   const TrainConfig& config_;

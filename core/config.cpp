@@ -6,8 +6,9 @@
 namespace chorus {
 
 void validate(const TrainConfig& config) {
-  require<ConfigurationError>(config.method == Method::lora || config.adapter.empty(),
-                              "--adapter starts from a LoRA adapter, but --method is full: leave one of them out");
+  require<ConfigurationError>(
+      config.method == Method::lora || config.adapter.empty(),
+      "--adapter starts from a LoRA adapter, but --method is full: leave one of them out");
   require<ConfigurationError>(config.adapter.empty() || config.resume.empty(),
                               "--adapter and --resume both say where to start: leave one of them out");
   require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
@@ -50,7 +51,8 @@ std::int64_t total_steps(const TrainConfig& config, std::int64_t steps_per_epoch
 }
 
 Schedule make_schedule(const TrainConfig& config, std::int64_t total) {
-  const auto by_ratio = static_cast<std::int64_t>(std::ceil(config.warmup_ratio * static_cast<double>(total)));
+  const auto by_ratio =
+      static_cast<std::int64_t>(std::ceil(config.warmup_ratio * static_cast<double>(total)));
   Schedule schedule;
   schedule.kind = config.schedule;
   schedule.peak = config.learning_rate;

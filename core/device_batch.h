@@ -22,7 +22,7 @@ struct DeviceBatch {
 
   std::int64_t size() const { return tokens.elements(); }
   DeviceBatch() = default;
-  DeviceBatch(DeviceBatch&&) = default;             // moving keeps the view valid, copying would not
+  DeviceBatch(DeviceBatch&&) = default;  // moving keeps the view valid, copying would not
   DeviceBatch& operator=(DeviceBatch&&) = default;
 };
 

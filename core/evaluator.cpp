@@ -39,7 +39,8 @@ void score_microbatch(const MicroBatch& microbatch, const Llama& model, Backend&
 }
 
 bool is_right_answer(const Dataset& dataset, const Sample& sample) {
-  return sample.answer < 0 || sample.utterance < 0 || dataset.utterances[at(sample.utterance)].label == sample.answer;
+  return sample.answer < 0 || sample.utterance < 0 ||
+         dataset.utterances[at(sample.utterance)].label == sample.answer;
 }
 
 double mean_loss(const std::vector<float>& scores, const Dataset& dataset) {
@@ -57,7 +58,8 @@ double mean_loss(const std::vector<float>& scores, const Dataset& dataset) {
 std::vector<Prediction> predict(const std::vector<float>& scores, const Dataset& dataset) {
   std::vector<float> best(dataset.utterances.size(), -std::numeric_limits<float>::infinity());
   std::vector<Prediction> predictions;
-  for (const UtteranceReference& utterance : dataset.utterances) predictions.push_back({.gold = utterance.label});
+  for (const UtteranceReference& utterance : dataset.utterances)
+    predictions.push_back({.gold = utterance.label});
   for (std::size_t i = 0; i < dataset.samples.size(); ++i) {
     const std::size_t utterance = at(dataset.samples[i].utterance);
     if (scores[i] > best[utterance]) {
@@ -84,8 +86,8 @@ std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset) {
 }
 
 Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset) {
-  require(answers.size() == dataset.utterances.size(), answers.size(), " answers to ", dataset.utterances.size(),
-          " utterances");
+  require(answers.size() == dataset.utterances.size(), answers.size(), " answers to ",
+          dataset.utterances.size(), " utterances");
   Evaluation evaluation;
   for (std::size_t u = 0; u < answers.size(); ++u) {
     const LabelMatch match = match_label(answers[u], dataset.origin.label_words);
@@ -110,28 +112,27 @@ Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tok
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
                     const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
-  const Batches batches(dataset, {.batch_size = std::max<std::int64_t>(1, std::ssize(dataset.samples) / 50),
+  // One step of all samples, so that no tree is cut more often than micro-batches and ranks ask for.
+  const Batches batches(dataset, {.batch_size = std::ssize(dataset.samples),
                                   .tokens_per_microbatch = tokens_per_microbatch,
                                   .data_ranks = groups.data.size(),
                                   .shuffle = false,
                                   .prefix_sharing = prefix_sharing});
+  const Batches::Step step = batches.step(0, groups.data.rank());
   Evaluation evaluation;
+  evaluation.tokens = step.tokens;
+  evaluation.unshared_tokens = step.unshared_tokens;
   evaluation.sample_scores.resize(dataset.samples.size());
   std::vector<float> times(dataset.samples.size());
-  const std::int64_t steps = batches.steps_per_epoch();
-  for (std::int64_t i = 0; i < steps; ++i) {
-    const Batches::Step step = batches.step(i, groups.data.rank());
-    evaluation.tokens += step.tokens;
-    evaluation.unshared_tokens += step.unshared_tokens;
-    for (const MicroBatch& microbatch : step.microbatches) {
-      score_microbatch(microbatch, model, backend, arena, evaluation.sample_scores, times);
-    }
-    if (progress) progress(i + 1, steps);
+  for (std::size_t i = 0; i < step.microbatches.size(); ++i) {
+    score_microbatch(step.microbatches[i], model, backend, arena, evaluation.sample_scores, times);
+    if (progress) progress(static_cast<std::int64_t>(i) + 1, std::ssize(step.microbatches));
   }
   sum_over_data_ranks(evaluation.sample_scores, backend, groups, arena);
   sum_over_data_ranks(times, backend, groups, arena);
   for (std::size_t i = 0; i < times.size(); ++i) {
-    require(times[i] == 1, "sample ", i, " of the ", dataset.origin.split, " split was scored ", times[i], " times");
+    require(times[i] == 1, "sample ", i, " of the ", dataset.origin.split, " split was scored ", times[i],
+            " times");
   }
   evaluation.loss = mean_loss(evaluation.sample_scores, dataset);
   if (has_candidates(dataset)) evaluation.predictions = predict(evaluation.sample_scores, dataset);

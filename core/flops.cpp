@@ -15,7 +15,8 @@ double training_flops(const ModelConfig& config, const ModelOptions& options, co
     }
   }
   const auto tokens = static_cast<double>(work.tokens);
-  const double head = static_cast<double>(config.vocabulary_size * config.hidden_size) * static_cast<double>(work.rows);
+  const double head =
+      static_cast<double>(config.vocabulary_size * config.hidden_size) * static_cast<double>(work.rows);
   const double attention = 4.0 * static_cast<double>(config.layers * config.query_heads * config.head_width) *
                            static_cast<double>(work.attended_pairs);
   const double per_weight = options.train_base ? 6 : 4;

@@ -32,7 +32,9 @@ class Decoding {
   }
 
  private:
-  bool all_ended() const { return std::all_of(ended_.begin(), ended_.end(), [](bool ended) { return ended; }); }
+  bool all_ended() const {
+    return std::all_of(ended_.begin(), ended_.end(), [](bool ended) { return ended; });
+  }
 
   void read_prompts() {
     MicroBatch batch;
@@ -115,8 +117,8 @@ std::vector<std::int64_t> own_prompts(std::int64_t prompts, const Communicator& 
 }
 
 // Gives every data rank the answers of all: each fills its rows of an array of zeros.
-void share_answers(std::vector<std::vector<std::int32_t>>& answers, std::int64_t max_new_tokens, Backend& backend,
-                   Communicator& data, Arena& arena) {
+void share_answers(std::vector<std::vector<std::int32_t>>& answers, std::int64_t max_new_tokens,
+                   Backend& backend, Communicator& data, Arena& arena) {
   if (data.size() == 1) return;
   const std::int64_t width = max_new_tokens + 1;
   std::vector<std::int32_t> table(at(std::ssize(answers) * width));
@@ -137,22 +139,25 @@ void share_answers(std::vector<std::vector<std::int32_t>>& answers, std::int64_t
 
 }  // namespace
 
-GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
-                                   std::int64_t max_positions) {
+GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
+                                   const GenerateOptions& options, std::int64_t max_positions) {
   GenerationLimits limits;
   std::int64_t longest = 0;
   for (const auto& prompt : prompts) longest = std::max<std::int64_t>(longest, std::ssize(prompt));
   limits.sequences = std::min(options.sequences_at_once, std::max<std::int64_t>(1, std::ssize(prompts)));
   limits.prompt_tokens = longest * limits.sequences;
   limits.length = std::min(max_positions, longest + options.max_new_tokens);
-  require<DataError>(longest < limits.length, "a prompt of ", longest, " tokens leaves no room for an answer: the base ",
-                     "model has ", max_positions, " positions");
+  require<DataError>(longest < limits.length, "a prompt of ", longest,
+                     " tokens leaves no room for an answer: the base ", "model has ", max_positions,
+                     " positions");
   return limits;
 }
 
-std::vector<std::vector<std::int32_t>> generate(const Llama& model, std::span<const std::vector<std::int32_t>> prompts,
-                                                const GenerateOptions& options, Backend& backend, const Groups& groups,
-                                                Arena& arena, const Progress& progress) {
+std::vector<std::vector<std::int32_t>> generate(const Llama& model,
+                                                std::span<const std::vector<std::int32_t>> prompts,
+                                                const GenerateOptions& options, Backend& backend,
+                                                const Groups& groups, Arena& arena,
+                                                const Progress& progress) {
   const GenerationLimits limits = generation_limits(prompts, options, model.config().max_positions);
   std::vector<std::vector<std::int32_t>> answers(prompts.size());
   const std::vector<std::int64_t> own = own_prompts(std::ssize(prompts), groups.data);

@@ -19,14 +19,15 @@ struct GenerationLimits {
   std::int64_t prompt_tokens = 0;  // of the prompts decoded together, at most
   std::int64_t sequences = 0, length = 0;
 };
-GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
-                                   std::int64_t max_positions);
+GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
+                                   const GenerateOptions& options, std::int64_t max_positions);
 
-// The most probable token after another, until one of `config().eos` or max_new_tokens. Returns the new tokens of
-// each prompt, without the final eos. Prompts are shared out over the data ranks; every rank returns all. Throws
-// DataError for a prompt without room for one new token. Collective.
-std::vector<std::vector<std::int32_t>> generate(const Llama& model, std::span<const std::vector<std::int32_t>> prompts,
-                                                const GenerateOptions& options, Backend& backend, const Groups& groups,
-                                                Arena& arena, const Progress& progress);
+// The most probable token after another, until one of `config().eos` or max_new_tokens. Returns the new
+// tokens of each prompt, without the final eos. Prompts are shared out over the data ranks; every rank
+// returns all. Throws DataError for a prompt without room for one new token. Collective.
+std::vector<std::vector<std::int32_t>> generate(const Llama& model,
+                                                std::span<const std::vector<std::int32_t>> prompts,
+                                                const GenerateOptions& options, Backend& backend,
+                                                const Groups& groups, Arena& arena, const Progress& progress);
 
 }  // namespace chorus

@@ -35,7 +35,8 @@ void Llama::name_weights() {
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::string prefix = fmt::format("model.layers.{}.", i);
     weights_.push_back({prefix + "input_layernorm.weight", {width}, std::nullopt, &blocks_[i]->norm1});
-    weights_.push_back({prefix + "post_attention_layernorm.weight", {width}, std::nullopt, &blocks_[i]->norm2});
+    weights_.push_back(
+        {prefix + "post_attention_layernorm.weight", {width}, std::nullopt, &blocks_[i]->norm2});
     for (const Projection which : all_projections) {
       const Features shape = features(config_, which);
       weights_.push_back({weight_name(static_cast<std::int64_t>(i), which),
@@ -45,19 +46,21 @@ void Llama::name_weights() {
     }
   }
   weights_.push_back({"model.norm.weight", {width}, std::nullopt, &final_norm_});
-  if (!config_.tied_head) weights_.push_back({"lm_head.weight", {config_.vocabulary_size, width}, 0, &head_.weight});
+  if (!config_.tied_head)
+    weights_.push_back({"lm_head.weight", {config_.vocabulary_size, width}, 0, &head_.weight});
 }
 
 void Llama::place_weights(Arena& arena) {
   for (NamedWeight& w : weights_) {
     if (options_.train_base) {
-      w.weight->trained = &parameters_.add(w.name, w.full, w.split_dim ? Placement::sharded : Placement::replicated,
-                                           w.split_dim.value_or(0));
+      w.weight->trained = &parameters_.add(
+          w.name, w.full, w.split_dim ? Placement::sharded : Placement::replicated, w.split_dim.value_or(0));
       continue;
     }
     Shape local = w.full;
     if (w.split_dim) {
-      const std::int64_t part = shard(w.full[*w.split_dim], groups_.tensor.rank(), groups_.tensor.size()).length();
+      const std::int64_t part =
+          shard(w.full[*w.split_dim], groups_.tensor.rank(), groups_.tensor.size()).length();
       local = *w.split_dim == 0 ? Shape{part, w.full[1]} : Shape{w.full[0], part};
     }
     w.weight->frozen = arena.take(options_.precision, local);
@@ -81,7 +84,8 @@ void Llama::add_adapters() {
       adapter.scale = static_cast<float>(scale(lora));
       adapter.dropout = static_cast<float>(lora.dropout);
       adapter.seed = options_.seed;
-      adapter.stream = static_cast<std::uint32_t>(i * all_projections.size() + static_cast<std::size_t>(which));
+      adapter.stream =
+          static_cast<std::uint32_t>(i * all_projections.size() + static_cast<std::size_t>(which));
       blocks_[i]->projection(which).adapter = adapter;
     }
   }
@@ -95,8 +99,8 @@ void Llama::load_base(const BaseModel& base) {
       continue;
     }
     const int dim = w.split_dim.value_or(0);
-    const Shard part = w.split_dim ? shard(w.full[dim], groups_.tensor.rank(), groups_.tensor.size())
-                                   : Shard{0, w.full[0]};
+    const Shard part =
+        w.split_dim ? shard(w.full[dim], groups_.tensor.rank(), groups_.tensor.size()) : Shard{0, w.full[0]};
     upload_floats(backend_, w.weight->frozen, read_slice(view, dim, part.begin, part.end));
   }
 }
@@ -126,7 +130,8 @@ void Llama::initialise_adapters() {
         a[i] = bound * (2.0F * uniform(word) - 1.0F);
       }
       parameters_.assign(*adapter.a, a);
-      parameters_.assign(*adapter.b, std::vector<float>(static_cast<std::size_t>(adapter.b->full.elements())));
+      parameters_.assign(*adapter.b,
+                         std::vector<float>(static_cast<std::size_t>(adapter.b->full.elements())));
     }
   }
 }
@@ -180,15 +185,16 @@ void Llama::score(Tensor log_probability, const DeviceBatch& batch, Arena& arena
   head_.score(log_probability, final_rows(x, batch, arena).h, batch.targets, arena);
 }
 
-void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch, double scale, std::uint32_t step,
-                               Arena& arena) const {
+void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch, double scale,
+                               std::uint32_t step, Arena& arena) const {
   Arena::Scope scope(arena);
   const DType dtype = options_.precision;
   Pass pass = make_pass(batch);
   pass.dropout = {batch.token_ids, step};
 
   std::vector<Tensor> x;  // the input of every block and the output of the last
-  for (std::size_t i = 0; i <= blocks_.size(); ++i) x.push_back(arena.take(dtype, {batch.size(), config_.hidden_size}));
+  for (std::size_t i = 0; i <= blocks_.size(); ++i)
+    x.push_back(arena.take(dtype, {batch.size(), config_.hidden_size}));
   std::vector<Block::Saved> saved(blocks_.size());
   embedding_.forward(x[0], batch.tokens);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {

@@ -17,7 +17,8 @@ MicroBatch batch_of(std::int64_t tokens, std::int64_t rows) {
   batch.forest = single_sequence(n);
   batch.tokens.resize(static_cast<std::size_t>(n));
   batch.token_ids.resize(static_cast<std::size_t>(n));
-  for (auto row = static_cast<std::int32_t>(tokens - rows); row < n; ++row) batch.targets.push_back({row, 0, 0});
+  for (auto row = static_cast<std::int32_t>(tokens - rows); row < n; ++row)
+    batch.targets.push_back({row, 0, 0});
   return batch;
 }
 

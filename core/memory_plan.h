@@ -19,8 +19,8 @@ struct MemoryPlan {
 
 // How large a pass gets.
 struct PassLimits {
-  std::int64_t tokens = 0;   // N, which also bounds rows and targets
-  bool training = false;     // with backward pass and optimizer
+  std::int64_t tokens = 0;                               // N, which also bounds rows and targets
+  bool training = false;                                 // with backward pass and optimizer
   std::int64_t cached_sequences = 0, cached_length = 0;  // of generation
 };
 

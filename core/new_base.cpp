@@ -31,7 +31,8 @@ std::vector<float> initial_values(const ExpectedTensor& tensor, const ModelConfi
   if (tensor.shape.size() == 1) return values;
   const bool into_residual =
       tensor.name.ends_with("o_proj.weight") || tensor.name.ends_with("down_proj.weight");
-  const double scale = into_residual ? deviation / std::sqrt(2.0 * static_cast<double>(config.layers)) : deviation;
+  const double scale =
+      into_residual ? deviation / std::sqrt(2.0 * static_cast<double>(config.layers)) : deviation;
   for (std::size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<float>(scale) * normal(seed, stream, i);
   }

@@ -43,7 +43,9 @@ Trainer::Trainer(const TrainConfig& config, const BaseModel& base, const Dataset
       identity_(run_identity(config, train, schedule_.total_steps)),
       eval_steps_(dev == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())) {}
 
-void Trainer::resume(const std::filesystem::path& checkpoint) { state_ = store_.read(checkpoint, optimizer_, identity_); }
+void Trainer::resume(const std::filesystem::path& checkpoint) {
+  state_ = store_.read(checkpoint, optimizer_, identity_);
+}
 
 double Trainer::sum_over_data_ranks(double value) {
   if (groups_.data.size() == 1) return value;
@@ -63,7 +65,8 @@ double Trainer::accumulate(const Batches::Step& batch) {
     const DeviceBatch device = upload(microbatch, backend_, activations_);
     const Tensor log_probability =
         activations_.take(accumulator(config_.precision), {std::ssize(microbatch.targets)});
-    model_.score_and_backward(log_probability, device, scale, static_cast<std::uint32_t>(state_.step), activations_);
+    model_.score_and_backward(log_probability, device, scale, static_cast<std::uint32_t>(state_.step),
+                              activations_);
     for (const float value : download_floats(backend_, log_probability)) sum += static_cast<double>(value);
   }
   return sum;
@@ -93,8 +96,8 @@ StepReport Trainer::step() {
   report.loss = -log_probability / static_cast<double>(batch.supervised_tokens);
   report.gradient_norm = parameters.gradient_norm();
   report.learning_rate = learning_rate(schedule_, state_.step);
-  require<DataError>(std::isfinite(report.loss) && std::isfinite(report.gradient_norm), "step ", state_.step + 1,
-                     " has loss ", report.loss, " and gradient norm ", report.gradient_norm,
+  require<DataError>(std::isfinite(report.loss) && std::isfinite(report.gradient_norm), "step ",
+                     state_.step + 1, " has loss ", report.loss, " and gradient norm ", report.gradient_norm,
                      ": lower --learning-rate, or use --precision f32");
   if (config_.log_tensor_norms) {
     for (const Parameter& p : parameters.all()) report.tensor_norms[p.name] = parameters.gradient_norm(p);
@@ -122,7 +125,8 @@ void Trainer::update(double gradient_norm, double learning_rate) {
   options.epsilon = config_.adam_epsilon;
   options.weight_decay = config_.weight_decay;
   options.step = state_.step + 1;
-  if (config_.max_grad_norm > 0) options.gradient_scale = std::min(1.0, config_.max_grad_norm / (gradient_norm + 1e-6));
+  if (config_.max_grad_norm > 0)
+    options.gradient_scale = std::min(1.0, config_.max_grad_norm / (gradient_norm + 1e-6));
   optimizer_.update(options);
 }
 
@@ -160,13 +164,12 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
 
 // Chosen by weighted F1 where utterances have labels, else by loss.
 void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
-  const Evaluation evaluation =
-      evaluate(model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, backend_, groups_, activations_,
-               [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); });
-  const double metric =
-      evaluation.predictions.empty()
-          ? -evaluation.loss
-          : Scores(dev_->origin.labels, evaluation.predictions).weighted_f1();
+  const Evaluation evaluation = evaluate(
+      model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, backend_, groups_, activations_,
+      [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); });
+  const double metric = evaluation.predictions.empty()
+                            ? -evaluation.loss
+                            : Scores(dev_->origin.labels, evaluation.predictions).weighted_f1();
   const bool is_best = !state_.best_metric || metric > *state_.best_metric;
   if (is_best) {
     state_.best_metric = metric;

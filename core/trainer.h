@@ -19,9 +19,9 @@ namespace chorus {
 
 // What one optimizer step did. Equal on all ranks, times apart.
 struct StepReport {
-  std::int64_t step = 0;   // updates done, this one included
-  double epoch = 0;        // passes over the data, as a fraction
-  double loss = 0;         // mean over the step's supervised tokens, before the update
+  std::int64_t step = 0;     // updates done, this one included
+  double epoch = 0;          // passes over the data, as a fraction
+  double loss = 0;           // mean over the step's supervised tokens, before the update
   double gradient_norm = 0;  // global, before clipping
   double learning_rate = 0;
   std::int64_t tokens = 0, unshared_tokens = 0;  // computed; needed without prefix sharing
@@ -61,15 +61,15 @@ struct Engine {
 class Trainer {
  public:
   // `dev` may be null. All references must outlive the trainer.
-  Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev, Llama& model,
-          const Engine& engine);
+  Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
+          Llama& model, const Engine& engine);
 
   // Continues from a checkpoint.
   void resume(const std::filesystem::path& checkpoint);
   // One optimizer step.
   StepReport step();
-  // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last one where
-  // there is nothing to choose by.
+  // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last
+  // one where there is nothing to choose by.
   TrainingSummary run(TrainingObserver& observer);
 
   std::int64_t total_steps() const { return schedule_.total_steps; }

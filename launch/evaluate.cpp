@@ -48,7 +48,8 @@ std::string trimmed(const std::string& text) {
 // Every label of every utterance in one forward pass.
 Evaluation score(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
                  const Dataset& dataset, Runtime& runtime, const Progress& progress) {
-  ModelSetup setup(base.config(), model_options(options, adapter), {.tokens = options.tokens_per_microbatch}, runtime);
+  ModelSetup setup(base.config(), model_options(options, adapter), {.tokens = options.tokens_per_microbatch},
+                   runtime);
   setup.load(base, adapter);
   return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
                           runtime.backend(), runtime.groups().groups(), setup.activations, progress);
@@ -60,7 +61,8 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
   const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset);
   const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens};
   ModelSetup setup(base.config(), model_options(options, adapter),
-                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)), runtime);
+                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
+                   runtime);
   setup.load(base, adapter);
   const auto answers = chorus::generate(setup.model, prompts, generate_options, runtime.backend(),
                                         runtime.groups().groups(), setup.activations, progress);
@@ -72,7 +74,9 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
 
 // One JSON object per utterance.
 std::string prediction_lines(const Evaluation& evaluation, const Dataset& dataset) {
-  const auto label = [&](std::int32_t index) { return dataset.origin.labels[static_cast<std::size_t>(index)]; };
+  const auto label = [&](std::int32_t index) {
+    return dataset.origin.labels[static_cast<std::size_t>(index)];
+  };
   std::vector<nlohmann::ordered_json> lines;
   for (std::size_t u = 0; u < evaluation.predictions.size(); ++u) {
     lines.push_back({{"dialogue", dataset.utterances[u].dialogue},
@@ -121,17 +125,21 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
   std::optional<PeftAdapter> adapter;
   if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
   const Dataset dataset = read_split(options.data, options.split, base);
-  require<ConfigurationError>(has_candidates(dataset), options.data, "/", options.split,
-                              ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
-                              "labelled corpus, dev or test");
+  require<ConfigurationError>(
+      has_candidates(dataset), options.data, "/", options.split,
+      ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
+      "labelled corpus, dev or test");
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
   if (!options.output.empty() && runtime->is_first()) create_output_folder(options.output);
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
-                                       dataset.origin.corpus, dataset.utterances.size(), runtime->description()));
+                                       dataset.origin.corpus, dataset.utterances.size(),
+                                       runtime->description()));
 
   std::vector<Result> results;
   const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {
-    const auto progress = [&](std::int64_t done, std::int64_t total) { runtime->console().progress(name, done, total); };
+    const auto progress = [&](std::int64_t done, std::int64_t total) {
+      runtime->console().progress(name, done, total);
+    };
     const auto way = options.decode == Decode::score ? score : decode;
     Evaluation evaluation = way(options, base, with, dataset, *runtime, progress);
     runtime->console().finish();
@@ -144,7 +152,8 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
   std::vector<std::int32_t> gold;
   for (const UtteranceReference& utterance : dataset.utterances) gold.push_back(utterance.label);
   const double majority = majority_baseline(gold);
-  runtime->console().print(fmt::format("\n{}\n{}:\n{}", comparison(majority, results), best.name, best.scores.to_table()));
+  runtime->console().print(
+      fmt::format("\n{}\n{}:\n{}", comparison(majority, results), best.name, best.scores.to_table()));
   if (!options.output.empty() && runtime->is_first()) write_results(options, dataset, majority, results);
   return 0;
 }
@@ -159,16 +168,20 @@ int evaluate(const Arguments& arguments) {
     table.add("adapter", options.adapter, "PEFT adapter").shown_as("DIR");
     table.add("data", options.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
     table.add("split", options.split, "which file of it: train, dev, test");
-    table.add("output", options.output, "new folder for eval_results.json and predictions.jsonl").shown_as("DIR");
+    table.add("output", options.output, "new folder for eval_results.json and predictions.jsonl")
+        .shown_as("DIR");
     table.choice("decode", options.decode, {{"score", Decode::score}, {"greedy", Decode::greedy}},
                  "compare the probabilities of all labels, or generate an answer and look for a label in it");
     table.add("compare-base", options.compare_base, "also score the base without the adapter");
     table.add("max-new-tokens", options.max_new_tokens, "of a generated answer").at_least(1);
-    table.add("prefix-sharing", options.prefix_sharing, "compute the common beginning of prompts once; same result");
-    table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once").at_least(1);
+    table.add("prefix-sharing", options.prefix_sharing,
+              "compute the common beginning of prompts once; same result");
+    table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
+        .at_least(1);
     table.choice("precision", options.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
                  "of weights and activations");
-    table.add("tensor-parallel", options.runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
+    table.add("tensor-parallel", options.runtime.tensor_parallel, "ranks that share one copy of the base")
+        .at_least(1);
     table.add("threads", options.runtime.threads, "per rank; 0: its share of the cores").at_least(0);
     if (!table.parse(arguments)) return 0;
     return run_evaluation(options, make_runtime);

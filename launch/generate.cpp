@@ -34,7 +34,8 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   model_options.precision = options.precision;
   if (adapter) model_options.lora = adapter->config;
   ModelSetup setup(base.config(), model_options,
-                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)), *runtime);
+                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
+                   *runtime);
   setup.load(base, adapter);
   const auto answers = chorus::generate(setup.model, prompts, generate_options, runtime->backend(),
                                         runtime->groups().groups(), setup.activations, {});
@@ -57,7 +58,8 @@ int generate(const Arguments& arguments) {
     table.add("max-new-tokens", options.max_new_tokens, "length of the continuation").at_least(1);
     table.choice("precision", options.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
                  "of weights and activations");
-    table.add("tensor-parallel", options.runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
+    table.add("tensor-parallel", options.runtime.tensor_parallel, "ranks that share one copy of the base")
+        .at_least(1);
     table.add("threads", options.runtime.threads, "per rank; 0: its share of the cores").at_least(0);
     if (!table.parse(arguments)) return 0;
     return run(options, make_runtime);

@@ -20,11 +20,15 @@ int init(const Arguments& arguments) {
   config.tied_head = true;
   std::optional<std::int64_t> mlp_width, head_width;
 
-  OptionTable table("init", "writes an untrained LLaMA as a Hugging Face folder, to be trained with --method full");
+  OptionTable table("init",
+                    "writes an untrained LLaMA as a Hugging Face folder, to be trained with --method full");
   table.add("output", output, "new folder").required().shown_as("DIR");
-  table.add("tokenizer", tokenizer_file, "SentencePiece model; its size is the vocabulary").required().shown_as("FILE");
+  table.add("tokenizer", tokenizer_file, "SentencePiece model; its size is the vocabulary")
+      .required()
+      .shown_as("FILE");
   table.add("hidden-size", config.hidden_size, "width of the residual stream").at_least(2);
-  table.add("intermediate-size", mlp_width, "width of the MLP; none: 8/3 of the hidden size, in steps of 32").at_least(1);
+  table.add("intermediate-size", mlp_width, "width of the MLP; none: 8/3 of the hidden size, in steps of 32")
+      .at_least(1);
   table.add("layers", config.layers, "number of blocks").at_least(1);
   table.add("query-heads", config.query_heads, "attention heads").at_least(1);
   table.add("key-value-heads", config.key_value_heads, "heads of keys and values").at_least(1);

@@ -25,7 +25,8 @@ void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& a
 }
 
 PassLimits pass_limits(const GenerationLimits& limits) {
-  return {.tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
+  return {
+      .tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
 }
 
 void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base) {
@@ -36,14 +37,16 @@ void require_fits(const Dataset& dataset, const std::string& file, const BaseMod
   if (dataset.origin.tokenizer_hash != 0) {
     const std::uint64_t hash = Tokenizer::load(base.tokenizer_path()).hash();
     require<DataError>(dataset.origin.tokenizer_hash == hash, file, " was prepared with the tokenizer ",
-                       fmt::format("{:016x}", dataset.origin.tokenizer_hash), ", the base ", base.folder().string(),
-                       " has ", fmt::format("{:016x}", hash), ": run `chorus prepare --base ", base.folder().string(),
-                       "`");
+                       fmt::format("{:016x}", dataset.origin.tokenizer_hash), ", the base ",
+                       base.folder().string(), " has ", fmt::format("{:016x}", hash),
+                       ": run `chorus prepare --base ", base.folder().string(), "`");
   }
   std::int64_t longest = 0;
-  for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i) longest = std::max(longest, dataset.length(i));
-  require<DataError>(longest <= config.max_positions, file, " has a sample of ", longest, " tokens, the base has ",
-                     config.max_positions, " positions: prepare with --max-tokens ", config.max_positions);
+  for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i)
+    longest = std::max(longest, dataset.length(i));
+  require<DataError>(longest <= config.max_positions, file, " has a sample of ", longest,
+                     " tokens, the base has ", config.max_positions, " positions: prepare with --max-tokens ",
+                     config.max_positions);
 }
 
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base) {

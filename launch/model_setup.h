@@ -15,7 +15,8 @@ namespace chorus {
 // A model with all the memory that it and its passes take on this rank.
 struct ModelSetup {
   // Plans and takes the memory. Nothing is loaded yet.
-  ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits, Runtime& runtime);
+  ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
+             Runtime& runtime);
 
   // Weights of the base, and the adapter's where there is one.
   void load(const BaseModel& base, const std::optional<PeftAdapter>& adapter);
@@ -25,7 +26,8 @@ struct ModelSetup {
   Llama model;
 
  private:
-  ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& plan, Runtime& runtime);
+  ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& plan,
+             Runtime& runtime);
 };
 
 PassLimits pass_limits(const GenerationLimits& limits);

@@ -1,6 +1,8 @@
 #include "data/prepare.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -51,7 +53,9 @@ void bind(OptionTable& table, Choices& choices) {
       .add("history", options.history,
            "previous lines that a prompt shows: a number or all; empty: as the recipe says")
       .shown_as("N|all");
-  table.add("max-tokens", options.max_tokens, "a longer prompt loses its oldest lines; 0: no limit")
+  table
+      .add("max-tokens", options.max_tokens,
+           "a longer prompt loses its oldest lines; default: at most the base's positions; 0: no limit")
       .at_least(0);
 
   table.group("Text");
@@ -60,12 +64,15 @@ void bind(OptionTable& table, Choices& choices) {
 
 void take_from_base(Choices& choices, const OptionTable& table) {
   PrepareOptions& options = choices.options;
+  std::int64_t max_positions = std::numeric_limits<std::int64_t>::max();
   if (!choices.base.empty()) {
-    const std::int64_t vocabulary_size = read_model_config(choices.base).vocabulary_size;
+    const ModelConfig config = read_model_config(choices.base);
+    const std::int64_t vocabulary_size = config.vocabulary_size;
     require<ConfigurationError>(options.vocabulary_size == 0 || options.vocabulary_size == vocabulary_size,
                                 "--vocabulary-size is ", options.vocabulary_size, " but that of ",
                                 choices.base, " is ", vocabulary_size, ": leave the option out");
     options.vocabulary_size = vocabulary_size;
+    max_positions = config.max_positions;
     const std::filesystem::path tokenizer = std::filesystem::path(choices.base) / "tokenizer.model";
     if (options.tokenizer.empty() && std::filesystem::exists(tokenizer)) options.tokenizer = tokenizer;
   }
@@ -82,6 +89,8 @@ void take_from_base(Choices& choices, const OptionTable& table) {
     require<ConfigurationError>(options.corpus == "meld" || !table.changed(option), "--", option,
                                 " is for dialogues, this corpus is ", options.corpus, ": leave it out");
   }
+  if (!table.changed("max-tokens")) options.max_tokens = std::min(options.max_tokens, max_positions);
+  if (!table.changed("context")) options.context = std::min(options.context, max_positions);
 }
 
 }  // namespace

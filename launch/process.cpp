@@ -1,13 +1,12 @@
 #include "launch/process.h"
 
-#include <sys/resource.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-
 #include <fstream>
 #include <string>
 
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 #include "launch/version.h"
 

@@ -1,14 +1,14 @@
 #include "launch/runtime.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <exception>
 #include <new>
 #include <optional>
 #include <thread>
+
+#include <sched.h>
+#include <unistd.h>
 
 #include "launch/report_error.h"
 #include "ops/checked_backend.h"
@@ -19,7 +19,8 @@ namespace chorus {
 
 namespace {
 
-// The cores this process may use, shared with the other ranks of the machine unless the launcher has bound it.
+// The cores this process may use, shared with the other ranks of the machine unless the launcher has bound
+// it.
 int default_threads(int ranks_on_node) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -31,7 +32,8 @@ int default_threads(int ranks_on_node) {
 class CpuRuntime : public Runtime {
  public:
   CpuRuntime(const RuntimeOptions& options, const MpiSession* session)
-      : threads_(options.threads > 0 ? options.threads : default_threads(session == nullptr ? 1 : session->node_size())),
+      : threads_(options.threads > 0 ? options.threads
+                                     : default_threads(session == nullptr ? 1 : session->node_size())),
         cpu_(threads_),
         backend_(cpu_),
         grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
@@ -44,8 +46,9 @@ class CpuRuntime : public Runtime {
   Console& console() override { return console_; }
   std::string description() const override {
     const ProcessGrid& grid = groups_.grid();
-    return fmt::format("{} {} = data {} x tensor {}, {} CPU {} each", grid.size(), grid.size() == 1 ? "rank" : "ranks",
-                       grid.data_size, grid.tensor_size, cpu_.threads(), cpu_.threads() == 1 ? "thread" : "threads");
+    return fmt::format("{} {} = data {} x tensor {}, {} CPU {} each", grid.size(),
+                       grid.size() == 1 ? "rank" : "ranks", grid.data_size, grid.tensor_size, cpu_.threads(),
+                       cpu_.threads() == 1 ? "thread" : "threads");
   }
 
  private:
@@ -59,15 +62,18 @@ class CpuRuntime : public Runtime {
 };
 
 // Other ranks usually find the same error: they leave the first one time to print it and to end them.
-[[noreturn]] void abort_all(const MpiSession& session, const std::string& command, const std::exception& error) {
+[[noreturn]] void abort_all(const MpiSession& session, const std::string& command,
+                            const std::exception& error) {
   if (session.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
-  const std::string who = session.rank() == 0 ? command : fmt::format("{} (rank {})", command, session.rank());
+  const std::string who =
+      session.rank() == 0 ? command : fmt::format("{} (rank {})", command, session.rank());
   session.abort(report_error(who, error));
 }
 
 }  // namespace
 
-int run_on_ranks(const std::string& command, const std::function<int(const MakeRuntime& make_runtime)>& body) {
+int run_on_ranks(const std::string& command,
+                 const std::function<int(const MakeRuntime& make_runtime)>& body) {
   std::optional<MpiSession> session;
   if (started_by_mpi()) session.emplace();
   try {

@@ -22,13 +22,17 @@ void add_method(OptionTable& table, TrainConfig& c) {
   table.add("output", c.output, "new folder for adapter, checkpoints and logs").required().shown_as("DIR");
   table.choice("method", c.method, {{"lora", Method::lora}, {"full", Method::full}},
                "train adapters on the frozen base, or all of its weights");
-  table.add("adapter", c.adapter, "PEFT adapter to start from; it decides rank, alpha and targets").shown_as("DIR");
+  table.add("adapter", c.adapter, "PEFT adapter to start from; it decides rank, alpha and targets")
+      .shown_as("DIR");
   table.add("resume", c.resume, "checkpoint to continue, or auto for the newest in --output, if any");
   table.group("LoRA");
   table.add("lora-rank", c.lora_rank, "rank r of the adapters").at_least(1);
   table.add("lora-alpha", c.lora_alpha, "the adapter's product is scaled by alpha / r").more_than(0);
-  table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped").at_least(0).less_than(1);
-  table.add("lora-targets", c.lora_targets, "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
+  table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped")
+      .at_least(0)
+      .less_than(1);
+  table.add("lora-targets", c.lora_targets,
+            "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
   table.add("rslora", c.rslora, "scale by alpha / sqrt(r) instead");
 }
 
@@ -36,7 +40,9 @@ void add_optimisation(OptionTable& table, TrainConfig& c) {
   table.group("Optimisation");
   table.add("learning-rate", c.learning_rate, "peak learning rate").at_least(0);
   table.choice("schedule", c.schedule,
-               {{"constant", ScheduleKind::constant}, {"linear", ScheduleKind::linear}, {"cosine", ScheduleKind::cosine}},
+               {{"constant", ScheduleKind::constant},
+                {"linear", ScheduleKind::linear},
+                {"cosine", ScheduleKind::cosine}},
                "what follows the warm-up");
   table.add("warmup-ratio", c.warmup_ratio, "share of the steps for the warm-up").between(0, 1);
   table.add("warmup-steps", c.warmup_steps, "steps for the warm-up, instead of --warmup-ratio").at_least(0);
@@ -45,7 +51,8 @@ void add_optimisation(OptionTable& table, TrainConfig& c) {
   table.add("epochs", c.epochs, "passes over the data").at_least(0);
   table.add("max-steps", c.max_steps, "optimizer steps, instead of --epochs; 0: off").at_least(0);
   table.add("weight-decay", c.weight_decay, "decoupled, of AdamW").at_least(0);
-  table.add("max-grad-norm", c.max_grad_norm, "gradients are clipped to this global norm; 0: off").at_least(0);
+  table.add("max-grad-norm", c.max_grad_norm, "gradients are clipped to this global norm; 0: off")
+      .at_least(0);
   table.add("adam-beta1", c.adam_beta1, "decay of the first moments").at_least(0).less_than(1);
   table.add("adam-beta2", c.adam_beta2, "decay of the second moments").at_least(0).less_than(1);
   table.add("adam-epsilon", c.adam_epsilon, "of AdamW").more_than(0);
@@ -56,21 +63,24 @@ void add_optimisation(OptionTable& table, TrainConfig& c) {
 
 void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.group("Computation");
-  table.choice("precision", c.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}}, "of weights and activations");
+  table.choice("precision", c.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
+               "of weights and activations");
   table.add("recompute", c.recompute, "less memory for about a third more work");
   table.add("tensor-parallel", c.tensor_parallel, "ranks that share one copy of the base").at_least(1);
   table.add("threads", runtime.threads, "per rank; 0: its share of the cores").at_least(0);
   table.group("Logging and saving");
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
-  table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never").at_least(0);
+  table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
+      .at_least(0);
   table.add("save-steps", c.save_steps, "steps between two checkpoints; 0: none").at_least(0);
   table.add("save-total-limit", c.save_total_limit, "checkpoints that are kept; 0: all").at_least(0);
-  table.add("max-time", c.max_time, "seconds after which to save a checkpoint and stop; 0: no limit").at_least(0);
+  table.add("max-time", c.max_time, "seconds after which to save a checkpoint and stop; 0: no limit")
+      .at_least(0);
   table.add("log-tensor-norms", c.log_tensor_norms, "also log the gradient norm of every trained tensor");
 }
 
-// A fresh run wants a fresh folder; a resumed one goes on in its own. The first rank decides for all: it makes the
-// folder before the others look.
+// A fresh run wants a fresh folder; a resumed one goes on in its own. The first rank decides for all: it
+// makes the folder before the others look.
 void prepare_output(const TrainConfig& config, Runtime& runtime) {
   if (!runtime.is_first()) return;
   if (config.resume.empty()) {
@@ -88,16 +98,22 @@ std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& con
   return config.resume;
 }
 
-// The adapter's own configuration wins over the defaults; only dropout, which is of the training, stays an option.
+// The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
+// dropout, which is of the training, stays an option.
 void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& config) {
-  for (const char* option : {"lora-rank", "lora-alpha", "lora-targets", "rslora"}) {
-    require<ConfigurationError>(!table.given(option), "--", option, " cannot be chosen with --adapter ",
-                                config.adapter, ", which has its own: leave it out");
-  }
+  const LoraConfig asked = lora_config(config);
+  const auto agree = [&](const char* option, bool same) {
+    require<ConfigurationError>(same || !table.changed(option), "--", option,
+                                " differs from that of --adapter ", config.adapter, ": leave it out");
+  };
+  agree("lora-rank", asked.rank == lora.rank);
+  agree("lora-alpha", asked.alpha == lora.alpha);
+  agree("lora-targets", asked.targets == lora.targets);
+  agree("rslora", asked.rslora == lora.rslora);
   config.lora_rank = lora.rank;
   config.lora_alpha = lora.alpha;
   config.rslora = lora.rslora;
-  if (!table.given("lora-dropout")) config.lora_dropout = lora.dropout;
+  if (!table.changed("lora-dropout")) config.lora_dropout = lora.dropout;
   config.lora_targets.clear();
   for (const Projection target : lora.targets) {
     config.lora_targets += fmt::format("{}{}", config.lora_targets.empty() ? "" : ",", name(target));
@@ -123,7 +139,8 @@ void write_results(const TrainConfig& config, const TrainingSummary& summary, co
   write_file_atomically(std::filesystem::path(config.output) / "train_results.json", results.dump(2) + "\n");
 }
 
-int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
+        const MakeRuntime& make_runtime) {
   std::optional<PeftAdapter> adapter;
   if (!config.adapter.empty()) {
     adapter.emplace(read_peft(config.adapter));
@@ -133,7 +150,8 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   const BaseModel base(config.base);
   const Dataset train = read_split(config.data, "train", base);
   std::optional<Dataset> dev;
-  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5")) dev = read_split(config.data, "dev", base);
+  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5"))
+    dev = read_split(config.data, "dev", base);
 
   const std::unique_ptr<Runtime> runtime = make_runtime(options);
   Console& console = runtime->console();
@@ -146,30 +164,34 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(table.print_effective());
   console.print(runtime->description());
 
-  ModelSetup setup(base.config(), model_options(config), {.tokens = config.tokens_per_microbatch, .training = true},
-                   *runtime);
+  ModelSetup setup(base.config(), model_options(config),
+                   {.tokens = config.tokens_per_microbatch, .training = true}, *runtime);
   console.print(setup.plan.to_table());
   setup.load(base, adapter);
   if (!adapter && config.method == Method::lora) setup.model.initialise_adapters();
   const std::int64_t trainable = setup.model.parameters().full_elements();
-  console.print(fmt::format("{} of {} parameters are trained", trainable,
-                            parameter_count(base.config()) + (config.method == Method::lora ? trainable : 0)));
+  console.print(
+      fmt::format("{} of {} parameters are trained", trainable,
+                  parameter_count(base.config()) + (config.method == Method::lora ? trainable : 0)));
 
   Trainer trainer(config, base, train, dev ? &*dev : nullptr, setup.model,
                   {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations});
   if (const auto checkpoint = checkpoint_to_resume(config)) {
     trainer.resume(*checkpoint);
-    console.print(fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
+    console.print(
+        fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
   TrainLog log(config, console, runtime->is_first(), trainer.state());
   const TrainingSummary summary = trainer.run(log);
   console.finish();
   if (runtime->is_first()) write_results(config, summary, setup.plan, trainable);
   if (!summary.finished) {
-    console.print(fmt::format("stopped by --max-time after step {}; go on with --resume auto", summary.state.step));
+    console.print(
+        fmt::format("stopped by --max-time after step {}; go on with --resume auto", summary.state.step));
     return static_cast<int>(ExitCode::preempted);
   }
-  console.print(fmt::format("trained {} steps in {}; the {} is in {}", summary.state.step, print_duration(summary.seconds),
+  console.print(fmt::format("trained {} steps in {}; the {} is in {}", summary.state.step,
+                            print_duration(summary.seconds),
                             config.method == Method::lora ? "adapter" : "model", config.output));
   return static_cast<int>(ExitCode::done);
 }

@@ -69,31 +69,35 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
   const auto rate = [&](double amount) { return amount / seconds_; };
   const auto milliseconds = [&](double seconds) { return 1000 * seconds / static_cast<double>(steps_); };
   console_.print(fmt::format(
-      "step {}/{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | lr {:.1e} | {:.0f} ms (data {:.0f} comm {:.0f}) | "
+      "step {}/{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | lr {:.1e} | {:.0f} ms (data {:.0f} comm "
+      "{:.0f}) | "
       "{:.0f} tok/s (effective {:.0f}) | {:.1f} GFLOP/s | mem {:.2f} GiB | eta {}",
       report.step, total_steps, report.epoch, report.loss, report.gradient_norm, report.learning_rate,
       milliseconds(seconds_), milliseconds(data_seconds_), milliseconds(communication_seconds_),
       rate(static_cast<double>(tokens_)), rate(static_cast<double>(unshared_tokens_)), rate(flops_) / 1e9,
       static_cast<double>(peak_resident_bytes()) / (1 << 30), print_duration(remaining)));
 
-  nlohmann::ordered_json entry{{"current_steps", report.step},
-                               {"total_steps", total_steps},
-                               {"loss", report.loss},
-                               {"grad_norm", report.gradient_norm},
-                               {"lr", report.learning_rate},
-                               {"epoch", report.epoch},
-                               {"percentage", 100.0 * static_cast<double>(report.step) / static_cast<double>(total_steps)},
-                               {"throughput", rate(static_cast<double>(tokens_))},
-                               {"effective_throughput", rate(static_cast<double>(unshared_tokens_))},
-                               {"total_tokens", start_.total_tokens + session_tokens_},
-                               {"elapsed_time", start_.elapsed + session_seconds_},
-                               {"remaining_time", remaining}};
+  nlohmann::ordered_json entry{
+      {"current_steps", report.step},
+      {"total_steps", total_steps},
+      {"loss", report.loss},
+      {"grad_norm", report.gradient_norm},
+      {"lr", report.learning_rate},
+      {"epoch", report.epoch},
+      {"percentage", 100.0 * static_cast<double>(report.step) / static_cast<double>(total_steps)},
+      {"throughput", rate(static_cast<double>(tokens_))},
+      {"effective_throughput", rate(static_cast<double>(unshared_tokens_))},
+      {"total_tokens", start_.total_tokens + session_tokens_},
+      {"elapsed_time", start_.elapsed + session_seconds_},
+      {"remaining_time", remaining}};
   if (config_.log_tensor_norms) entry["tensor_grad_norms"] = report.tensor_norms;
   append(entry.dump());
   begin_interval();
 }
 
-void TrainLog::evaluating(std::int64_t done, std::int64_t total) { console_.progress("scoring dev", done, total); }
+void TrainLog::evaluating(std::int64_t done, std::int64_t total) {
+  console_.progress("scoring dev", done, total);
+}
 
 void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
                          bool is_best) {
@@ -104,7 +108,8 @@ void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluatio
     const Scores scores(dataset.origin.labels, evaluation.predictions);
     entry["eval_weighted_f1"] = scores.weighted_f1();
     entry["eval_accuracy"] = scores.accuracy();
-    line += fmt::format(" | weighted F1 {:.2f} | accuracy {:.2f}", 100 * scores.weighted_f1(), 100 * scores.accuracy());
+    line += fmt::format(" | weighted F1 {:.2f} | accuracy {:.2f}", 100 * scores.weighted_f1(),
+                        100 * scores.accuracy());
   }
   entry["best"] = is_best;
   console_.print(line + (is_best ? " | best so far, kept" : ""));

@@ -35,7 +35,8 @@ std::vector<std::int32_t> Forest::positions() const {
   std::vector<std::int32_t> positions(at(tokens));
   const std::vector<std::int32_t> depths = segment_depths();
   for (std::size_t i = 0; i < segments.size(); ++i) {
-    for (std::int32_t t = 0; t < segments[i].length; ++t) positions[at(segments[i].first + t)] = depths[i] + t;
+    for (std::int32_t t = 0; t < segments[i].length; ++t)
+      positions[at(segments[i].first + t)] = depths[i] + t;
   }
   return positions;
 }
@@ -70,7 +71,8 @@ void validate(const Forest& forest) {
       require(s.branch == 0, "root segment ", i, " has branch ", s.branch);
       continue;
     }
-    require(s.parent >= 0 && s.parent < static_cast<std::int32_t>(i), "segment ", i, " has parent ", s.parent);
+    require(s.parent >= 0 && s.parent < static_cast<std::int32_t>(i), "segment ", i, " has parent ",
+            s.parent);
     const Segment& parent = forest.segments[at(s.parent)];
     require(s.branch > 0 && s.branch <= parent.length, "segment ", i, " branches at ", s.branch,
             " of a parent of length ", parent.length);

@@ -5,9 +5,9 @@
 
 namespace chorus {
 
-// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four random words that are a
-// pure function of a counter and a key. Nothing here has state, so every value is the same on every rank, layout,
-// backend and resumed run.
+// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four random words that
+// are a pure function of a counter and a key. Nothing here has state, so every value is the same on every
+// rank, layout, backend and resumed run.
 struct Philox {
   using Counter = std::array<std::uint32_t, 4>;
 
@@ -27,21 +27,29 @@ struct Philox {
 };
 
 // Separates the uses of one seed, so that no two draw the same numbers.
-enum class RandomUse : std::uint32_t { initial_value = 1, dropout = 2, shuffle = 3, sample_corpus = 4, decode = 5 };
+enum class RandomUse : std::uint32_t {
+  initial_value = 1,
+  dropout = 2,
+  shuffle = 3,
+  sample_corpus = 4,
+  decode = 5
+};
 
 // In [0, 1), from the upper 24 bits: exact in binary32.
 constexpr float uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24F; }
 
 // The random word number `index` of stream `stream`.
-constexpr std::uint32_t random_word(std::uint64_t seed, RandomUse use, std::uint32_t stream, std::uint64_t index) {
-  const Philox::Counter counter{static_cast<std::uint32_t>(index >> 2), static_cast<std::uint32_t>(index >> 34),
-                                stream, static_cast<std::uint32_t>(use)};
+constexpr std::uint32_t random_word(std::uint64_t seed, RandomUse use, std::uint32_t stream,
+                                    std::uint64_t index) {
+  const Philox::Counter counter{static_cast<std::uint32_t>(index >> 2),
+                                static_cast<std::uint32_t>(index >> 34), stream,
+                                static_cast<std::uint32_t>(use)};
   return Philox::words(counter, seed)[index & 3];
 }
 
-// Which elements of a LoRA input are dropped: a function of the seed, the step, the layer's projection (`stream`),
-// the token's index in the data set and the global feature index. Ranks that hold a slice of the features pass its
-// first index.
+// Which elements of a LoRA input are dropped: a function of the seed, the step, the layer's projection
+// (`stream`), the token's index in the data set and the global feature index. Ranks that hold a slice of the
+// features pass its first index.
 struct DropoutMask {
   float probability = 0;  // 0 <= probability < 1
   std::uint64_t seed = 0;
@@ -51,8 +59,8 @@ struct DropoutMask {
 
   // The four words that decide on features 4*block .. 4*block+3 of a token.
   constexpr Philox::Counter words(std::int64_t token_id, std::int64_t block) const {
-    const Philox::Counter counter{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(token_id), step,
-                                  (static_cast<std::uint32_t>(RandomUse::dropout) << 24) ^ stream};
+    const Philox::Counter counter{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(token_id),
+                                  step, (static_cast<std::uint32_t>(RandomUse::dropout) << 24) ^ stream};
     return Philox::words(counter, seed);
   }
 };

@@ -30,8 +30,8 @@ Tensor upload_as_tensor(Backend& backend, Arena& arena, std::span<const T> value
 }  // namespace
 
 void upload_floats(Backend& backend, Tensor to, std::span<const float> values) {
-  require(to.elements() == static_cast<std::int64_t>(values.size()), values.size(), " values for a tensor of shape ",
-          to.shape());
+  require(to.elements() == static_cast<std::int64_t>(values.size()), values.size(),
+          " values for a tensor of shape ", to.shape());
   switch (to.dtype()) {
     case DType::f32:
       return backend.upload(to, values.data());

@@ -46,7 +46,8 @@ void Linear::backward(Tensor dx, Into into, ConstTensor dy, ConstTensor x, const
   backend_.matmul(du, dy, adapter->b->value, {.scale = adapter->scale});
   backend_.matmul(adapter->b->gradient, dy, saved.u,
                   {.transpose_a = true, .accumulate = true, .scale = adapter->scale});
-  backend_.matmul(adapter->a->gradient, du, dropped(x, dropout, arena), {.transpose_a = true, .accumulate = true});
+  backend_.matmul(adapter->a->gradient, du, dropped(x, dropout, arena),
+                  {.transpose_a = true, .accumulate = true});
   if (!dropout || adapter->dropout == 0) {
     backend_.matmul(dx, du, adapter->a->value, {.accumulate = true});
     return;

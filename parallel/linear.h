@@ -22,19 +22,22 @@ struct Adapter {
   std::uint32_t stream = 0;  // distinguishes the adapters of a model
 };
 
-// y = x Wᵀ + s (drop(x) Aᵀ) Bᵀ,  W frozen, A and B trained (Hu et al. 2021, eq. 3). Local shapes on P tensor ranks:
+// y = x Wᵀ + s (drop(x) Aᵀ) Bᵀ,  W frozen, A and B trained (Hu et al. 2021, eq. 3). Local shapes on P tensor
+// ranks:
 //
 //   split     W           A          B          partial sums over tensor ranks
 //   columns   [O/P, I]    [R, I]     [O/P, R]   dx, dA
 //   rows      [O, I/P]    [R, I/P]   [O, R]     y, dB
 //
-// The adapter's product joins the base's before the one all-reduce of y, so that LoRA adds no collective. The sum of
-// dx is left to the caller, who adds several layers with one input first; dA and dB wait for the end of the step.
+// The adapter's product joins the base's before the one all-reduce of y, so that LoRA adds no collective. The
+// sum of dx is left to the caller, who adds several layers with one input first; dA and dB wait for the end
+// of the step.
 class Linear {
  public:
-  Linear(Backend& backend, Communicator& tensor, Split split) : backend_(backend), tensor_(tensor), split_(split) {}
+  Linear(Backend& backend, Communicator& tensor, Split split)
+      : backend_(backend), tensor_(tensor), split_(split) {}
 
-  Weight weight;                    // local part of W
+  Weight weight;  // local part of W
   std::optional<Adapter> adapter;
 
   // What backward needs beside x.
@@ -50,7 +53,8 @@ class Linear {
   };
 
   // y is complete on return.                                 x [N, I or I/P]  y [N, O/P or O]
-  void forward(Tensor y, Saved& saved, ConstTensor x, const std::optional<Dropout>& dropout, Arena& arena) const;
+  void forward(Tensor y, Saved& saved, ConstTensor x, const std::optional<Dropout>& dropout,
+               Arena& arena) const;
   // dx = or += this rank's term; adds dW, dA, dB to the gradients of trained parameters.
   enum class Into { write, accumulate };
   void backward(Tensor dx, Into into, ConstTensor dy, ConstTensor x, const Saved& saved,

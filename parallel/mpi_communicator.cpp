@@ -8,7 +8,8 @@ namespace chorus {
 
 namespace {
 
-// Large messages go in pieces: Open MPI over shared memory reduces 64 MiB at once three times slower per byte.
+// Large messages go in pieces: Open MPI over shared memory reduces 64 MiB at once three times slower per
+// byte.
 constexpr std::int64_t piece_bytes = std::int64_t{8} << 20;
 
 template <Reduce how>
@@ -78,8 +79,8 @@ void MpiCommunicator::all_reduce(Tensor x, Reduce how) {
   const std::int64_t width = bytes_per_element(x.dtype());
   for (std::int64_t done = 0; done < x.elements();) {
     const std::int64_t count = std::min(x.elements() - done, piece_bytes / width);
-    check_mpi(MPI_Allreduce(MPI_IN_PLACE, static_cast<char*>(x.address()) + done * width, static_cast<int>(count),
-                            type, op, comm_));
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, static_cast<char*>(x.address()) + done * width,
+                            static_cast<int>(count), type, op, comm_));
     done += count;
   }
 }
@@ -88,7 +89,8 @@ void MpiCommunicator::all_gather(Tensor x) {
   if (size_ == 1) return;
   require(x.dim(0) == size_, "all_gather over ", size_, " ranks of ", x.shape());
   const auto count = static_cast<int>(x.elements() / size_);
-  check_mpi(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x.address(), count, mpi_type(x.dtype(), bf16_), comm_));
+  check_mpi(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x.address(), count, mpi_type(x.dtype(), bf16_),
+                          comm_));
 }
 
 void MpiCommunicator::broadcast(Tensor x, int root) {

@@ -7,8 +7,8 @@
 
 namespace chorus {
 
-// Where a rank stands: rank = data_rank · tensor_size + tensor_rank, so that the ranks of one tensor group, which
-// talk most, are neighbours and share a node.
+// Where a rank stands: rank = data_rank · tensor_size + tensor_rank, so that the ranks of one tensor group,
+// which talk most, are neighbours and share a node.
 struct ProcessGrid {
   int data_size = 1;
   int tensor_size = 1;
@@ -21,13 +21,13 @@ struct ProcessGrid {
 
 // The grid of `world_size` ranks with tensor groups of `tensor_size`. Throws ConfigurationError.
 inline ProcessGrid make_grid(int world_size, int tensor_size, int rank) {
-  require<ConfigurationError>(tensor_size >= 1 && world_size % tensor_size == 0, "--tensor-parallel ", tensor_size,
-                              " does not divide the ", world_size, " ranks that were started");
+  require<ConfigurationError>(tensor_size >= 1 && world_size % tensor_size == 0, "--tensor-parallel ",
+                              tensor_size, " does not divide the ", world_size, " ranks that were started");
   return {world_size / tensor_size, tensor_size, rank};
 }
 
-// The part [begin, end) of `extent` that tensor rank `rank` of `size` holds: equal parts of ceil(extent / size), the
-// last ones shorter or empty.
+// The part [begin, end) of `extent` that tensor rank `rank` of `size` holds: equal parts of ceil(extent /
+// size), the last ones shorter or empty.
 struct Shard {
   std::int64_t begin = 0, end = 0;
   std::int64_t length() const { return end - begin; }

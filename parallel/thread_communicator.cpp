@@ -76,8 +76,8 @@ void ThreadCommunicator::all_gather(Tensor x) {
   for (int other = 0; other < size(); ++other) {
     const std::size_t offset = bytes * static_cast<std::size_t>(other);
     if (other != rank_) {
-      std::memcpy(static_cast<char*>(x.address()) + offset, static_cast<const char*>(group_.address(other)) + offset,
-                  bytes);
+      std::memcpy(static_cast<char*>(x.address()) + offset,
+                  static_cast<const char*>(group_.address(other)) + offset, bytes);
     }
   }
   group_.wait();

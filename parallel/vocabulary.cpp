@@ -19,19 +19,21 @@ VocabularyHead::Chunk VocabularyHead::score_chunk(Tensor log_probability, ConstT
   return chunk;
 }
 
-void VocabularyHead::score(Tensor log_probability, ConstTensor h, const Targets& targets, Arena& arena) const {
+void VocabularyHead::score(Tensor log_probability, ConstTensor h, const Targets& targets,
+                           Arena& arena) const {
   for (std::size_t c = 0; c + 1 < targets.offsets.size(); ++c) {
     Arena::Scope scope(arena);
     const std::int64_t first_row = static_cast<std::int64_t>(c) * rows_per_chunk;
     const std::int64_t begin = targets.offsets[c], end = targets.offsets[c + 1];
-    score_chunk(log_probability.rows(begin, end), h.rows(first_row, std::min(targets.rows, first_row + rows_per_chunk)),
+    score_chunk(log_probability.rows(begin, end),
+                h.rows(first_row, std::min(targets.rows, first_row + rows_per_chunk)),
                 targets.chunk_rows.rows(begin, end), targets.tokens.rows(begin, end), arena);
   }
   tensor_.all_reduce(log_probability);
 }
 
-void VocabularyHead::score_and_backward(Tensor log_probability, Tensor dh, ConstTensor h, const Targets& targets,
-                                        double scale, Arena& arena) const {
+void VocabularyHead::score_and_backward(Tensor log_probability, Tensor dh, ConstTensor h,
+                                        const Targets& targets, double scale, Arena& arena) const {
   for (std::size_t c = 0; c + 1 < targets.offsets.size(); ++c) {
     Arena::Scope scope(arena);
     const std::int64_t first_row = static_cast<std::int64_t>(c) * rows_per_chunk;
@@ -61,7 +63,8 @@ std::vector<float> VocabularyHead::logits(ConstTensor h, Arena& arena) const {
   if (tensor_.size() == 1) return local;
   std::vector<float> full(static_cast<std::size_t>(rows * vocabulary_), 0.0F);
   for (std::int64_t row = 0; row < rows; ++row) {
-    std::copy_n(local.begin() + row * part_.length(), part_.length(), full.begin() + row * vocabulary_ + part_.begin);
+    std::copy_n(local.begin() + row * part_.length(), part_.length(),
+                full.begin() + row * vocabulary_ + part_.begin);
   }
   const Tensor whole = arena.take(acc, {rows, vocabulary_});
   upload_floats(backend_, whole, full);

@@ -16,8 +16,8 @@ struct Targets {
   std::span<const std::int64_t> offsets;  // [chunks + 1] first target of each chunk of rows
 };
 
-// The output projection with its loss, vocabulary rows split over tensor ranks. It runs over chunks of rows, so that
-// the [M, V] logits never exist at once.
+// The output projection with its loss, vocabulary rows split over tensor ranks. It runs over chunks of rows,
+// so that the [M, V] logits never exist at once.
 class VocabularyHead {
  public:
   static constexpr std::int64_t rows_per_chunk = 512;
@@ -33,8 +33,8 @@ class VocabularyHead {
   // log_probability[t] = log p(target t | its row)           h [M, D]  log_probability acc [T]
   void score(Tensor log_probability, ConstTensor h, const Targets& targets, Arena& arena) const;
   // The same, and dh = gradient of - scale · sum of log_probability, complete on every rank; adds dW.
-  void score_and_backward(Tensor log_probability, Tensor dh, ConstTensor h, const Targets& targets, double scale,
-                          Arena& arena) const;
+  void score_and_backward(Tensor log_probability, Tensor dh, ConstTensor h, const Targets& targets,
+                          double scale, Arena& arena) const;
   // All logits [M, V] of a few rows on the host, on every tensor rank. Collective.
   std::vector<float> logits(ConstTensor h, Arena& arena) const;
 
@@ -44,7 +44,8 @@ class VocabularyHead {
     Tensor logits;  // acc [m, V/P]
     Tensor lse;     // acc [m]
   };
-  Chunk score_chunk(Tensor log_probability, ConstTensor h, ConstTensor rows, ConstTensor tokens, Arena& arena) const;
+  Chunk score_chunk(Tensor log_probability, ConstTensor h, ConstTensor rows, ConstTensor tokens,
+                    Arena& arena) const;
 
   Backend& backend_;
   Communicator& tensor_;

@@ -131,7 +131,8 @@ TEST(Llama, PrefixSharingChangesNothing) {
     const LossAndGradients in_small_batches = run(tiny, one_step(dataset, true, 40), backend);
     EXPECT_NEAR(shared.loss, separate.loss, 1e-10 * shared.loss);
     EXPECT_NEAR(shared.loss, in_small_batches.loss, 1e-10 * shared.loss);
-    EXPECT_LT(largest_relative_difference(shared.gradients, separate.gradients), dropout == 0 ? 1e-10 : 1e-10);
+    EXPECT_LT(largest_relative_difference(shared.gradients, separate.gradients),
+              dropout == 0 ? 1e-10 : 1e-10);
     EXPECT_LT(largest_relative_difference(shared.gradients, in_small_batches.gradients), 1e-10);
   }
   EXPECT_GT(dataset.unshared_tokens(), std::ssize(dataset.tokens)) << "the data shares nothing";
@@ -146,9 +147,10 @@ TEST(Llama, CpuAgreesWithTheReference) {
   TinyModel oracle(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(0.2)}, reference,
                    solo_groups(solo));
   const LossAndGradients expected = run(oracle, batches, reference);
-  // About fifty roundings stand one after another between a weight and its gradient: √50 units of rounding of the
-  // type, times 4 because the loud weights of the tiny model make errors grow.
-  const std::pair<DType, double> precisions[] = {{DType::f32, 0x1p-24 * 7 * 4}, {DType::bf16, 0x1p-8 * 7 * 4}};
+  // About fifty roundings stand one after another between a weight and its gradient: √50 units of rounding of
+  // the type, times 4 because the loud weights of the tiny model make errors grow.
+  const std::pair<DType, double> precisions[] = {{DType::f32, 0x1p-24 * 7 * 4},
+                                                 {DType::bf16, 0x1p-8 * 7 * 4}};
   for (const auto& [precision, tolerance] : precisions) {
     TinyModel tiny(test::tiny_config(), {.precision = precision, .lora = test::tiny_lora(0.2)}, backend,
                    solo_groups(solo));
@@ -189,7 +191,8 @@ TEST(Llama, TensorRanksAgree) {
         const double norm = parameters.gradient_norm();
         double sum_of_squares = 0;
         for (const Parameter& parameter : parameters.all()) {
-          const std::vector<float> gradient = parameters.gather(parameter, parameters.gradients(), tiny.activations);
+          const std::vector<float> gradient =
+              parameters.gather(parameter, parameters.gradients(), tiny.activations);
           for (const float g : gradient) sum_of_squares += static_cast<double>(g) * static_cast<double>(g);
           if (ranks == 1) {
             expected[parameter.name] = gradient;
@@ -198,7 +201,8 @@ TEST(Llama, TensorRanksAgree) {
           const std::vector<float>& wanted = expected.at(parameter.name);
           ASSERT_EQ(gradient.size(), wanted.size());
           for (std::size_t i = 0; i < wanted.size(); ++i) {
-            ASSERT_NEAR(gradient[i], wanted[i], 1e-6F * (1 + std::abs(wanted[i]))) << parameter.name << " " << i;
+            ASSERT_NEAR(gradient[i], wanted[i], 1e-6F * (1 + std::abs(wanted[i])))
+                << parameter.name << " " << i;
           }
         }
         EXPECT_NEAR(norm, std::sqrt(sum_of_squares), 1e-6 * norm) << "a replicated factor counts once";

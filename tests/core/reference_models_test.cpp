@@ -1,4 +1,5 @@
-// Trained and written-by-others models against logits and texts of independent implementations, on 1 and 2 ranks.
+// Trained and written-by-others models against logits and texts of independent implementations, on 1 and 2
+// ranks.
 
 #include <cmath>
 #include <cstring>
@@ -136,7 +137,8 @@ TEST(ReferenceModels, AgreeWithTransformers) {
   for (const auto& [name, golden_case] : golden.at("cases").items()) {
     const auto logits = golden_case.at("logits").get<std::vector<double>>();
     const auto sequences = golden_case.at("input_ids").get<std::vector<std::vector<std::int32_t>>>();
-    if (logits.size() != sequences.size() * sequences[0].size() * static_cast<std::size_t>(base.config().vocabulary_size)) {
+    if (logits.size() !=
+        sequences.size() * sequences[0].size() * static_cast<std::size_t>(base.config().vocabulary_size)) {
       continue;  // cases of single positions
     }
     const std::size_t each = logits.size() / sequences.size();
@@ -144,7 +146,8 @@ TEST(ReferenceModels, AgreeWithTransformers) {
       const std::vector<double> expected(logits.begin() + static_cast<std::ptrdiff_t>(s * each),
                                          logits.begin() + static_cast<std::ptrdiff_t>((s + 1) * each));
       for (const int ranks : possible_ranks(base.config())) {
-        expect_close(logits_of(base, sequences[s], ranks), expected, 1e-4, fmt::format("{} on {} ranks", name, ranks));
+        expect_close(logits_of(base, sequences[s], ranks), expected, 1e-4,
+                     fmt::format("{} on {} ranks", name, ranks));
       }
     }
   }
@@ -176,15 +179,17 @@ TEST(ReferenceModels, AllInBfloat16) {
   config.norm_epsilon = 1e-5;
   config.max_positions = 64;
   write_model_config(folder.path(), config, "bfloat16");
-  const std::vector<std::int32_t> tokens{94, 87, 60, 29,  75, 85,  18, 15, 47, 102, 105, 36, 63, 49, 54, 76, 47, 36, 34, 19,
-                                         22, 81, 55, 102, 57, 62,  59, 51, 68, 62,  68,  74, 89, 13, 45, 77, 37, 41, 72, 33};
+  const std::vector<std::int32_t> tokens{94, 87, 60, 29, 75, 85, 18, 15, 47, 102, 105, 36, 63, 49,
+                                         54, 76, 47, 36, 34, 19, 22, 81, 55, 102, 57,  62, 59, 51,
+                                         68, 62, 68, 74, 89, 13, 45, 77, 37, 41,  72,  33};
   const std::string bytes = test::read_bytes(*source / "tiny_llama_golden.bin");
   std::vector<float> golden(bytes.size() / sizeof(float));
   std::memcpy(golden.data(), bytes.data(), bytes.size());
   ASSERT_EQ(golden.size(), tokens.size() * 112);
   const BaseModel base(folder.path());
   for (const int ranks : possible_ranks(base.config())) {
-    expect_close(logits_of(base, tokens, ranks), {golden.begin(), golden.end()}, 1e-4, fmt::format("{} ranks", ranks));
+    expect_close(logits_of(base, tokens, ranks), {golden.begin(), golden.end()}, 1e-4,
+                 fmt::format("{} ranks", ranks));
   }
 }
 

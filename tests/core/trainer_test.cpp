@@ -70,7 +70,7 @@ class TrainerTest : public testing::Test {
       CpuBackend backend(1);
       TimedGroups timed(groups);
       test::TinyModel tiny(test::tiny_config(), model_options(config), backend, timed.groups(),
-                     config.tokens_per_microbatch);
+                           config.tokens_per_microbatch);
       Trainer trainer(config, *base_, dataset_, nullptr, tiny.model,
                       {backend, timed, tiny.optimizer_arena, tiny.activations});
       const auto before = gather(tiny);
@@ -95,7 +95,8 @@ double difference_of_updates(const Trained& a, const Trained& b) {
     double update = 0, difference = 0;
     for (std::size_t i = 0; i < before.size(); ++i) {
       update = std::max(update, std::abs(static_cast<double>(a.after.at(name)[i] - before[i])));
-      difference = std::max(difference, std::abs(static_cast<double>(a.after.at(name)[i] - b.after.at(name)[i])));
+      difference =
+          std::max(difference, std::abs(static_cast<double>(a.after.at(name)[i] - b.after.at(name)[i])));
     }
     largest = std::max(largest, difference / update);
   }
@@ -114,7 +115,8 @@ TEST_F(TrainerTest, GridsGiveTheSameAdapter) {
     }
     const double difference = difference_of_updates(solo, other);
     EXPECT_LT(difference, 1e-4) << grid;
-    RecordProperty(fmt::format("update_difference_{}x{}", data_size, tensor_size), fmt::format("{:.2e}", difference));
+    RecordProperty(fmt::format("update_difference_{}x{}", data_size, tensor_size),
+                   fmt::format("{:.2e}", difference));
   }
 }
 
@@ -198,10 +200,11 @@ TEST_F(TrainerTest, OldCheckpointsGo) {
   run.save_total_limit = 2;
   train(run, 1, 1);
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(run.output)) names.push_back(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(run.output))
+    names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
-  EXPECT_EQ(names, (std::vector<std::string>{"adapter_config.json", "adapter_model.safetensors", "checkpoint-6",
-                                             "checkpoint-8"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"adapter_config.json", "adapter_model.safetensors",
+                                             "checkpoint-6", "checkpoint-8"}));
 }
 
 TEST_F(TrainerTest, AFailedRankEndsTheOthers) {

@@ -129,6 +129,20 @@ TEST_F(PromptTest, WithoutRoomThereIsNoPrompt) {
   EXPECT_TRUE(write(recipe, 3, {0, 1, 2}, least - 1).sequences.empty());
 }
 
+TEST_F(PromptTest, AnOpenAnswerHasNoEnd) {
+  Recipe recipe = Recipe::load("shared");
+  const Sequence closed = write(recipe, 2, {1}).sequences[0];
+  EXPECT_EQ(closed.tokens.back(), tokenizer_.eos());
+  recipe.open_answer = true;
+  const Sequence open = write(recipe, 2, {1}).sequences[0];
+  EXPECT_EQ(open.tokens, std::vector<std::int32_t>(closed.tokens.begin(), closed.tokens.end() - 1));
+  // Without an end, "no" would be a part of "no no".
+  recipe.label_words = {{"joy", "no"}, {"anger", "no no"}};
+  expect_contains(message_of<DataError>([&] { write(recipe, 2, {1}); }), "one begins like the other");
+  recipe.open_answer = false;
+  EXPECT_NO_THROW(write(recipe, 2, {1}));
+}
+
 TEST_F(PromptTest, LabelWordsMustFitTheCorpus) {
   Recipe recipe = Recipe::load("shared");
   recipe.label_words = {{"joy", "happy"}};

@@ -21,6 +21,7 @@ std::string with_parts(const std::string& parts) { return R"({"name": "x", "part
 TEST(Recipe, ReadsEveryField) {
   const Recipe recipe = Recipe::parse(R"({
     "name": "mine", "description": "words", "history": 3, "speakers": "numbered", "supervise": "all",
+    "answer_end": "none",
     "label_words": {"joy": "happy"}, "label_separator": " / ",
     "parts": [{"kind": "text", "text": "{{{labels}}}\n"}, {"kind": "history", "text": "{index} {speaker} {utterance}"},
               {"kind": "answer", "text": "It is {label}."}]})",
@@ -30,6 +31,7 @@ TEST(Recipe, ReadsEveryField) {
   EXPECT_EQ(recipe.history, 3);
   EXPECT_TRUE(recipe.numbered_speakers);
   EXPECT_TRUE(recipe.supervise_all);
+  EXPECT_TRUE(recipe.open_answer);
   EXPECT_EQ(recipe.word("joy"), "happy");
   EXPECT_EQ(recipe.word("fear"), "fear");
   EXPECT_EQ(recipe.label_separator, " / ");
@@ -43,6 +45,7 @@ TEST(Recipe, DefaultsAreTheSharedOnes) {
   EXPECT_EQ(recipe.history, std::nullopt);
   EXPECT_FALSE(recipe.numbered_speakers);
   EXPECT_FALSE(recipe.supervise_all);
+  EXPECT_FALSE(recipe.open_answer);
   EXPECT_EQ(recipe.label_separator, ", ");
 }
 

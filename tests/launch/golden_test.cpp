@@ -1,4 +1,5 @@
-// Whole training runs by the public commands against an independent float64 trainer, on 1 and on 2 tensor ranks.
+// Whole training runs by the public commands against an independent float64 trainer, on 1 and on 2 tensor
+// ranks.
 
 #include <algorithm>
 #include <cmath>
@@ -33,7 +34,8 @@ const GoldenCase golden_cases[] = {
     {"stories260K-qv-constant", "stories260K", {"--learning-rate=1e-2", "--schedule=constant"}, 4},
     {"stories3M-all-cosine",
      "stories3M",
-     {"--learning-rate=3e-3", "--schedule=cosine", "--warmup-steps=2", "--max-grad-norm=1", "--weight-decay=0.1"},
+     {"--learning-rate=3e-3", "--schedule=cosine", "--warmup-steps=2", "--max-grad-norm=1",
+      "--weight-decay=0.1"},
      4},
     {"2shard-all-linear-clip",
      "fixture-tiny-llama-2shard",
@@ -41,7 +43,11 @@ const GoldenCase golden_cases[] = {
     {"hf-llama3rope-kogd",
      "fixture-tiny-llama-hf-golden",
      {"--learning-rate=1e-2", "--schedule=constant", "--weight-decay=0.01"}},
-    {"stories260K-full", "stories260K", {"--method=full", "--learning-rate=1e-3", "--schedule=constant"}, 4, false},
+    {"stories260K-full",
+     "stories260K",
+     {"--method=full", "--learning-rate=1e-3", "--schedule=constant"},
+     4,
+     false},
 };
 
 std::vector<Json> read_lines(const std::filesystem::path& path) {
@@ -77,15 +83,20 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int>> {
 
   std::vector<std::string> launcher() const {
     if (ranks_ == 1) return {};
-    return {"env", "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", "mpirun", "-n",
-            std::to_string(ranks_), "--oversubscribe"};
+    return {"env",
+            "OMPI_ALLOW_RUN_AS_ROOT=1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+            "mpirun",
+            "-n",
+            std::to_string(ranks_),
+            "--oversubscribe"};
   }
 
   void prepare(const std::string& output, std::size_t first, std::size_t last) {
     const std::string lines = scratch_ / (output + ".jsonl");
     write_text(lines, token_lines(Json::parse(read_text((folder_ / "batches.json").string())), first, last));
-    const Outcome outcome =
-        run_chorus({"prepare", "--corpus=tokens", lines, "--base=" + base_.string(), "--output=" + (scratch_ / output)});
+    const Outcome outcome = run_chorus(
+        {"prepare", "--corpus=tokens", lines, "--base=" + base_.string(), "--output=" + (scratch_ / output)});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   }
 
@@ -107,8 +118,8 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int>> {
 
 double relative(double value, double expected) { return std::abs(value - expected) / std::abs(expected); }
 
-// ‖trained - expected‖ / ‖expected - initial‖ over all tensors. Not element by element: where a gradient is nothing but
-// rounding, AdamW turns its noise into a step.
+// ‖trained - expected‖ / ‖expected - initial‖ over all tensors. Not element by element: where a gradient is
+// nothing but rounding, AdamW turns its noise into a step.
 double difference_of_updates(const std::filesystem::path& initial, const std::filesystem::path& expected,
                              const std::filesystem::path& trained) {
   const char* file = "adapter_model.safetensors";
@@ -156,14 +167,15 @@ TEST_P(Golden, LossesNormsAndAdaptersAgree) {
   EXPECT_LT(update, 1e-4);
 }
 
-// The gradient of every adapter tensor at the golden final adapter: a rate of 0 changes nothing but logs them.
+// The gradient of every adapter tensor at the golden final adapter: a rate of 0 changes nothing but logs
+// them.
 TEST_P(Golden, EveryTensorsGradientNormAgrees) {
   if (!golden_.adapter) GTEST_SKIP() << "the full run has no reference for single tensors";
   prepare("data", 0, 8);
   const std::vector<Json> log =
-      train({"--data=" + (scratch_ / "data"), "--max-steps=8", "--batch-size=" + std::to_string(golden_.batch_size),
-             "--learning-rate=0", "--schedule=constant", "--max-grad-norm=0", "--log-tensor-norms",
-             "--adapter=" + (folder_ / "final").string()},
+      train({"--data=" + (scratch_ / "data"), "--max-steps=8",
+             "--batch-size=" + std::to_string(golden_.batch_size), "--learning-rate=0", "--schedule=constant",
+             "--max-grad-norm=0", "--log-tensor-norms", "--adapter=" + (folder_ / "final").string()},
             "run");
   int compared = 0;
   for (const Json& line : read_lines(folder_ / "eval_final.jsonl")) {
@@ -179,7 +191,8 @@ TEST_P(Golden, EveryTensorsGradientNormAgrees) {
   EXPECT_GT(compared, 8);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Golden, testing::Combine(testing::ValuesIn(golden_cases), testing::Values(1, 2)),
+INSTANTIATE_TEST_SUITE_P(All, Golden,
+                         testing::Combine(testing::ValuesIn(golden_cases), testing::Values(1, 2)),
                          [](const auto& info) {
                            std::string name = std::get<0>(info.param).name + "_" +
                                               std::to_string(std::get<1>(info.param)) + "ranks";

@@ -30,7 +30,8 @@ void check_collectives(Communicator& group) {
     std::vector<float> sums = download_floats(backend, x);
     const float ranks_sum = static_cast<float>(size * (size - 1)) / 2;
     for (std::size_t i = 0; i < sums.size(); ++i) {
-      ASSERT_EQ(sums[i], ranks_sum + static_cast<float>(size) * static_cast<float>(i % 5)) << name(dtype) << " " << i;
+      ASSERT_EQ(sums[i], ranks_sum + static_cast<float>(size) * static_cast<float>(i % 5))
+          << name(dtype) << " " << i;
     }
     upload_floats(backend, x, values);
     group.all_reduce(x, Reduce::max);
@@ -44,7 +45,8 @@ void check_collectives(Communicator& group) {
   upload_floats(backend, rows.rows(group.rank(), group.rank() + 1), std::vector<float>(3, rank));
   group.all_gather(rows);
   const std::vector<float> gathered = download_floats(backend, rows);
-  for (int other = 0; other < size; ++other) EXPECT_EQ(gathered[static_cast<std::size_t>(other * 3 + 2)], static_cast<float>(other));
+  for (int other = 0; other < size; ++other)
+    EXPECT_EQ(gathered[static_cast<std::size_t>(other * 3 + 2)], static_cast<float>(other));
   group.barrier();
 }
 

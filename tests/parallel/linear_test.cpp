@@ -36,8 +36,10 @@ class LinearCase {
         linear_(backend_, groups.tensor, split) {
     const bool by_rows = split == Split::rows;
     Adapter adapter;
-    adapter.a = &parameters_.add("a", {rank_r, inputs}, by_rows ? Placement::sharded : Placement::partially_summed, 1);
-    adapter.b = &parameters_.add("b", {outputs, rank_r}, by_rows ? Placement::partially_summed : Placement::sharded, 0);
+    adapter.a = &parameters_.add("a", {rank_r, inputs},
+                                 by_rows ? Placement::sharded : Placement::partially_summed, 1);
+    adapter.b = &parameters_.add("b", {outputs, rank_r},
+                                 by_rows ? Placement::partially_summed : Placement::sharded, 0);
     adapter.scale = 0.7F;
     adapter.dropout = 0.3F;
     adapter.seed = 4;
@@ -60,7 +62,8 @@ class LinearCase {
     const Shard out = split_ == Split::columns ? shard(outputs, rank, ranks) : Shard{0, outputs};
     const Tensor x = part_of(random_values(n * inputs, 4), inputs, in);
     const Tensor dy = part_of(random_values(n * outputs, 5), outputs, out);
-    const Tensor y = arena_.take(DType::f64, {n, out.length()}), dx = arena_.take(DType::f64, {n, in.length()});
+    const Tensor y = arena_.take(DType::f64, {n, out.length()}),
+                 dx = arena_.take(DType::f64, {n, in.length()});
     Linear::Saved saved = linear_.take_saved(arena_, n, DType::f64);
     const std::vector<std::int64_t> ids{7, 8, 100, 3, 5};
     const Linear::Dropout dropout{upload_integers(backend_, arena_, ids), 6};
@@ -89,7 +92,8 @@ class LinearCase {
     if (range.length() == columns) return download_floats(backend_, part);
     std::vector<float> full(static_cast<std::size_t>(n * columns)), own = download_floats(backend_, part);
     for (std::int64_t row = 0; row < n; ++row) {
-      std::copy_n(own.begin() + row * range.length(), range.length(), full.begin() + row * columns + range.begin);
+      std::copy_n(own.begin() + row * range.length(), range.length(),
+                  full.begin() + row * columns + range.begin);
     }
     const Tensor tensor = arena_.take(DType::f64, {n, columns});
     upload_floats(backend_, tensor, full);

@@ -1,0 +1,112 @@
+#include "core/evaluator.h"
+
+#include <gtest/gtest.h>
+
+#include "ops/cpu/cpu_backend.h"
+#include "parallel/thread_communicator.h"
+#include "tests/support/tiny_model.h"
+
+namespace chorus {
+namespace {
+
+// Dialogues whose utterances have one sample per label, with answers of different length.
+Dataset labelled_dataset() {
+  DatasetOrigin origin;
+  origin.corpus = "test";
+  origin.split = "test";
+  origin.vocabulary_size = 37;
+  origin.labels = origin.label_words = {"a", "b", "c"};
+  DatasetBuilder builder(origin);
+  for (std::int32_t dialogue = 0; dialogue < 7; ++dialogue) {
+    std::vector<GroupSample> samples;
+    std::vector<std::int32_t> history{1};
+    for (std::int32_t turn = 0; turn < 3; ++turn) {
+      history.insert(history.end(), {3 + dialogue, 10 + turn, 20 + (dialogue * turn) % 9});
+      const std::int32_t utterance =
+          builder.add_utterance({std::to_string(dialogue), std::to_string(turn), (dialogue + turn) % 3});
+      for (std::int32_t answer = 0; answer < 3; ++answer) {
+        Sequence sequence{history, std::vector<std::int32_t>(history.size(), unsupervised)};
+        for (std::int32_t t = 0; t <= answer; ++t) {
+          sequence.tokens.push_back(30 + answer + t);
+          sequence.labels.push_back(30 + answer + t);
+        }
+        samples.push_back({sequence, utterance, answer});
+      }
+    }
+    builder.add_group(samples, "dialogue");
+  }
+  return builder.finish();
+}
+
+struct Case {
+  int data_size, tensor_size;
+  bool sharing;
+  std::int64_t tokens;
+};
+
+Evaluation evaluate_as(const Dataset& dataset, const Case& how) {
+  Evaluation result;
+  run_on_threads(how.data_size, how.tensor_size, [&](const Groups& groups) {
+    CpuBackend backend(1);
+    ModelOptions options;
+    options.lora = test::tiny_lora(0.5);
+    test::TinyModel tiny(test::tiny_config(), options, backend, groups, how.tokens);
+    const Evaluation evaluation =
+        evaluate(tiny.model, dataset, how.tokens, how.sharing, backend, groups, tiny.activations, {});
+    if (groups.world.rank() == 0) result = evaluation;
+  });
+  return result;
+}
+
+TEST(Evaluate, SharingPackingAndGridsGiveTheSameScores) {
+  const Dataset dataset = labelled_dataset();
+  ASSERT_TRUE(has_candidates(dataset));
+  const Evaluation expected = evaluate_as(dataset, {1, 1, false, 200});
+  ASSERT_EQ(expected.predictions.size(), 21U);
+  EXPECT_GT(expected.loss, 0);
+  for (const Case& how :
+       {Case{1, 1, true, 200}, Case{1, 1, true, 30}, Case{2, 1, true, 64}, Case{3, 2, true, 64}}) {
+    const Evaluation other = evaluate_as(dataset, how);
+    EXPECT_LT(other.tokens, expected.tokens);
+    EXPECT_NEAR(other.loss, expected.loss, 1e-5 * expected.loss);
+    for (std::size_t i = 0; i < expected.sample_scores.size(); ++i) {
+      EXPECT_NEAR(other.sample_scores[i], expected.sample_scores[i],
+                  2e-5F * std::abs(expected.sample_scores[i]));
+    }
+    for (std::size_t u = 0; u < expected.predictions.size(); ++u) {
+      EXPECT_EQ(other.predictions[u].predicted, expected.predictions[u].predicted);
+    }
+  }
+}
+
+TEST(Evaluate, ThePredictionIsTheMostProbableAnswer) {
+  const Dataset dataset = labelled_dataset();
+  const Evaluation evaluation = evaluate_as(dataset, {1, 1, true, 200});
+  for (std::size_t u = 0; u < evaluation.predictions.size(); ++u) {
+    const float best =
+        evaluation.sample_scores[3 * u + static_cast<std::size_t>(evaluation.predictions[u].predicted)];
+    for (std::size_t answer = 0; answer < 3; ++answer)
+      EXPECT_LE(evaluation.sample_scores[3 * u + answer], best);
+    EXPECT_EQ(evaluation.predictions[u].gold, dataset.utterances[u].label);
+  }
+}
+
+TEST(PromptsOf, EndBeforeTheAnswer) {
+  const Dataset dataset = labelled_dataset();
+  const auto prompts = prompts_of(dataset);
+  ASSERT_EQ(prompts.size(), 21U);
+  EXPECT_EQ(prompts[1], (std::vector<std::int32_t>{1, 3, 10, 20, 3, 11, 20}));
+}
+
+TEST(MatchAnswers, CountsMisses) {
+  Dataset dataset = labelled_dataset();
+  std::vector<std::string> answers(21, "b");
+  answers[4] = "zzz";
+  const Evaluation evaluation = match_answers(answers, dataset);
+  const Scores scores(dataset.origin.labels, evaluation.predictions);
+  EXPECT_EQ(scores.misses(), 1);
+  EXPECT_EQ(evaluation.predictions[0].predicted, 1);
+}
+
+}  // namespace
+}  // namespace chorus

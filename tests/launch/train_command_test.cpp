@@ -1,0 +1,172 @@
+// What train, evaluate and generate refuse, and how a stopped training goes on.
+
+#include <algorithm>
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "ops/error.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+
+// One base and its data for all tests of this file.
+class TrainCommand : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    const std::string corpus = at("corpus");
+    must({"sample", "--train-dialogues", "10", "--dev-dialogues", "3", "--test-dialogues", "3",
+          "--paragraphs", "150", "--output", corpus});
+    must({"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), corpus + "/pretraining.txt"});
+    must({"tokenizer", "--vocabulary-size", "421", "--output", at("b.model"), corpus + "/pretraining.txt"});
+    for (const std::string name : {"a", "b"}) {
+      must({"init", "--tokenizer", at(name + ".model"), "--hidden-size", "32", "--layers", "2",
+            "--query-heads", "6", "--key-value-heads", "3", "--head-width", "8", "--output",
+            at("base_" + name)});
+    }
+    must({"prepare", corpus, "--base", at("base_a"), "--output", at("data")});
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  static std::string at(const std::string& name) { return *folder_ / name; }
+  static void must(const std::vector<std::string>& arguments) {
+    const Outcome outcome = run_chorus(arguments);
+    ASSERT_EQ(outcome.exit_code, 0) << arguments[0] << ": " << outcome.err;
+  }
+  static std::vector<std::string> training(const std::string& output,
+                                           const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{"train",    "--base",         at("base_a"), "--data",
+                                       at("data"), "--output",       at(output),   "--lora-rank",
+                                       "2",        "--max-steps",    "6",          "--eval-steps",
+                                       "0",        "--lora-dropout", "0.1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  static void expect_refusal(const std::vector<std::string>& arguments, ExitCode code,
+                             const std::string& part, const std::vector<std::string>& launcher = {}) {
+    const Outcome outcome = run_chorus(arguments, launcher);
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(code)) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(part));
+  }
+  static std::vector<std::string> ranks(const std::string& count) {
+    std::vector<std::string> launcher{"mpirun", "--bind-to", "none", "--oversubscribe", "-n", count};
+    if (geteuid() == 0) launcher.insert(launcher.begin() + 1, "--allow-run-as-root");
+    return launcher;
+  }
+
+  static TemporaryFolder* folder_;
+};
+TemporaryFolder* TrainCommand::folder_ = nullptr;
+
+TEST_F(TrainCommand, DataOfAnotherTokenizerIsRefused) {
+  std::vector<std::string> arguments = training("other");
+  arguments[2] = at("base_b");
+  expect_refusal(arguments, ExitCode::data, "was prepared with the tokenizer");
+  expect_refusal(arguments, ExitCode::data, "chorus prepare --base");
+  EXPECT_FALSE(std::filesystem::exists(at("other"))) << "nothing is written before the input is checked";
+}
+
+TEST_F(TrainCommand, HeadsThatTensorRanksDoNotDivideAreRefused) {
+  expect_refusal(training("heads", {"--tensor-parallel", "2"}), ExitCode::configuration, "--tensor-parallel",
+                 ranks("2"));
+  expect_refusal(training("grid", {"--tensor-parallel", "3"}), ExitCode::configuration,
+                 "--tensor-parallel 3 does not divide the 2 ranks", ranks("2"));
+}
+
+TEST_F(TrainCommand, SamplesThatFitNoMicroBatchAreRefused) {
+  expect_refusal(training("short", {"--tokens-per-microbatch", "16"}), ExitCode::configuration,
+                 "--tokens-per-microbatch");
+}
+
+TEST_F(TrainCommand, ContradictionsAreRefused) {
+  expect_refusal(training("x", {"--lora-targets", "q,z"}), ExitCode::configuration, "z");
+  expect_refusal(training("x", {"--resume", at("nowhere")}), ExitCode::configuration, "no such checkpoint");
+  expect_refusal(training("x", {"--learning-rat", "1"}), ExitCode::configuration, "learning-rate");
+}
+
+TEST_F(TrainCommand, AnAdapterDecidesItsOwnShape) {
+  must(training("first"));
+  std::vector<std::string> next{"train",     "--base",       at("base_a"), "--data",   at("data"),
+                                "--adapter", at("first"),    "--output",   at("next"), "--max-steps",
+                                "2",         "--eval-steps", "0"};
+  must(next);
+  EXPECT_THAT(read_text(at("next/config.ini")), HasSubstr("lora-rank = 2"));
+  must({"train", at("next/config.ini"), "--output", at("next again")});
+  EXPECT_EQ(read_text(at("next/adapter_model.safetensors")),
+            read_text(at("next again/adapter_model.safetensors")));
+  next[8] = at("wide");
+  next.insert(next.end(), {"--lora-rank", "4"});
+  expect_refusal(next, ExitCode::configuration, "--lora-rank differs from that of --adapter");
+}
+
+TEST_F(TrainCommand, DamagedDataIsRefused) {
+  std::filesystem::create_directories(at("damaged"));
+  std::string bytes = read_text(at("data/train.h5"));
+  write_text(at("damaged/train.h5"), bytes.substr(0, bytes.size() / 2));
+  std::vector<std::string> arguments = training("from damaged");
+  arguments[4] = at("damaged");
+  expect_refusal(arguments, ExitCode::data, "damaged/train.h5");
+}
+
+TEST_F(TrainCommand, StoppedByMaxTimeItGoesOnToTheSameAdapter) {
+  must(training("straight", {"--logging-steps", "1"}));
+  Outcome stopped = run_chorus(training("stopped", {"--logging-steps", "1", "--max-time", "0.000001"}));
+  EXPECT_EQ(stopped.exit_code, static_cast<int>(ExitCode::preempted)) << stopped.err;
+  EXPECT_FALSE(std::filesystem::exists(at("stopped/adapter_model.safetensors")));
+  must(training("stopped", {"--logging-steps", "1", "--resume", "auto"}));
+  EXPECT_EQ(read_text(at("straight/adapter_model.safetensors")),
+            read_text(at("stopped/adapter_model.safetensors")));
+  const auto losses = [](const std::string& log) {
+    std::vector<double> losses;
+    std::istringstream lines(log);
+    for (std::string line; std::getline(lines, line);)
+      losses.push_back(nlohmann::json::parse(line).at("loss"));
+    return losses;
+  };
+  EXPECT_EQ(losses(read_text(at("straight/trainer_log.jsonl"))),
+            losses(read_text(at("stopped/trainer_log.jsonl"))));
+}
+
+TEST_F(TrainCommand, ADeadRankEndsTheJob) {
+  std::string command =
+      "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then exec timeout -s KILL 1 \"$@\"; else exec \"$@\"; fi";
+  std::vector<std::string> launcher = ranks("2");
+  launcher.insert(launcher.begin(), {"timeout", "60"});
+  launcher.insert(launcher.end(), {"sh", "-c", command, "sh"});
+  const Outcome outcome = run_chorus(training("dead", {"--max-steps", "100000"}), launcher);
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_NE(outcome.exit_code, 124) << "the other rank went on waiting";
+}
+
+TEST_F(TrainCommand, GreedyAnswersAreMatchedAndMissesCounted) {
+  must(training("greedy"));
+  const Outcome outcome = run_chorus({"evaluate", "--base", at("base_a"), "--adapter", at("greedy"), "--data",
+                                      at("data"), "--decode", "greedy", "--output", at("greedy scores")});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto results = nlohmann::json::parse(read_text(at("greedy scores/eval_results.json")));
+  EXPECT_GT(results.at("utterances").get<int>(), 0);
+  EXPECT_THAT(outcome.out, HasSubstr("answers held no label"));
+  EXPECT_THAT(read_text(at("greedy scores/predictions.jsonl")), HasSubstr("\"answer\""));
+}
+
+TEST_F(TrainCommand, EvaluateWantsCandidates) {
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("data"), "--split", "train"},
+                 ExitCode::configuration, "no candidate answers");
+}
+
+TEST_F(TrainCommand, GenerateRefusesAPromptWithoutRoom) {
+  std::string prompt;
+  for (int i = 0; i < 600; ++i) prompt += "word ";
+  expect_refusal({"generate", "--base", at("base_a"), prompt}, ExitCode::data,
+                 "leaves no room for an answer");
+}
+
+}  // namespace
+}  // namespace chorus
