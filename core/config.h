@@ -44,7 +44,6 @@ struct TrainConfig {
 
   DType precision = DType::f32;
   bool recompute = false;
-  int tensor_parallel = 1;
 
   std::int64_t logging_steps = 10;
   std::optional<std::int64_t> eval_steps;  // unset: once per epoch; 0: never

@@ -178,11 +178,7 @@ int evaluate(const Arguments& arguments) {
               "compute the common beginning of prompts once; same result");
     table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
         .at_least(1);
-    table.choice("precision", options.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
-                 "of weights and activations");
-    table.add("tensor-parallel", options.runtime.tensor_parallel, "ranks that share one copy of the base")
-        .at_least(1);
-    table.add("threads", options.runtime.threads, "per rank; 0: its share of the cores").at_least(0);
+    add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return 0;
     return run_evaluation(options, make_runtime);
   });

@@ -56,11 +56,7 @@ int generate(const Arguments& arguments) {
     table.add("adapter", options.adapter, "PEFT adapter").shown_as("DIR");
     table.positional("prompt", options.prompt, "text to continue").required();
     table.add("max-new-tokens", options.max_new_tokens, "length of the continuation").at_least(1);
-    table.choice("precision", options.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
-                 "of weights and activations");
-    table.add("tensor-parallel", options.runtime.tensor_parallel, "ranks that share one copy of the base")
-        .at_least(1);
-    table.add("threads", options.runtime.threads, "per rank; 0: its share of the cores").at_least(0);
+    add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return 0;
     return run(options, make_runtime);
   });

@@ -24,6 +24,13 @@ void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& a
   if (adapter) model.load_adapters(*adapter);
 }
 
+void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime) {
+  table.choice("precision", precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
+               "of weights and activations");
+  table.add("tensor-parallel", runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
+  table.add("threads", runtime.threads, "per rank; 0: its share of the cores").at_least(0);
+}
+
 PassLimits pass_limits(const GenerationLimits& limits) {
   return {
       .tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
@@ -35,7 +42,9 @@ void require_fits(const Dataset& dataset, const std::string& file, const BaseMod
                      dataset.origin.vocabulary_size, " tokens, the base ", base.folder().string(), " has ",
                      config.vocabulary_size, ": run `chorus prepare --base ", base.folder().string(), "`");
   if (dataset.origin.tokenizer_hash != 0) {
-    const std::uint64_t hash = Tokenizer::load(base.tokenizer_path()).hash();
+    const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+    base.check_tokenizer_size(tokenizer.size());
+    const std::uint64_t hash = tokenizer.hash();
     require<DataError>(dataset.origin.tokenizer_hash == hash, file, " was prepared with the tokenizer ",
                        fmt::format("{:016x}", dataset.origin.tokenizer_hash), ", the base ",
                        base.folder().string(), " has ", fmt::format("{:016x}", hash),

@@ -30,6 +30,9 @@ struct ModelSetup {
              Runtime& runtime);
 };
 
+// The options of every command that runs a model.
+void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime);
+
 PassLimits pass_limits(const GenerationLimits& limits);
 
 // Throws DataError unless the data was prepared for this base: its tokenizer, vocabulary and positions.

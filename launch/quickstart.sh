@@ -15,7 +15,8 @@ for argument in "$@"; do
 done
 
 out=quickstart
-chorus=build/release/launch/chorus
+preset=${CHORUS_PRESET:-release}
+chorus=build/$preset/launch/chorus
 if [[ $short == yes ]]; then
   sample=(--train-dialogues 60 --dev-dialogues 15 --test-dialogues 20 --paragraphs 600)
   vocabulary=800 shape=(--hidden-size 64 --layers 2) base_steps=60 epochs=1
@@ -41,8 +42,8 @@ fi
 
 step 'Packages and build'
 launch/install.sh
-cmake --preset release >/dev/null
-cmake --build --preset release --parallel "$(nproc)"
+cmake --preset "$preset" >/dev/null
+cmake --build --preset "$preset" --parallel "$(nproc)"
 mkdir "$out"
 
 # Open MPI refuses to start ranks as root unless told twice, and more ranks than it counts cores unless allowed. It

@@ -63,11 +63,8 @@ void add_optimisation(OptionTable& table, TrainConfig& c) {
 
 void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.group("Computation");
-  table.choice("precision", c.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
-               "of weights and activations");
+  add_computation(table, c.precision, runtime);
   table.add("recompute", c.recompute, "less memory for about a third more work");
-  table.add("tensor-parallel", c.tensor_parallel, "ranks that share one copy of the base").at_least(1);
-  table.add("threads", runtime.threads, "per rank; 0: its share of the cores").at_least(0);
   table.group("Logging and saving");
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
   table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
@@ -79,15 +76,16 @@ void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.add("log-tensor-norms", c.log_tensor_norms, "also log the gradient norm of every trained tensor");
 }
 
-// A fresh run wants a fresh folder; a resumed one goes on in its own. The first rank decides for all: it
-// makes the folder before the others look.
-void prepare_output(const TrainConfig& config, Runtime& runtime) {
-  if (!runtime.is_first()) return;
+// A fresh run wants a fresh folder; a resumed one goes on in its own.
+void begin_output(const TrainConfig& config, const OptionTable& table) {
+  const std::filesystem::path output = config.output;
   if (config.resume.empty()) {
-    create_output_folder(config.output);
+    create_output_folder(output);
   } else {
-    std::filesystem::create_directories(config.output);
+    std::filesystem::create_directories(output);
   }
+  write_file_atomically(output / "config.ini", table.print_effective());
+  write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
 }
 
 std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& config) {
@@ -139,52 +137,32 @@ void write_results(const TrainConfig& config, const TrainingSummary& summary, co
   write_file_atomically(std::filesystem::path(config.output) / "train_results.json", results.dump(2) + "\n");
 }
 
-int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
-        const MakeRuntime& make_runtime) {
+struct Inputs {
+  std::optional<PeftAdapter> adapter;
+  BaseModel base;
+  Dataset train;
+  std::optional<Dataset> dev;
+};
+
+// Everything that can be wrong with the input is found here, before anything is written.
+Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
   std::optional<PeftAdapter> adapter;
   if (!config.adapter.empty()) {
     adapter.emplace(read_peft(config.adapter));
     take_over(adapter->config, table, config);
   }
   validate(config);
-  const BaseModel base(config.base);
-  const Dataset train = read_split(config.data, "train", base);
+  BaseModel base(config.base);
+  Dataset train = read_split(config.data, "train", base);
   std::optional<Dataset> dev;
-  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5"))
+  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5")) {
     dev = read_split(config.data, "dev", base);
-
-  const std::unique_ptr<Runtime> runtime = make_runtime(options);
-  Console& console = runtime->console();
-  prepare_output(config, *runtime);
-  const std::filesystem::path output = config.output;
-  if (runtime->is_first()) {
-    write_file_atomically(output / "config.ini", table.print_effective());
-    write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
   }
-  console.print(table.print_effective());
-  console.print(runtime->description());
+  return {std::move(adapter), std::move(base), std::move(train), std::move(dev)};
+}
 
-  ModelSetup setup(base.config(), model_options(config),
-                   {.tokens = config.tokens_per_microbatch, .training = true}, *runtime);
-  console.print(setup.plan.to_table());
-  setup.load(base, adapter);
-  if (!adapter && config.method == Method::lora) setup.model.initialise_adapters();
-  const std::int64_t trainable = setup.model.parameters().full_elements();
-  console.print(
-      fmt::format("{} of {} parameters are trained", trainable,
-                  parameter_count(base.config()) + (config.method == Method::lora ? trainable : 0)));
-
-  Trainer trainer(config, base, train, dev ? &*dev : nullptr, setup.model,
-                  {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations});
-  if (const auto checkpoint = checkpoint_to_resume(config)) {
-    trainer.resume(*checkpoint);
-    console.print(
-        fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
-  }
-  TrainLog log(config, console, runtime->is_first(), trainer.state());
-  const TrainingSummary summary = trainer.run(log);
+int report_end(const TrainConfig& config, const TrainingSummary& summary, Console& console) {
   console.finish();
-  if (runtime->is_first()) write_results(config, summary, setup.plan, trainable);
   if (!summary.finished) {
     console.print(
         fmt::format("stopped by --max-time after step {}; go on with --resume auto", summary.state.step));
@@ -194,6 +172,38 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
                             print_duration(summary.seconds),
                             config.method == Method::lora ? "adapter" : "model", config.output));
   return static_cast<int>(ExitCode::done);
+}
+
+int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
+        const MakeRuntime& make_runtime) {
+  const Inputs inputs = read_inputs(config, table);
+  const std::unique_ptr<Runtime> runtime = make_runtime(options);
+  Console& console = runtime->console();
+  if (runtime->is_first()) begin_output(config, table);
+  console.print(table.print_effective());
+  console.print(runtime->description());
+
+  ModelSetup setup(inputs.base.config(), model_options(config),
+                   {.tokens = config.tokens_per_microbatch, .training = true}, *runtime);
+  console.print(setup.plan.to_table());
+  setup.load(inputs.base, inputs.adapter);
+  if (!inputs.adapter && config.method == Method::lora) setup.model.initialise_adapters();
+  const std::int64_t trainable = setup.model.parameters().full_elements();
+  const std::int64_t added = config.method == Method::lora ? trainable : 0;
+  console.print(fmt::format("{} of {} parameters are trained", trainable,
+                            parameter_count(inputs.base.config()) + added));
+
+  Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
+                  {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations});
+  if (const auto checkpoint = checkpoint_to_resume(config)) {
+    trainer.resume(*checkpoint);
+    console.print(
+        fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
+  }
+  TrainLog log(config, console, runtime->is_first(), trainer.state());
+  const TrainingSummary summary = trainer.run(log);
+  if (runtime->is_first()) write_results(config, summary, setup.plan, trainable);
+  return report_end(config, summary, console);
 }
 
 }  // namespace
@@ -207,7 +217,6 @@ int train(const Arguments& arguments) {
     add_optimisation(table, config);
     add_running(table, config, options);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-    options.tensor_parallel = config.tensor_parallel;
     return run(config, options, table, make_runtime);
   });
 }

@@ -1,9 +1,11 @@
 #include "ops/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "ops/cpu/attention_layout.h"
 #include "ops/cpu/matmul_plans.h"
@@ -16,7 +18,7 @@ namespace {
 constexpr std::int64_t huge_page = std::int64_t{2} << 20;
 
 // Without OpenMP the pragma has no effect and the answer is 1.
-int team_size(int threads) {
+int team_size([[maybe_unused]] int threads) {
   int size = 1;
 #pragma omp parallel num_threads(threads)
   {
@@ -40,16 +42,20 @@ CpuBackend::~CpuBackend() = default;
 
 Buffer CpuBackend::allocate(std::int64_t bytes) {
   require(bytes >= 0, "a buffer of ", bytes, " bytes");
+  // The kernel promises more than there is and kills the process when it is used: better to say so here.
+  const std::int64_t installed = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   const std::int64_t alignment = bytes >= huge_page ? huge_page : Arena::alignment;
-  const std::int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  const std::int64_t asked = rounded == 0 ? alignment : rounded;
-  void* data = rounded < bytes
-                   ? nullptr
-                   : std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(asked));
-  require<MemoryError>(data != nullptr, "the machine has no room for a buffer of ", bytes,
+  void* data = nullptr;
+  if (bytes <= installed) {
+    const std::int64_t rounded = (std::max(bytes, alignment) + alignment - 1) / alignment * alignment;
+    data = std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(rounded));
+    // Only a wish: memory bandwidth rises by up to a quarter where the kernel grants it.
+    if (alignment == huge_page && data != nullptr)
+      madvise(data, static_cast<std::size_t>(rounded), MADV_HUGEPAGE);
+  }
+  require<MemoryError>(data != nullptr, "the machine, which has ", installed,
+                       " bytes of memory, has no room for a ", "buffer of ", bytes,
                        " bytes: use fewer tokens per micro-batch, recompute, or more ranks");
-  // Only a wish: memory bandwidth rises by up to a quarter where the kernel grants it.
-  if (alignment == huge_page) madvise(data, static_cast<std::size_t>(asked), MADV_HUGEPAGE);
   return {data, bytes, [](void* memory) { std::free(memory); }};
 }
 

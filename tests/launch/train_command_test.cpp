@@ -73,6 +73,16 @@ TEST_F(TrainCommand, DataOfAnotherTokenizerIsRefused) {
   EXPECT_FALSE(std::filesystem::exists(at("other"))) << "nothing is written before the input is checked";
 }
 
+TEST_F(TrainCommand, ATokenizerOfAnotherSizeIsRefused) {
+  std::filesystem::copy(at("base_a"), at("mixed"));
+  std::filesystem::copy_file(at("b.model"), at("mixed") + "/tokenizer.model",
+                             std::filesystem::copy_options::overwrite_existing);
+  expect_refusal({"generate", "--base", at("mixed"), "hello"}, ExitCode::data, "421");
+  std::vector<std::string> arguments = training("with mixed");
+  arguments[2] = at("mixed");
+  expect_refusal(arguments, ExitCode::data, "421");
+}
+
 TEST_F(TrainCommand, HeadsThatTensorRanksDoNotDivideAreRefused) {
   expect_refusal(training("heads", {"--tensor-parallel", "2"}), ExitCode::configuration, "--tensor-parallel",
                  ranks("2"));
