@@ -81,17 +81,6 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int>> {
     base_ = *base;
   }
 
-  std::vector<std::string> launcher() const {
-    if (ranks_ == 1) return {};
-    return {"env",
-            "OMPI_ALLOW_RUN_AS_ROOT=1",
-            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-            "mpirun",
-            "-n",
-            std::to_string(ranks_),
-            "--oversubscribe"};
-  }
-
   void prepare(const std::string& output, std::size_t first, std::size_t last) {
     const std::string lines = scratch_ / (output + ".jsonl");
     write_text(lines, token_lines(Json::parse(read_text((folder_ / "batches.json").string())), first, last));
@@ -105,7 +94,7 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int>> {
     arguments.push_back("--base=" + base_.string());
     arguments.push_back("--output=" + (scratch_ / output));
     arguments.push_back("--tensor-parallel=" + std::to_string(ranks_));
-    const Outcome outcome = run_chorus(arguments, launcher());
+    const Outcome outcome = run_chorus(arguments, ranks_ == 1 ? std::vector<std::string>{} : mpirun(ranks_));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     return read_lines(scratch_ / output + "/trainer_log.jsonl");
   }

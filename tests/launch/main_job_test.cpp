@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "ops/error.h"
 #include "tests/launch/program.h"
@@ -21,11 +20,6 @@ class MainJob : public testing::Test {
     const Outcome outcome = run_chorus(arguments, launcher);
     EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::done)) << arguments[0] << ": " << outcome.err;
     return outcome.out;
-  }
-  static std::vector<std::string> two_ranks() {
-    std::vector<std::string> launcher{"mpirun", "--bind-to", "none", "--oversubscribe", "-n", "2"};
-    if (geteuid() == 0) launcher.insert(launcher.begin() + 1, "--allow-run-as-root");
-    return launcher;
   }
   static bool has_mpirun() { return std::system("command -v mpirun >/dev/null") == 0; }
 
@@ -92,7 +86,7 @@ TEST_F(MainJob, EndsInAScoreOnTwoRanks) {
   if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
   prepare();
   if (HasFailure()) return;
-  const std::string log = run(training(folder / "adapter"), two_ranks());
+  const std::string log = run(training(folder / "adapter"), mpirun(2));
   EXPECT_THAT(log, HasSubstr("2 ranks"));
   expect_scored_adapter(folder / "adapter");
 }
@@ -100,7 +94,7 @@ TEST_F(MainJob, EndsInAScoreOnTwoRanks) {
 TEST_F(MainJob, RanksReportAnErrorOnce) {
   if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
   const Outcome outcome =
-      run_chorus({"train", "--base", folder / "none", "--data", text, "--output", base}, two_ranks());
+      run_chorus({"train", "--base", folder / "none", "--data", text, "--output", base}, mpirun(2));
   EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::data)) << outcome.err;
   const std::size_t first = outcome.err.find("error: ");
   ASSERT_NE(first, std::string::npos) << outcome.err;

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "ops/error.h"
 
@@ -39,6 +40,14 @@ Outcome run_chorus(const std::vector<std::string>& arguments, const std::vector<
   outcome.out = read_text(folder / "out");
   outcome.err = read_text(folder / "err");
   return outcome;
+}
+
+std::vector<std::string> mpirun(int ranks) {
+  std::vector<std::string> launcher{
+      "mpirun", "--bind-to",          "none", "--oversubscribe", "-x", "ASAN_OPTIONS=detect_leaks=0",
+      "-n",     std::to_string(ranks)};
+  if (geteuid() == 0) launcher.insert(launcher.begin() + 1, "--allow-run-as-root");
+  return launcher;
 }
 
 TemporaryFolder::TemporaryFolder() {

@@ -15,6 +15,9 @@ struct Outcome {
 // -n 2.
 Outcome run_chorus(const std::vector<std::string>& arguments, const std::vector<std::string>& launcher = {});
 
+// A launcher for run_chorus(): several ranks on this machine. What MPI itself never frees is not reported.
+std::vector<std::string> mpirun(int ranks);
+
 // A new empty folder, removed with all it holds in the end.
 class TemporaryFolder {
  public:

@@ -6,7 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "ops/error.h"
 #include "tests/launch/program.h"
@@ -55,12 +54,6 @@ class TrainCommand : public testing::Test {
     EXPECT_EQ(outcome.exit_code, static_cast<int>(code)) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr(part));
   }
-  static std::vector<std::string> ranks(const std::string& count) {
-    std::vector<std::string> launcher{"mpirun", "--bind-to", "none", "--oversubscribe", "-n", count};
-    if (geteuid() == 0) launcher.insert(launcher.begin() + 1, "--allow-run-as-root");
-    return launcher;
-  }
-
   static TemporaryFolder* folder_;
 };
 TemporaryFolder* TrainCommand::folder_ = nullptr;
@@ -85,9 +78,9 @@ TEST_F(TrainCommand, ATokenizerOfAnotherSizeIsRefused) {
 
 TEST_F(TrainCommand, HeadsThatTensorRanksDoNotDivideAreRefused) {
   expect_refusal(training("heads", {"--tensor-parallel", "2"}), ExitCode::configuration, "--tensor-parallel",
-                 ranks("2"));
+                 mpirun(2));
   expect_refusal(training("grid", {"--tensor-parallel", "3"}), ExitCode::configuration,
-                 "--tensor-parallel 3 does not divide the 2 ranks", ranks("2"));
+                 "--tensor-parallel 3 does not divide the 2 ranks", mpirun(2));
 }
 
 TEST_F(TrainCommand, SamplesThatFitNoMicroBatchAreRefused) {
@@ -147,7 +140,7 @@ TEST_F(TrainCommand, StoppedByMaxTimeItGoesOnToTheSameAdapter) {
 TEST_F(TrainCommand, ADeadRankEndsTheJob) {
   std::string command =
       "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then exec timeout -s KILL 1 \"$@\"; else exec \"$@\"; fi";
-  std::vector<std::string> launcher = ranks("2");
+  std::vector<std::string> launcher = mpirun(2);
   launcher.insert(launcher.begin(), {"timeout", "60"});
   launcher.insert(launcher.end(), {"sh", "-c", command, "sh"});
   const Outcome outcome = run_chorus(training("dead", {"--max-steps", "100000"}), launcher);
