@@ -21,7 +21,7 @@ if [[ $short == yes ]]; then
   sample=(--train-dialogues 60 --dev-dialogues 15 --test-dialogues 20 --paragraphs 600)
   vocabulary=800 shape=(--hidden-size 64 --layers 2) base_steps=60 epochs=1
 else
-  sample=() vocabulary=1500 shape=(--hidden-size 128 --layers 4) base_steps=600 epochs=5
+  sample=() vocabulary=1500 shape=(--hidden-size 128 --layers 4) base_steps=300 epochs=5
 fi
 
 step() { printf '\n=== %s\n' "$1"; }
