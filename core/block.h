@@ -15,8 +15,8 @@ struct LayerCache {
   Tensor keys, values;  // [B, S, Hk/P, K]
 };
 
-// How the tokens of a pass meet a cache: all write their keys and values to it, and with `decoding`, one new
-// token per sequence then attends to what is cached instead of to the forest.
+// How the tokens of a pass meet a cache: all write their keys and values to it, and with `decoding`, one new token per
+// sequence then attends to what is cached instead of to the forest.
 struct CacheAccess {
   ConstTensor rows;  // i32 [N] row of each token in the cache viewed as [B·S, …]
   bool decoding = false;
@@ -32,8 +32,7 @@ struct Pass {
   std::optional<CacheAccess> cache;        // while generating
 };
 
-// o and down take what the others have split: their inputs are divided, so that one all-reduce ends each
-// half.
+// o and down take what the others have split: their inputs are divided, so that one all-reduce ends each half.
 Split split_of(Projection which);
 
 // One LLaMA block (Touvron et al. 2023, section 2.2), on one rank of P:

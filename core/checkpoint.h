@@ -27,17 +27,16 @@ struct TrainingState {
 nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset,
                                     std::int64_t total_steps);
 
-// Writes and reads trained models and checkpoints. Tensors in files are never sharded, so that a file does
-// not depend on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of
-// tensor rank 0 writes.
+// Writes and reads trained models and checkpoints. Tensors in files are never sharded, so that a file does not depend
+// on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of tensor rank 0 writes.
 class CheckpointStore {
  public:
   CheckpointStore(const TrainConfig& config, const BaseModel& base, Llama& model, Backend& backend,
                   const Groups& groups)
       : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
 
-  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full. Files
-  // that are there are replaced one by one, each atomically.
+  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full. Files that
+  // are there are replaced one by one, each atomically.
   void write_model(const std::filesystem::path& folder, Arena& arena) const;
 
   // Keeps the present model in OUTPUT/best.

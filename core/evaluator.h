@@ -21,8 +21,8 @@ struct Evaluation {
   double seconds = 0;
 };
 
-// Scores every sample of a split once: all labels of an utterance are branches of its tree, so nothing is
-// generated. Every rank returns the same. Throws Error if a sample was not scored exactly once. Collective.
+// Scores every sample of a split once: all labels of an utterance are branches of its tree, so nothing is generated.
+// Every rank returns the same. Throws Error if a sample was not scored exactly once. Collective.
 Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
                     const Progress& progress);

@@ -22,9 +22,9 @@ struct GenerationLimits {
 GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
                                    const GenerateOptions& options, std::int64_t max_positions);
 
-// The most probable token after another, until one of `config().eos` or max_new_tokens. Returns the new
-// tokens of each prompt, without the final eos. Prompts are shared out over the data ranks; every rank
-// returns all. Throws DataError for a prompt without room for one new token. Collective.
+// The most probable token after another, until one of `config().eos` or max_new_tokens. Returns the new tokens of
+// each prompt, without the final eos. Prompts are shared out over the data ranks; every rank returns all. Throws
+// DataError for a prompt without room for one new token. Collective.
 std::vector<std::vector<std::int32_t>> generate(const Llama& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,
                                                 const GenerateOptions& options, Backend& backend,

@@ -18,8 +18,8 @@ namespace chorus {
 
 struct ModelOptions {
   DType precision = DType::f32;
-  // Adapters to train on the frozen base; without them the base itself is trained where train_base is set,
-  // else nothing is.
+  // Adapters to train on the frozen base; without them the base itself is trained where train_base is set, else
+  // nothing is.
   std::optional<LoraConfig> lora = {};
   bool train_base = false;
   bool recompute = false;  // keep only the inputs of the blocks and run their forward pass again in backward
@@ -38,11 +38,11 @@ class Llama {
   void load_base(const BaseModel& base);
   // The same from memory; `read` gives a full tensor by its name.
   void load_base(const std::function<std::vector<float>(const std::string& name)>& read);
-  // A: Kaiming-uniform over the full fan-in, U(-1/√I, 1/√I); B: zero (PEFT's default). A function of the seed
-  // and the element's global index.
+  // A: Kaiming-uniform over the full fan-in, U(-1/√I, 1/√I); B: zero (PEFT's default). A function of the seed and the
+  // element's global index.
   void initialise_adapters();
-  // Sets every adapter. options().lora must be the configuration of `adapter`. Throws DataError unless it
-  // fits the model.
+  // Sets every adapter. options().lora must be the configuration of `adapter`. Throws DataError unless it fits the
+  // model.
   void load_adapters(const PeftAdapter& adapter);
 
   const ModelConfig& config() const { return config_; }
@@ -52,12 +52,11 @@ class Llama {
 
   // log_probability[t] = log p(target t)                     acc [T]
   void score(Tensor log_probability, const DeviceBatch& batch, Arena& arena) const;
-  // The same with dropout of `step`, and adds the gradient of - scale · sum of log_probability to the
-  // parameters'.
+  // The same with dropout of `step`, and adds the gradient of - scale · sum of log_probability to the parameters'.
   void score_and_backward(Tensor log_probability, const DeviceBatch& batch, double scale, std::uint32_t step,
                           Arena& arena) const;
-  // Logits [M, V] of the batch's target rows, on the host of every tensor rank. `caches` (one per layer) are
-  // used according to `access`, if any.
+  // Logits [M, V] of the batch's target rows, on the host of every tensor rank. `caches` (one per layer) are used
+  // according to `access`, if any.
   std::vector<float> logits(const DeviceBatch& batch, const std::optional<CacheAccess>& access,
                             std::span<const LayerCache> caches, Arena& arena) const;
   // Memory of a cache for `sequences` of up to `length` tokens.

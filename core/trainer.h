@@ -68,8 +68,8 @@ class Trainer {
   void resume(const std::filesystem::path& checkpoint);
   // One optimizer step.
   StepReport step();
-  // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last
-  // one where there is nothing to choose by.
+  // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last one where
+  // there is nothing to choose by.
   TrainingSummary run(TrainingObserver& observer);
 
   std::int64_t total_steps() const { return schedule_.total_steps; }

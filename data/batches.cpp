@@ -226,7 +226,8 @@ bool halve_longest_of(const Dataset& dataset, const Assignment& assignment,
 }
 
 // Spreads the pieces over the ranks. A step may well consist of fewer trees than there are ranks: then pieces
-// are halved, which computes their trunks twice, where that relieves the busiest rank by at least 2 %.
+// are halved, which computes their trunks twice, where that relieves the busiest rank by at
+// least 2 %.
 Assignment balance(const Dataset& dataset, std::vector<Piece>& pieces, int ranks) {
   sort_longest_first(pieces);
   Assignment best = assign(pieces, ranks);

@@ -29,9 +29,9 @@ class Runtime {
   bool is_first() { return groups().groups().world.rank() == 0; }
 };
 
-// The process as one rank of those that mpirun or srun started, or as the only one. `body` receives a
-// function that makes the runtime once the options are known; MPI runs already. A failure is printed once, by
-// the first rank that has it, and ends all ranks with its exit code.
+// The process as one rank of those that mpirun or srun started, or as the only one. `body` receives a function that
+// makes the runtime once the options are known; MPI runs already. A failure is printed once, by the first rank that
+// has it, and ends all ranks with its exit code.
 using MakeRuntime = std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options)>;
 int run_on_ranks(const std::string& command, const std::function<int(const MakeRuntime& make_runtime)>& body);
 

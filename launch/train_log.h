@@ -13,8 +13,7 @@ namespace chorus {
 // Shows a training on the console and writes OUTPUT/trainer_log.jsonl. Only the first rank has one that does.
 class TrainLog : public TrainingObserver {
  public:
-  // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are
-  // removed.
+  // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
   TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start);
 
   void step_done(const StepReport& report, std::int64_t total_steps) override;

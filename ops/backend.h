@@ -30,41 +30,36 @@ struct AdamWOptions {
 // Everything the engine asks of a device. Calls take effect in program order, as if each one waited; only
 // download() really waits. Outputs come first, then inputs, then scalars.
 //
-// Shapes (legend in docs/architecture.md): N tokens of the micro-batch, D width, Hq Hk query/key heads, K
-// head width, F MLP width, V vocabulary, M rows with targets, T targets, I O features in/out. Matrices are
-// dense and row-major. "float" means f32, bf16 (f64 in the tests' reference); all float tensors of a call
-// have one element type, save those marked `acc`, which have accumulator() of it. Sums are accumulated in f32
-// or better. CheckedBackend holds these contracts as code.
+// Shapes (legend in docs/architecture.md): N tokens of the micro-batch, D width, Hq Hk query/key heads, K head
+// width, F MLP width, V vocabulary, M rows with targets, T targets, I O features in/out. Matrices are dense and
+// row-major. "float" means f32, bf16 (f64 in the tests' reference); all float tensors of a call have one element
+// type, save those marked `acc`, which have accumulator() of it. Sums are accumulated in f32 or better.
+// CheckedBackend holds these contracts as code.
 class Backend {
  public:
   virtual ~Backend() = default;
 
-  // --- memory
-  // ------------------------------------------------------------------------------------------------- Aligned
-  // to Arena::alignment. Throws MemoryError.
+  // --- memory -------------------------------------------------------------------------------------------------
+  // Aligned to Arena::alignment. Throws MemoryError.
   virtual Buffer allocate(std::int64_t bytes) = 0;
   // `from`/`to` is host memory that holds the tensor's elements in its own type.
   virtual void upload(Tensor to, const void* from) = 0;
   virtual void download(void* to, ConstTensor from) = 0;
 
-  // --- element-wise
-  // ------------------------------------------------------------------------------------------- out = x,
-  // rounded to out's type. Any float or equal types, equal shapes.
+  // --- element-wise -------------------------------------------------------------------------------------------
+  // out = x, rounded to out's type. Any float or equal types, equal shapes.
   virtual void convert(Tensor out, ConstTensor x) = 0;
   virtual void fill(Tensor out, double value) = 0;
   // out = a + b. out may be a or b.
   virtual void add(Tensor out, ConstTensor a, ConstTensor b) = 0;
-  // out = x · m / (1 - p), m drawn by `mask`. Its own backward. out may be x.  x, out [N, I]  token_ids i64
-  // [N]
+  // out = x · m / (1 - p), m drawn by `mask`. Its own backward. out may be x.  x, out [N, I]  token_ids i64 [N]
   virtual void dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) = 0;
 
-  // --- matrix product
-  // ----------------------------------------------------------------------------------------- out = scale ·
-  // op(a) op(b) (+ out if accumulate)        a [M, K]  b [K, N]  out [M, N] of a's type or acc
+  // --- matrix product -----------------------------------------------------------------------------------------
+  // out = scale · op(a) op(b) (+ out if accumulate)        a [M, K]  b [K, N]  out [M, N] of a's type or acc
   virtual void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) = 0;
 
-  // --- rows
-  // ---------------------------------------------------------------------------------------------------
+  // --- rows ---------------------------------------------------------------------------------------------------
   // out[i] = x[rows[i]]                                     x [N, D]  out [M, D]  rows i32 [M]
   virtual void gather_rows(Tensor out, ConstTensor x, ConstTensor rows) = 0;
   // out[rows[i]] = x[i]; other rows stay. `rows` are distinct.  x [M, D]  out [N, D]  rows i32 [M]
@@ -75,9 +70,8 @@ class Backend {
   // dtable[tokens[n] - first] += dout[n], in order of n.     dtable acc [V/P, D]  dout [N, D]
   virtual void embed_backward(Tensor dtable, ConstTensor dout, ConstTensor tokens, std::int64_t first) = 0;
 
-  // --- RMSNorm (Zhang & Sennrich 2019, eq. 4)
-  // ----------------------------------------------------------------- out = x · rstd · weight,  rstd = 1 /
-  // sqrt(mean(x²) + epsilon)     x, out [N, D]  weight [D]  rstd acc [N]
+  // --- RMSNorm (Zhang & Sennrich 2019, eq. 4) -----------------------------------------------------------------
+  // out = x · rstd · weight,  rstd = 1 / sqrt(mean(x²) + epsilon)     x, out [N, D]  weight [D]  rstd acc [N]
   virtual void rms_norm(Tensor out, Tensor rstd, ConstTensor x, ConstTensor weight, double epsilon) = 0;
   // dx += rstd · (g - x · rstd² · mean(g · x)),  g = dout · weight
   virtual void rms_norm_backward(Tensor dx, ConstTensor dout, ConstTensor x, ConstTensor weight,
@@ -86,16 +80,14 @@ class Backend {
   virtual void rms_norm_weight_backward(Tensor dweight, ConstTensor dout, ConstTensor x,
                                         ConstTensor rstd) = 0;
 
-  // --- rotary position (Su et al. 2021, eq. 34; halves rotated as in Hugging Face's LLaMA)
-  // --------------------- In place: (x[j], x[j+K/2]) is turned by the angle of (position, j).  x [N, H, K]
-  // positions i32 [N] cos_sin acc [positions, K]: cosines of j = 0 .. K/2-1, then sines. Backward turns the
-  // other way.
+  // --- rotary position (Su et al. 2021, eq. 34; halves rotated as in Hugging Face's LLaMA) ---------------------
+  // In place: (x[j], x[j+K/2]) is turned by the angle of (position, j).  x [N, H, K]  positions i32 [N]
+  // cos_sin acc [positions, K]: cosines of j = 0 .. K/2-1, then sines. Backward turns the other way.
   virtual void rope(Tensor x, ConstTensor positions, ConstTensor cos_sin, Rotation rotation) = 0;
 
-  // --- attention over the forest (Vaswani et al. 2017, eq. 1; Dao 2023 for lse and the backward pass)
-  // ---------- out = softmax(q kᵀ / √K) v over what each token sees; query head h reads key head h · Hk / Hq.
-  //                                                         q, out [N, Hq, K]  k, v [N, Hk, K]  lse acc [N,
-  //                                                         Hq]
+  // --- attention over the forest (Vaswani et al. 2017, eq. 1; Dao 2023 for lse and the backward pass) ----------
+  // out = softmax(q kᵀ / √K) v over what each token sees; query head h reads key head h · Hk / Hq.
+  //                                                         q, out [N, Hq, K]  k, v [N, Hk, K]  lse acc [N, Hq]
   virtual void attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
                          const Forest& forest) = 0;
   // Writes dq, dk, dv.
@@ -107,17 +99,15 @@ class Backend {
   virtual void cached_attention(Tensor out, ConstTensor q, ConstTensor k, ConstTensor v,
                                 ConstTensor lengths) = 0;
 
-  // --- SwiGLU (Shazeer 2020, eq. 5)
-  // --------------------------------------------------------------------------- out = gate · sigmoid(gate) ·
-  // up                          all [N, F]
+  // --- SwiGLU (Shazeer 2020, eq. 5) ---------------------------------------------------------------------------
+  // out = gate · sigmoid(gate) · up                          all [N, F]
   virtual void swiglu(Tensor out, ConstTensor gate, ConstTensor up) = 0;
   // dgate and dup may be gate and up.
   virtual void swiglu_backward(Tensor dgate, Tensor dup, ConstTensor dout, ConstTensor gate,
                                ConstTensor up) = 0;
 
-  // --- cross entropy over a sharded vocabulary
-  // ---------------------------------------------------------------- lse[m] = log sum over v of exp(logits[m,
-  // v])             logits acc [M, V/P]  lse acc [M]
+  // --- cross entropy over a sharded vocabulary ----------------------------------------------------------------
+  // lse[m] = log sum over v of exp(logits[m, v])             logits acc [M, V/P]  lse acc [M]
   virtual void log_sum_exp(Tensor lse, ConstTensor logits) = 0;
   // lse[m] = log sum over p of exp(parts[p, m])              parts acc [P, M]  lse acc [M]
   virtual void combine_log_sum_exp(Tensor lse, ConstTensor parts) = 0;
@@ -131,9 +121,8 @@ class Backend {
   virtual void cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse, ConstTensor rows,
                                       ConstTensor tokens, std::int64_t first, double scale) = 0;
 
-  // --- optimizer
-  // ---------------------------------------------------------------------------------------------- out[0] =
-  // sum of x²                                       x acc [n]  out acc [1]
+  // --- optimizer ----------------------------------------------------------------------------------------------
+  // out[0] = sum of x²                                       x acc [n]  out acc [1]
   virtual void sum_of_squares(Tensor out, ConstTensor x) = 0;
   // AdamW (Loshchilov & Hutter 2019, algorithm 2), all acc [n]. g = gradient_scale · gradient:
   //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²

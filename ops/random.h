@@ -5,9 +5,9 @@
 
 namespace chorus {
 
-// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four random words that
-// are a pure function of a counter and a key. Nothing here has state, so every value is the same on every
-// rank, layout, backend and resumed run.
+// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four random words that are a
+// pure function of a counter and a key. Nothing here has state, so every value is the same on every rank, layout,
+// backend and resumed run.
 struct Philox {
   using Counter = std::array<std::uint32_t, 4>;
 
@@ -47,9 +47,9 @@ constexpr std::uint32_t random_word(std::uint64_t seed, RandomUse use, std::uint
   return Philox::words(counter, seed)[index & 3];
 }
 
-// Which elements of a LoRA input are dropped: a function of the seed, the step, the layer's projection
-// (`stream`), the token's index in the data set and the global feature index. Ranks that hold a slice of the
-// features pass its first index.
+// Which elements of a LoRA input are dropped: a function of the seed, the step, the layer's projection (`stream`),
+// the token's index in the data set and the global feature index. Ranks that hold a slice of the features pass its
+// first index.
 struct DropoutMask {
   float probability = 0;  // 0 <= probability < 1
   std::uint64_t seed = 0;

@@ -7,9 +7,8 @@ namespace chorus {
 
 enum class Reduce { sum, max };
 
-// A group of ranks that exchange tensors. Every rank of the group makes the same calls in the same order with
-// equal shapes. Calls take effect in the program order of the backend. Results have the same bits on every
-// rank.
+// A group of ranks that exchange tensors. Every rank of the group makes the same calls in the same order with equal
+// shapes. Calls take effect in the program order of the backend. Results have the same bits on every rank.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -26,8 +25,7 @@ class Communicator {
   virtual void barrier() = 0;
 };
 
-// The three groups a rank belongs to. `tensor` shares the layers' weights, `data` holds the same slice of
-// them.
+// The three groups a rank belongs to. `tensor` shares the layers' weights, `data` holds the same slice of them.
 struct Groups {
   ProcessGrid grid;
   Communicator& world;

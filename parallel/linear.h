@@ -22,16 +22,14 @@ struct Adapter {
   std::uint32_t stream = 0;  // distinguishes the adapters of a model
 };
 
-// y = x Wᵀ + s (drop(x) Aᵀ) Bᵀ,  W frozen, A and B trained (Hu et al. 2021, eq. 3). Local shapes on P tensor
-// ranks:
+// y = x Wᵀ + s (drop(x) Aᵀ) Bᵀ,  W frozen, A and B trained (Hu et al. 2021, eq. 3). Local shapes on P tensor ranks:
 //
 //   split     W           A          B          partial sums over tensor ranks
 //   columns   [O/P, I]    [R, I]     [O/P, R]   dx, dA
 //   rows      [O, I/P]    [R, I/P]   [O, R]     y, dB
 //
-// The adapter's product joins the base's before the one all-reduce of y, so that LoRA adds no collective. The
-// sum of dx is left to the caller, who adds several layers with one input first; dA and dB wait for the end
-// of the step.
+// The adapter's product joins the base's before the one all-reduce of y, so that LoRA adds no collective. The sum of
+// dx is left to the caller, who adds several layers with one input first; dA and dB wait for the end of the step.
 class Linear {
  public:
   Linear(Backend& backend, Communicator& tensor, Split split)

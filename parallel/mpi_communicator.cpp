@@ -8,8 +8,7 @@ namespace chorus {
 
 namespace {
 
-// Large messages go in pieces: Open MPI over shared memory reduces 64 MiB at once three times slower per
-// byte.
+// Large messages go in pieces: Open MPI over shared memory reduces 64 MiB at once three times slower per byte.
 constexpr std::int64_t piece_bytes = std::int64_t{8} << 20;
 
 template <Reduce how>

@@ -24,8 +24,8 @@ class MpiSession {
   int node_rank() const { return node_rank_; }
   int node_size() const { return node_size_; }
 
-  // Splits the world into a grid with tensor groups of `tensor_size`. Throws ConfigurationError on every rank
-  // alike. The groups live as long as the session and the returned object.
+  // Splits the world into a grid with tensor groups of `tensor_size`. Throws ConfigurationError on every rank alike.
+  // The groups live as long as the session and the returned object.
   class Grid;
   std::unique_ptr<Grid> make_groups(int tensor_size) const;
 

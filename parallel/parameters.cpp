@@ -122,8 +122,7 @@ double ParameterSet::gradient_norm(const Parameter& parameter) const {
   return root_of_sum(flat, parameter.placement == Placement::sharded);
 }
 
-// Each rank contributes its part of an array of zeros: adding zeros is exact, and uneven parts need no
-// special case.
+// Each rank contributes its part of an array of zeros: adding zeros is exact, and uneven parts need no special case.
 std::vector<float> ParameterSet::gather(const Parameter& parameter, Tensor flat, Arena& scratch) const {
   const std::vector<float> part = download_floats(backend_, part_of(parameter, flat));
   if (parameter.placement != Placement::sharded || groups_.tensor.size() == 1) return part;

@@ -10,16 +10,15 @@
 
 namespace chorus {
 
-// How a trained tensor lies over the P tensor ranks, which decides where its gradient is summed (once per
-// optimizer step, in fp32, never divided by P):
+// How a trained tensor lies over the P tensor ranks, which decides where its gradient is summed (once per optimizer
+// step, in fp32, never divided by P):
 //
 //                        each rank holds   gradient of one rank           summed over
 //   sharded              its part          whole, of its part             data group
 //   replicated           all              the same on all tensor ranks    data group
 //   partially_summed     all              one term of a sum               world
 //
-// `partially_summed` are the LoRA factors A of column-split and B of row-split layers; `replicated` the
-// norms.
+// `partially_summed` are the LoRA factors A of column-split and B of row-split layers; `replicated` the norms.
 enum class Placement { partially_summed, replicated, sharded };
 
 struct Parameter {
@@ -34,8 +33,8 @@ struct Parameter {
   std::int64_t offset = 0;
 };
 
-// All trained tensors of a rank in a few flat arrays, one zone per placement, so that gradients are reduced,
-// measured and applied by a handful of calls.
+// All trained tensors of a rank in a few flat arrays, one zone per placement, so that gradients are reduced, measured
+// and applied by a handful of calls.
 class ParameterSet {
  public:
   ParameterSet(Backend& backend, const Groups& groups, DType precision)
@@ -66,8 +65,8 @@ class ParameterSet {
   // The same for one tensor. Collective.
   double gradient_norm(const Parameter& parameter) const;
 
-  // The full tensor of which `flat` (an array laid out like masters()) holds this rank's part, on every rank
-  // of the tensor group. `scratch` must hold the full tensor. Collective over the tensor group.
+  // The full tensor of which `flat` (an array laid out like masters()) holds this rank's part, on every rank of the
+  // tensor group. `scratch` must hold the full tensor. Collective over the tensor group.
   std::vector<float> gather(const Parameter& parameter, Tensor flat, Arena& scratch) const;
   // This rank's part of a full tensor into `flat`.
   void scatter(const Parameter& parameter, Tensor flat, std::span<const float> full) const;

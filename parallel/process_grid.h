@@ -7,8 +7,8 @@
 
 namespace chorus {
 
-// Where a rank stands: rank = data_rank · tensor_size + tensor_rank, so that the ranks of one tensor group,
-// which talk most, are neighbours and share a node.
+// Where a rank stands: rank = data_rank · tensor_size + tensor_rank, so that the ranks of one tensor group, which
+// talk most, are neighbours and share a node.
 struct ProcessGrid {
   int data_size = 1;
   int tensor_size = 1;
@@ -26,8 +26,8 @@ inline ProcessGrid make_grid(int world_size, int tensor_size, int rank) {
   return {world_size / tensor_size, tensor_size, rank};
 }
 
-// The part [begin, end) of `extent` that tensor rank `rank` of `size` holds: equal parts of ceil(extent /
-// size), the last ones shorter or empty.
+// The part [begin, end) of `extent` that tensor rank `rank` of `size` holds: equal parts of ceil(extent / size), the
+// last ones shorter or empty.
 struct Shard {
   std::int64_t begin = 0, end = 0;
   std::int64_t length() const { return end - begin; }

@@ -49,8 +49,8 @@ class ThreadCommunicator : public Communicator {
   int rank_;
 };
 
-// Runs `body` on data_size x tensor_size threads, each with its groups. The first exception of any rank is
-// thrown again here after all threads have ended.
+// Runs `body` on data_size x tensor_size threads, each with its groups. The first exception of any rank is thrown
+// again here after all threads have ended.
 void run_on_threads(int data_size, int tensor_size, const std::function<void(const Groups&)>& body);
 
 }  // namespace chorus

@@ -16,8 +16,8 @@ struct Targets {
   std::span<const std::int64_t> offsets;  // [chunks + 1] first target of each chunk of rows
 };
 
-// The output projection with its loss, vocabulary rows split over tensor ranks. It runs over chunks of rows,
-// so that the [M, V] logits never exist at once.
+// The output projection with its loss, vocabulary rows split over tensor ranks. It runs over chunks of rows, so that
+// the [M, V] logits never exist at once.
 class VocabularyHead {
  public:
   static constexpr std::int64_t rows_per_chunk = 512;

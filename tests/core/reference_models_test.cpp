@@ -1,5 +1,4 @@
-// Trained and written-by-others models against logits and texts of independent implementations, on 1 and 2
-// ranks.
+// Trained and written-by-others models against logits and texts of independent implementations, on 1 and 2 ranks.
 
 #include <cmath>
 #include <cstring>
