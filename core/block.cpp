@@ -12,32 +12,35 @@ Split split_of(Projection which) {
   return which == Projection::o || which == Projection::down ? Split::rows : Split::columns;
 }
 
-Block::Block(const ModelConfig& config, Backend& backend, Communicator& tensor)
+Block::Block(const ModelConfig& config, Backend& backend, Communicator& tensor, TokenDivision division)
     : backend_(backend),
-      tensor_(tensor),
+      rows_(backend, tensor, division),
       width_(config.hidden_size),
       query_width_(config.query_heads * config.head_width / tensor.size()),
       key_width_(config.key_value_heads * config.head_width / tensor.size()),
       mlp_width_(config.intermediate_size / tensor.size()),
       head_width_(config.head_width),
       norm_epsilon_(config.norm_epsilon) {
-  for (const Projection which : all_projections) projections_.emplace_back(backend, tensor, split_of(which));
+  for (const Projection which : all_projections)
+    projections_.emplace_back(backend, tensor, split_of(which), division);
 }
 
 Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype) const {
   const DType acc = accumulator(dtype);
+  const std::int64_t own = rows_.own_count(tokens);
   const auto take = [&](std::int64_t width) { return arena.take(dtype, {tokens, width}); };
+  const auto take_own = [&] { return arena.take(dtype, {own, width_}); };
   Saved saved;
-  saved.n = take(width_);
-  saved.rstd1 = arena.take(acc, {tokens});
+  saved.n = take_own();
+  saved.rstd1 = arena.take(acc, {own});
   saved.q = take(query_width_);
   saved.k = take(key_width_);
   saved.v = take(key_width_);
   saved.attended = take(query_width_);
   saved.lse = arena.take(acc, {tokens, query_width_ / head_width_});
-  saved.h = take(width_);
-  saved.m = take(width_);
-  saved.rstd2 = arena.take(acc, {tokens});
+  saved.h = take_own();
+  saved.m = take_own();
+  saved.rstd2 = arena.take(acc, {own});
   saved.gate = take(mlp_width_);
   saved.up = take(mlp_width_);
   saved.product = take(mlp_width_);
@@ -49,24 +52,37 @@ Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype) c
 
 void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const LayerCache* cache,
                     Arena& arena) const {
-  const auto project = [&](Projection which, Tensor out, ConstTensor in) {
+  const auto project = [&](Projection which, Tensor out, const Linear::Input& in) {
     linear(which).forward(out, s.projections[index(which)], in, pass.dropout, arena);
   };
   s.x = x;
-  backend_.rms_norm(s.n, s.rstd1, x, norm1.value(), norm_epsilon_);
-  project(Projection::q, s.q, s.n);
-  project(Projection::k, s.k, s.n);
-  project(Projection::v, s.v, s.n);
+  {
+    Arena::Scope scope(arena);
+    backend_.rms_norm(s.n, s.rstd1, x, norm1.value(), norm_epsilon_);
+    const Linear::Input n(s.n, rows_.gather(s.n, arena));
+    project(Projection::q, s.q, n);
+    project(Projection::k, s.k, n);
+    project(Projection::v, s.v, n);
+  }
   attend(s, pass, cache);
-  project(Projection::o, s.h, s.attended);
-  backend_.add(s.h, s.h, x);
-
-  backend_.rms_norm(s.m, s.rstd2, s.h, norm2.value(), norm_epsilon_);
-  project(Projection::gate, s.gate, s.m);
-  project(Projection::up, s.up, s.m);
+  add_product(s.h, Projection::o, s, s.attended, x, pass, arena);
+  {
+    Arena::Scope scope(arena);
+    backend_.rms_norm(s.m, s.rstd2, s.h, norm2.value(), norm_epsilon_);
+    const Linear::Input m(s.m, rows_.gather(s.m, arena));
+    project(Projection::gate, s.gate, m);
+    project(Projection::up, s.up, m);
+  }
   backend_.swiglu(s.product, s.gate, s.up);
-  project(Projection::down, y, s.product);
-  backend_.add(y, y, s.h);
+  add_product(y, Projection::down, s, s.product, s.h, pass, arena);
+}
+
+void Block::add_product(Tensor y, Projection which, Saved& s, ConstTensor in, ConstTensor x, const Pass& pass,
+                        Arena& arena) const {
+  Arena::Scope scope(arena);
+  const Tensor product = rows_.all_for(y, arena);
+  linear(which).forward(product, s.projections[index(which)], in, pass.dropout, arena);
+  backend_.add(y, rows_.own(product), x);
 }
 
 void Block::attend(Saved& s, const Pass& pass, const LayerCache* cache) const {
@@ -100,10 +116,10 @@ void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& are
   {
     Arena::Scope product_scope(arena);
     const Tensor dproduct = arena.take(s.product.dtype(), s.product.shape());
-    back(Projection::down, dproduct, Linear::Into::write, dx, s.product);
+    back(Projection::down, dproduct, Linear::Into::write, rows_.gather(dx, arena), s.product);
     backend_.swiglu_backward(dgate, dup, dproduct, s.gate, s.up);
   }
-  const Tensor dm = arena.take(s.m.dtype(), s.m.shape());
+  const Tensor dm = arena.take(dx.dtype(), {s.gate.dim(0), width_});
   back(Projection::gate, dm, Linear::Into::write, dgate, s.m);
   back(Projection::up, dm, Linear::Into::accumulate, dup, s.m);
   backward_norm(dx, dm, s.h, norm2, s.rstd2);
@@ -120,13 +136,13 @@ void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Aren
   {
     Arena::Scope attended_scope(arena);
     const Tensor dattended = arena.take(s.attended.dtype(), s.attended.shape());
-    back(Projection::o, dattended, Linear::Into::write, dx, s.attended);
+    back(Projection::o, dattended, Linear::Into::write, rows_.gather(dx, arena), s.attended);
     backend_.attention_backward(heads(dq), heads(dk), heads(dv), heads(dattended), heads(s.attended), s.lse,
                                 heads(s.q), heads(s.k), heads(s.v), *pass.forest);
   }
   backend_.rope(heads(dq), pass.positions, pass.cos_sin, Rotation::backward);
   backend_.rope(heads(dk), pass.positions, pass.cos_sin, Rotation::backward);
-  const Tensor dn = arena.take(s.n.dtype(), s.n.shape());
+  const Tensor dn = arena.take(dx.dtype(), {s.q.dim(0), width_});
   back(Projection::q, dn, Linear::Into::write, dq, s.n);
   back(Projection::k, dn, Linear::Into::accumulate, dk, s.n);
   back(Projection::v, dn, Linear::Into::accumulate, dv, s.n);
@@ -135,9 +151,9 @@ void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Aren
 
 // dn enters as this rank's term of the sum over tensor ranks; the residual's share of dx is already complete.
 void Block::backward_norm(Tensor dx, Tensor dn, ConstTensor x, const Weight& norm, ConstTensor rstd) const {
-  tensor_.all_reduce(dn);
-  backend_.rms_norm_backward(dx, dn, x, norm.value(), rstd);
-  if (norm.trained != nullptr) backend_.rms_norm_weight_backward(norm.trained->gradient, dn, x, rstd);
+  const Tensor complete = rows_.reduce(dn);
+  backend_.rms_norm_backward(dx, complete, x, norm.value(), rstd);
+  if (norm.trained != nullptr) backend_.rms_norm_weight_backward(norm.trained->gradient, complete, x, rstd);
 }
 
 }  // namespace chorus

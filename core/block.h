@@ -41,25 +41,25 @@ Split split_of(Projection which);
 //   y = h + Wdown (silu(Wgate m) · Wup m)                    m = norm2(h)
 class Block {
  public:
-  Block(const ModelConfig& config, Backend& backend, Communicator& tensor);
+  Block(const ModelConfig& config, Backend& backend, Communicator& tensor, TokenDivision division);
 
   Linear& projection(Projection which) { return projections_[static_cast<std::size_t>(which)]; }
   Weight norm1, norm2;  // [D]
 
-  // Everything backward needs. All but x is taken by take_saved().
+  // Everything backward needs. All but x is taken by take_saved(). S is N, or N/P where the sequence is divided.
   struct Saved {
-    ConstTensor x;                             // [N, D]
-    Tensor n, rstd1;                           // [N, D], acc [N]
+    ConstTensor x;                             // [S, D]
+    Tensor n, rstd1;                           // [S, D], acc [S]
     Tensor q, k, v;                            // [N, Hq/P · K], [N, Hk/P · K] twice; q and k rotated
     Tensor attended, lse;                      // [N, Hq/P · K], acc [N, Hq/P]
-    Tensor h;                                  // [N, D]
-    Tensor m, rstd2;                           // [N, D], acc [N]
+    Tensor h;                                  // [S, D]
+    Tensor m, rstd2;                           // [S, D], acc [S]
     Tensor gate, up, product;                  // [N, F/P]
     std::array<Linear::Saved, 7> projections;  // by Projection
   };
   Saved take_saved(Arena& arena, std::int64_t tokens, DType dtype) const;
 
-  // y [N, D] may not be x. `cache` is used where pass.cache is set.
+  // y [S, D] may not be x. `cache` is used where pass.cache is set.
   void forward(Tensor y, Saved& saved, ConstTensor x, const Pass& pass, const LayerCache* cache,
                Arena& arena) const;
   // dx holds the gradient of y on entry and of x on return; gradients of trained parameters are added to.
@@ -70,11 +70,14 @@ class Block {
   void attend(Saved& saved, const Pass& pass, const LayerCache* cache) const;
   void backward_attention(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
   void backward_mlp(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
+  // y = x + the row-split layer's product of `in`.           y, x [S, D]  in [N, …]
+  void add_product(Tensor y, Projection which, Saved& saved, ConstTensor in, ConstTensor x, const Pass& pass,
+                   Arena& arena) const;
   void backward_norm(Tensor dx, Tensor dn, ConstTensor x, const Weight& norm, ConstTensor rstd) const;
   Tensor heads(Tensor x) const { return x.reshape({x.dim(0), x.dim(1) / head_width_, head_width_}); }
 
   Backend& backend_;
-  Communicator& tensor_;
+  TokenRows rows_;
   std::int64_t width_, query_width_, key_width_, mlp_width_, head_width_;  // D, Hq/P · K, Hk/P · K, F/P, K
   double norm_epsilon_;
   std::vector<Linear> projections_;  // by Projection

@@ -13,6 +13,13 @@ void validate(const TrainConfig& config) {
                               "--adapter and --resume both say where to start: leave one of them out");
   require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
                               "nothing to train: both --epochs and --max-steps are 0");
+  require<ConfigurationError>(
+      config.method == Method::lora || !config.sequence_parallel,
+      "--sequence-parallel works with a frozen base only: leave it out of --method full");
+  require<ConfigurationError>(
+      config.overlap_chunks == 1 || !config.sequence_parallel,
+      "--overlap-chunks splits the all-reduces that --sequence-parallel does without: leave one of "
+      "them out");
 }
 
 LoraConfig lora_config(const TrainConfig& config) {
@@ -32,6 +39,8 @@ ModelOptions model_options(const TrainConfig& config) {
   options.train_base = config.method == Method::full;
   options.recompute = config.recompute;
   options.seed = config.seed;
+  options.sequence_parallel = config.sequence_parallel;
+  options.overlap_chunks = config.overlap_chunks;
   return options;
 }
 

@@ -44,6 +44,8 @@ struct TrainConfig {
 
   DType precision = DType::f32;
   bool recompute = false;
+  bool sequence_parallel = false;
+  int overlap_chunks = 1;
 
   std::int64_t logging_steps = 10;
   std::optional<std::int64_t> eval_steps;  // unset: once per epoch; 0: never

@@ -26,6 +26,7 @@ struct DeviceBatch {
   DeviceBatch& operator=(DeviceBatch&&) = default;
 };
 
-DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena);
+// Appends a tree of tokens that nobody asks about where N is no multiple of `token_multiple`.
+DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, std::int64_t token_multiple = 1);
 
 }  // namespace chorus

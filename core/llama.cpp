@@ -2,9 +2,18 @@
 
 #include <cmath>
 
+#include "core/upload_slice.h"
 #include "ops/transfer.h"
 
 namespace chorus {
+
+namespace {
+
+TokenDivision division_of(const ModelOptions& options) {
+  return options.sequence_parallel ? TokenDivision::by_rank : TokenDivision::none;
+}
+
+}  // namespace
 
 Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
              Arena& arena)
@@ -12,12 +21,16 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
       options_(options),
       backend_(backend),
       groups_(groups),
+      rows_(backend, groups.tensor, division_of(options)),
       parameters_(backend, groups, options.precision),
-      embedding_(backend, groups.tensor, config.vocabulary_size),
+      embedding_(backend, groups.tensor, config.vocabulary_size, division_of(options)),
       head_(backend, groups.tensor, config.vocabulary_size) {
   require_tensor_parallel(config, groups.tensor.size());
+  require(!options.sequence_parallel || !options.train_base, "a trained base and a divided sequence");
   for (std::int64_t i = 0; i < config.layers; ++i) {
-    blocks_.push_back(std::make_unique<Block>(config, backend, groups.tensor));
+    blocks_.push_back(std::make_unique<Block>(config, backend, groups.tensor, division_of(options)));
+    for (const Projection which : all_projections)
+      blocks_.back()->projection(which).overlap_chunks = options.overlap_chunks;
   }
   name_weights();
   place_weights(arena);
@@ -101,7 +114,7 @@ void Llama::load_base(const BaseModel& base) {
     const int dim = w.split_dim.value_or(0);
     const Shard part =
         w.split_dim ? shard(w.full[dim], groups_.tensor.rank(), groups_.tensor.size()) : Shard{0, w.full[0]};
-    upload_floats(backend_, w.weight->frozen, read_slice(view, dim, part.begin, part.end));
+    upload_slice(backend_, w.weight->frozen, view, dim, part.begin, part.end);
   }
 }
 
@@ -158,9 +171,9 @@ Pass Llama::make_pass(const DeviceBatch& batch) const {
 
 Tensor Llama::run_blocks(const DeviceBatch& batch, const Pass& pass, std::span<const LayerCache> caches,
                          Arena& arena) const {
-  const Shape shape{batch.size(), config_.hidden_size};
+  const Shape shape{rows_.own_count(batch.size()), config_.hidden_size};
   Tensor x = arena.take(options_.precision, shape), y = arena.take(options_.precision, shape);
-  embedding_.forward(x, batch.tokens);
+  embedding_.forward(x, batch.tokens, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     Arena::Scope scope(arena);
     Block::Saved saved = blocks_[i]->take_saved(arena, batch.size(), options_.precision);
@@ -174,7 +187,8 @@ Llama::FinalRows Llama::final_rows(ConstTensor x, const DeviceBatch& batch, Aren
   const Shape shape{batch.targets.rows, config_.hidden_size};
   FinalRows rows{arena.take(x.dtype(), shape), arena.take(accumulator(x.dtype()), {batch.targets.rows}),
                  arena.take(x.dtype(), shape)};
-  backend_.gather_rows(rows.x, x, batch.target_rows);
+  Arena::Scope scope(arena);
+  backend_.gather_rows(rows.x, rows_.gather(x, arena), batch.target_rows);
   backend_.rms_norm(rows.h, rows.rstd, rows.x, final_norm_.value(), config_.norm_epsilon);
   return rows;
 }
@@ -192,11 +206,11 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
   Pass pass = make_pass(batch);
   pass.dropout = {batch.token_ids, step};
 
+  const Shape shape{rows_.own_count(batch.size()), config_.hidden_size};
   std::vector<Tensor> x;  // the input of every block and the output of the last
-  for (std::size_t i = 0; i <= blocks_.size(); ++i)
-    x.push_back(arena.take(dtype, {batch.size(), config_.hidden_size}));
+  for (std::size_t i = 0; i <= blocks_.size(); ++i) x.push_back(arena.take(dtype, shape));
   std::vector<Block::Saved> saved(blocks_.size());
-  embedding_.forward(x[0], batch.tokens);
+  embedding_.forward(x[0], batch.tokens, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     std::optional<Arena::Scope> forgotten;
     if (options_.recompute) forgotten.emplace(arena);
@@ -204,7 +218,7 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
     blocks_[i]->forward(x[i + 1], saved[i], x[i], pass, nullptr, arena);
   }
 
-  const Tensor dx = arena.take(dtype, {batch.size(), config_.hidden_size});
+  const Tensor dx = arena.take(dtype, shape);
   {
     Arena::Scope final_scope(arena);
     const FinalRows rows = final_rows(x.back(), batch, arena);
@@ -232,8 +246,10 @@ void Llama::backward_final_rows(Tensor dx, ConstTensor dh, const FinalRows& rows
   if (final_norm_.trained != nullptr) {
     backend_.rms_norm_weight_backward(final_norm_.trained->gradient, dh, rows.x, rows.rstd);
   }
-  backend_.fill(dx, 0);
-  backend_.scatter_rows(dx, drows, batch.target_rows);
+  const Tensor all = rows_.all_for(dx, arena);
+  backend_.fill(all, 0);
+  backend_.scatter_rows(all, drows, batch.target_rows);
+  if (rows_.divided()) backend_.convert(dx, rows_.own(all));
 }
 
 std::vector<float> Llama::logits(const DeviceBatch& batch, const std::optional<CacheAccess>& access,

@@ -24,6 +24,9 @@ struct ModelOptions {
   bool train_base = false;
   bool recompute = false;  // keep only the inputs of the blocks and run their forward pass again in backward
   std::uint64_t seed = 0;  // of initial adapters and dropout
+  // Tensor ranks divide the rows of norms and residuals among them. Frozen base only.
+  bool sequence_parallel = false;
+  int overlap_chunks = 1;  // of Linear
 };
 
 // LLaMA on one rank: base weights, adapters, and the passes over a micro-batch.
@@ -34,7 +37,7 @@ class Llama {
   Llama(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
         Arena& arena);
 
-  // Reads this rank's slices, one tensor at a time.
+  // Reads this rank's slices; the host's memory holds a few MiB of them at a time.
   void load_base(const BaseModel& base);
   // The same from memory; `read` gives a full tensor by its name.
   void load_base(const std::function<std::vector<float>(const std::string& name)>& read);
@@ -46,6 +49,8 @@ class Llama {
   void load_adapters(const PeftAdapter& adapter);
 
   const ModelConfig& config() const { return config_; }
+  // A batch must have a multiple of so many tokens.
+  std::int64_t token_multiple() const { return rows_.multiple(); }
   const ModelOptions& options() const { return options_; }
   ParameterSet& parameters() { return parameters_; }
   const ParameterSet& parameters() const { return parameters_; }
@@ -73,7 +78,7 @@ class Llama {
   void place_weights(Arena& arena);
   void add_adapters();
   Pass make_pass(const DeviceBatch& batch) const;
-  // x after the last block, in memory taken from `arena`.
+  // Own rows of x after the last block, in memory taken from `arena`.
   Tensor run_blocks(const DeviceBatch& batch, const Pass& pass, std::span<const LayerCache> caches,
                     Arena& arena) const;
   // Rows of x that have targets, after the final norm.
@@ -81,7 +86,7 @@ class Llama {
     Tensor x, rstd, h;  // [M, D], acc [M], [M, D]
   };
   FinalRows final_rows(ConstTensor x, const DeviceBatch& batch, Arena& arena) const;
-  // dx [N, D] of the last block's output from dh [M, D].
+  // dx of the own rows of the last block's output from dh [M, D].
   void backward_final_rows(Tensor dx, ConstTensor dh, const FinalRows& rows, const DeviceBatch& batch,
                            Arena& arena) const;
 
@@ -89,6 +94,7 @@ class Llama {
   ModelOptions options_;
   Backend& backend_;
   Groups groups_;
+  TokenRows rows_;
   ParameterSet parameters_;
   Embedding embedding_;
   std::vector<std::unique_ptr<Block>> blocks_;

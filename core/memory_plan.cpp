@@ -58,7 +58,8 @@ MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, c
     access.rows = upload_integers(backend, activations, batch.forest.positions());
     llama.logits(batch, access, caches, activations);
   } else {
-    const DeviceBatch batch = upload(batch_of(limits.tokens, limits.tokens), backend, activations);
+    const DeviceBatch batch =
+        upload(batch_of(limits.tokens, limits.tokens), backend, activations, llama.token_multiple());
     const Tensor log_probability = activations.take(accumulator(options.precision), {limits.tokens});
     llama.score(log_probability, batch, activations);
     if (limits.training) {

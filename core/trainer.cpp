@@ -62,7 +62,7 @@ double Trainer::accumulate(const Batches::Step& batch) {
   double sum = 0;
   for (const MicroBatch& microbatch : batch.microbatches) {
     Arena::Scope scope(activations_);
-    const DeviceBatch device = upload(microbatch, backend_, activations_);
+    const DeviceBatch device = upload(microbatch, backend_, activations_, model_.token_multiple());
     const Tensor log_probability =
         activations_.take(accumulator(config_.precision), {std::ssize(microbatch.targets)});
     model_.score_and_backward(log_probability, device, scale, static_cast<std::uint32_t>(state_.step),

@@ -65,6 +65,12 @@ void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.group("Computation");
   add_computation(table, c.precision, runtime);
   table.add("recompute", c.recompute, "less memory for about a third more work");
+  table.add("sequence-parallel", c.sequence_parallel,
+            "tensor ranks divide norms and residuals too: less memory, same result");
+  table
+      .add("overlap-chunks", c.overlap_chunks,
+           "send each of so many pieces of o and down while the next is multiplied; same result")
+      .at_least(1);
   table.group("Logging and saving");
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
   table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")

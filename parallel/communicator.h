@@ -20,9 +20,17 @@ class Communicator {
   void all_reduce(Tensor x) { all_reduce(x, Reduce::sum); }
   // x [size, …]: each rank has filled x[rank]; afterwards every rank holds all rows.
   virtual void all_gather(Tensor x) = 0;
+  // x [size, …]: afterwards x[rank] is the sum of the ranks' x[rank]; the other rows are of no use.
+  virtual void reduce_scatter(Tensor x) = 0;
   // x = x of rank `root`.
   virtual void broadcast(Tensor x, int root) = 0;
+  // Waits until all ranks are here and their work is done.
   virtual void barrier() = 0;
+
+  // all_reduce beside the backend's further work, where the device can do both at once: x must not be touched before
+  // finish(), which ends all that were begun.
+  virtual void begin_all_reduce(Tensor x) { all_reduce(x); }
+  virtual void finish() {}
 };
 
 // The three groups a rank belongs to. `tensor` shares the layers' weights, `data` holds the same slice of them.
@@ -42,6 +50,7 @@ class IdleCommunicator : public Communicator {
   using Communicator::all_reduce;
   void all_reduce(Tensor, Reduce) override {}
   void all_gather(Tensor) override {}
+  void reduce_scatter(Tensor) override {}
   void broadcast(Tensor, int) override {}
   void barrier() override {}
 

@@ -92,6 +92,19 @@ void MpiCommunicator::all_gather(Tensor x) {
                           comm_));
 }
 
+// Each row is reduced at its own rank, which holds it already at its place.
+void MpiCommunicator::reduce_scatter(Tensor x) {
+  if (size_ == 1) return;
+  require(x.dim(0) == size_, "reduce_scatter over ", size_, " ranks of ", x.shape());
+  const MPI_Datatype type = mpi_type(x.dtype(), bf16_);
+  const MPI_Op op = x.dtype() == DType::bf16 ? bf16_sum_ : MPI_SUM;
+  for (int root = 0; root < size_; ++root) {
+    const Tensor row = x.rows(root, root + 1);
+    const void* from = root == rank_ ? MPI_IN_PLACE : row.address();
+    check_mpi(MPI_Reduce(from, row.address(), static_cast<int>(row.elements()), type, op, root, comm_));
+  }
+}
+
 void MpiCommunicator::broadcast(Tensor x, int root) {
   if (size_ == 1) return;
   const std::int64_t width = bytes_per_element(x.dtype());

@@ -25,6 +25,7 @@ class MpiCommunicator : public Communicator {
   using Communicator::all_reduce;
   void all_reduce(Tensor x, Reduce how) override;
   void all_gather(Tensor x) override;
+  void reduce_scatter(Tensor x) override;
   void broadcast(Tensor x, int root) override;
   void barrier() override;
 

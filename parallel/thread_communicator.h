@@ -41,6 +41,7 @@ class ThreadCommunicator : public Communicator {
   using Communicator::all_reduce;
   void all_reduce(Tensor x, Reduce how) override;
   void all_gather(Tensor x) override;
+  void reduce_scatter(Tensor x) override { all_reduce(x, Reduce::sum); }
   void broadcast(Tensor x, int root) override;
   void barrier() override { group_.wait(); }
 

@@ -20,6 +20,15 @@ class TimedCommunicator : public Communicator {
   void all_gather(Tensor x) override {
     timed([&] { inner_.all_gather(x); });
   }
+  void reduce_scatter(Tensor x) override {
+    timed([&] { inner_.reduce_scatter(x); });
+  }
+  void begin_all_reduce(Tensor x) override {
+    timed([&] { inner_.begin_all_reduce(x); });
+  }
+  void finish() override {
+    timed([&] { inner_.finish(); });
+  }
   void broadcast(Tensor x, int root) override {
     timed([&] { inner_.broadcast(x, root); });
   }

@@ -120,6 +120,39 @@ TEST_F(TrainerTest, GridsGiveTheSameAdapter) {
   }
 }
 
+// Ranks 2 and 4 divide rows that are no multiple of them; 1 has nothing to divide.
+TEST_F(TrainerTest, DividedSequencesAndPiecewiseSumsGiveTheSameAdapter) {
+  TrainConfig solo_config = config("solo");
+  const Trained solo = train(solo_config, 1, 1);
+  const auto expect_same = [&](TrainConfig changed, int data_size, int tensor_size, const std::string& what) {
+    changed.output = scratch_ / what;
+    const Trained other = train(changed, data_size, tensor_size);
+    for (std::size_t i = 0; i < solo.losses.size(); ++i)
+      EXPECT_NEAR(other.losses[i], solo.losses[i], 1e-5 * solo.losses[i]) << what << " step " << i;
+    EXPECT_LT(difference_of_updates(solo, other), 1e-4) << what;
+  };
+  TrainConfig divided = solo_config, chunked = solo_config;
+  divided.sequence_parallel = true;
+  expect_same(divided, 1, 1, "divided 1x1");
+  expect_same(divided, 1, 2, "divided 1x2");
+  expect_same(divided, 2, 2, "divided 2x2");
+  divided.recompute = true;
+  expect_same(divided, 1, 2, "divided, recomputed");
+  chunked.overlap_chunks = 3;
+  expect_same(chunked, 1, 2, "in 3 pieces");
+}
+
+TEST_F(TrainerTest, DividedSequencesTakeLessMemory) {
+  const auto plan = [](bool divided) {
+    ModelOptions options;
+    options.lora = test::tiny_lora(0);
+    options.sequence_parallel = divided;
+    return plan_memory(test::tiny_config(), options, {1, 2, 0}, {.tokens = 512, .training = true});
+  };
+  EXPECT_LT(plan(true).activations, plan(false).activations);
+  EXPECT_EQ(plan(true).model, plan(false).model);
+}
+
 TEST_F(TrainerTest, TheLossOfOneBatchFalls) {
   TrainConfig run = config("run");
   run.batch_size = std::ssize(dataset_.samples);
