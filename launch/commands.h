@@ -14,5 +14,6 @@ int prepare(const Arguments& arguments);
 int train(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int generate(const Arguments& arguments);
+int bench(const Arguments& arguments);
 
 }  // namespace chorus::command

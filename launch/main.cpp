@@ -28,6 +28,7 @@ constexpr std::array commands{
     Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train},
     Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate},
     Command{"generate", "continues a prompt", command::generate},
+    Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
 
 std::string overview() {

@@ -27,8 +27,11 @@ void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& a
 void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime) {
   table.choice("precision", precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
                "of weights and activations");
+  table.choice("device", runtime.device,
+               {{"auto", DeviceKind::automatic}, {"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}},
+               "auto: an NVIDIA GPU per rank where there are some");
   table.add("tensor-parallel", runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
-  table.add("threads", runtime.threads, "per rank; 0: its share of the cores").at_least(0);
+  table.add("threads", runtime.threads, "per rank on CPUs; 0: its share of the cores").at_least(0);
 }
 
 PassLimits pass_limits(const GenerationLimits& limits) {

@@ -12,7 +12,6 @@
 
 #include "launch/report_error.h"
 #include "ops/checked_backend.h"
-#include "ops/cpu/cpu_backend.h"
 #include "parallel/mpi_session.h"
 
 namespace chorus {
@@ -29,16 +28,27 @@ int default_threads(int ranks_on_node) {
   return std::max(1, cores < online ? cores : cores / ranks_on_node);
 }
 
-class CpuRuntime : public Runtime {
+// The ranks' answers may differ where some machines have a GPU and others not.
+bool use_gpu(DeviceKind kind, const Groups& host) {
+  if (kind != DeviceKind::automatic) return kind == DeviceKind::cuda;
+  std::vector<std::int32_t> found(static_cast<std::size_t>(host.world.size()));
+  found[static_cast<std::size_t>(host.world.rank())] = has_gpu() ? 1 : 0;
+  host.world.all_gather(Tensor(DType::i32, {host.world.size(), 1}, found.data()));
+  const auto odd =
+      std::find_if(found.begin(), found.end(), [&](std::int32_t one) { return one != found[0]; });
+  require<ConfigurationError>(odd == found.end(), "rank ", found[0] == 1 ? 0 : odd - found.begin(),
+                              " has a GPU, rank ", found[0] == 1 ? odd - found.begin() : 0,
+                              " has none: choose --device cpu, or machines with GPUs only");
+  return found[0] == 1;
+}
+
+class RankRuntime : public Runtime {
  public:
-  CpuRuntime(const RuntimeOptions& options, const MpiSession* session)
-      : threads_(options.threads > 0 ? options.threads
-                                     : default_threads(session == nullptr ? 1 : session->node_size())),
-        cpu_(threads_),
-        backend_(cpu_),
-        grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
-        groups_(grid_ ? grid_->groups()
-                      : Groups{make_grid(1, options.tensor_parallel, 0), solo_, solo_, solo_}),
+  RankRuntime(const RuntimeOptions& options, const MpiSession* session)
+      : grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
+        device_(open_device(options, session)),
+        backend_(device_->backend()),
+        groups_(device_->groups()),
         console_(session != nullptr && session->rank() != 0) {}
 
   Backend& backend() override { return backend_; }
@@ -46,17 +56,25 @@ class CpuRuntime : public Runtime {
   Console& console() override { return console_; }
   std::string description() const override {
     const ProcessGrid& grid = groups_.grid();
-    return fmt::format("{} {} = data {} x tensor {}, {} CPU {} each", grid.size(),
-                       grid.size() == 1 ? "rank" : "ranks", grid.data_size, grid.tensor_size, cpu_.threads(),
-                       cpu_.threads() == 1 ? "thread" : "threads");
+    return fmt::format("{} {} = data {} x tensor {}, {} each", grid.size(),
+                       grid.size() == 1 ? "rank" : "ranks", grid.data_size, grid.tensor_size,
+                       device_->description());
   }
 
  private:
-  int threads_;
-  CpuBackend cpu_;
-  CheckedBackend backend_;
+  std::unique_ptr<Device> open_device(const RuntimeOptions& options, const MpiSession* session) {
+    const NodePlace place =
+        session == nullptr ? NodePlace{} : NodePlace{session->node_rank(), session->node_size()};
+    const Groups host =
+        grid_ ? grid_->groups() : Groups{make_grid(1, options.tensor_parallel, 0), solo_, solo_, solo_};
+    if (use_gpu(options.device, host)) return open_gpu(place, host);
+    return open_cpu(options.threads > 0 ? options.threads : default_threads(place.size), host);
+  }
+
   IdleCommunicator solo_;
   std::unique_ptr<MpiSession::Grid> grid_;
+  std::unique_ptr<Device> device_;
+  CheckedBackend backend_;
   TimedGroups groups_;
   Console console_;
 };
@@ -78,7 +96,7 @@ int run_on_ranks(const std::string& command,
   if (started_by_mpi()) session.emplace();
   try {
     return body([&](const RuntimeOptions& options) -> std::unique_ptr<Runtime> {
-      return std::make_unique<CpuRuntime>(options, session ? &*session : nullptr);
+      return std::make_unique<RankRuntime>(options, session ? &*session : nullptr);
     });
   } catch (const std::exception& error) {
     if (session && session->size() > 1) abort_all(*session, command, error);

@@ -6,6 +6,7 @@
 
 #include "launch/commands.h"
 #include "launch/console.h"
+#include "launch/device.h"
 #include "ops/backend.h"
 #include "parallel/timed_communicator.h"
 
@@ -13,8 +14,9 @@ namespace chorus {
 
 // The options of every command that computes.
 struct RuntimeOptions {
+  DeviceKind device = DeviceKind::automatic;
   int tensor_parallel = 1;
-  int threads = 0;  // per rank; 0: its share of the cores
+  int threads = 0;  // per rank on a CPU; 0: its share of the cores
 };
 
 // What a rank computes with. The backend checks the contract of every call.
@@ -24,7 +26,7 @@ class Runtime {
   virtual Backend& backend() = 0;
   virtual TimedGroups& groups() = 0;
   virtual Console& console() = 0;               // quiet on all ranks but the first
-  virtual std::string description() const = 0;  // one line: ranks, grid, threads
+  virtual std::string description() const = 0;  // one line: ranks, grid, devices
 
   bool is_first() { return groups().groups().world.rank() == 0; }
 };

@@ -19,8 +19,20 @@ Buffer::~Buffer() {
   if (data_ != nullptr && release_) release_(data_);
 }
 
+namespace {
+
+Buffer allocate_for(const std::string& purpose, Backend& backend, std::int64_t bytes) {
+  try {
+    return backend.allocate(bytes);
+  } catch (const MemoryError& error) {
+    throw MemoryError(fmt::format("the {} arena: {}", purpose, error.what()));
+  }
+}
+
+}  // namespace
+
 Arena::Arena(Backend& backend, std::int64_t bytes, std::string purpose)
-    : buffer_(backend.allocate(bytes)),
+    : buffer_(allocate_for(purpose, backend, bytes)),
       base_(static_cast<char*>(buffer_.data())),
       capacity_(bytes),
       purpose_(std::move(purpose)) {}

@@ -73,6 +73,12 @@ TEST_P(ElementwiseTest, FillSetsEveryElement) {
   }
 }
 
+TEST_P(ElementwiseTest, MoreElementsThanThreadsOfAGrid) {
+  const Both out = random({1'060'000});
+  run([&](Backend& backend, Side s) { backend.fill(out[s].rows(1, out[s].dim(0)), 5); });
+  EXPECT_TRUE(near(out, 0, 0));
+}
+
 TEST_P(ElementwiseTest, DropoutDropsTheSameElementsEverywhere) {
   for (const std::int64_t width : {1, 7, 255, 256, 257, 600}) {
     const Both x = random({5, width}), out = random({5, width});

@@ -57,6 +57,13 @@ TEST_P(LossTest, NanIsNotHidden) {
   for (std::int64_t m = 0; m < 3; ++m) EXPECT_TRUE(std::isnan(lse.download().at(m))) << m;
 }
 
+TEST_P(LossTest, InfinityIsTheLargest) {
+  const Both logits = both(values(DType::f32, {2, 3}, {1, infinity, 2, infinity, -infinity, infinity}));
+  const Both lse = random_accumulator({2});
+  run([&](Backend& backend, Side s) { backend.log_sum_exp(lse[s], logits[s]); });
+  for (std::int64_t m = 0; m < 2; ++m) EXPECT_EQ(lse.tested.download().at(m), infinity) << m;
+}
+
 TEST_P(LossTest, TargetLogProbabilityOfTheShard) {
   const Both logits = random_accumulator({4, 10}), lse = random_accumulator({4}),
              out = random_accumulator({6});
@@ -82,6 +89,28 @@ TEST_P(LossTest, CrossEntropyBackward) {
     });
     EXPECT_TRUE(near(dlogits, 0.01 * 8 * unit_f32, 1.01 * unit() + 32 * unit_f32)) << width;
   }
+}
+
+TEST_P(LossTest, ManyTargetsOfOneRow) {
+  const Both logits = random_accumulator({2, 40}, -3, 3), lse = random_accumulator({2}, 3, 4);
+  std::vector<std::int32_t> list(600);
+  for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<std::int32_t>(i * i % 47);
+  const Both rows = index(std::vector<std::int32_t>(600, 1)), tokens = index(list), dlogits = random({2, 40});
+  run([&](Backend& backend, Side s) {
+    backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], rows[s], tokens[s], 0, 0.01);
+  });
+  EXPECT_TRUE(near(dlogits, 6 * 32 * unit_f32, 1.01 * unit() + 32 * unit_f32));
+}
+
+TEST_P(LossTest, NanReachesTheGradient) {
+  const auto backend = std::get<0>(GetParam()).make();
+  const DeviceTensor logits(*backend, values(DType::f32, {1, 3}, {1, std::nan(""), std::nan("")}));
+  const DeviceTensor lse(*backend, values(DType::f32, {1}, {2})), dlogits(*backend, dtype(), {1, 3});
+  const DeviceTensor row(*backend, integers(DType::i32, std::vector<std::int32_t>{0})),
+      token(*backend, integers(DType::i32, std::vector<std::int32_t>{2}));
+  backend->cross_entropy_backward(dlogits, logits, lse, row, token, 0, 1);
+  const HostTensor result = dlogits.download();
+  for (std::int64_t v = 0; v < 3; ++v) EXPECT_EQ(std::isnan(result.at(v)), v > 0) << v;
 }
 
 TEST_P(LossTest, RowsWithoutTargetsHaveNoGradient) {

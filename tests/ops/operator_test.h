@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "ops/checked_backend.h"
-#include "ops/cpu/cpu_backend.h"
 #include "tests/support/reference_backend.h"
 #include "tests/support/tensors.h"
 
@@ -18,12 +17,8 @@ struct BackendUnderTest {
   std::function<std::unique_ptr<Backend>()> make;
 };
 
-// A backend is tested by all operator tests once it has a line here.
-inline std::vector<BackendUnderTest> backends_under_test() {
-  return {
-      {"cpu", [] { return std::make_unique<CpuBackend>(2); }},
-  };
-}
+// Whom the operator tests test: one of the files backends_*.cpp beside this one.
+std::vector<BackendUnderTest> backends_under_test();
 
 using OperatorParameters = std::tuple<BackendUnderTest, DType>;
 

@@ -33,17 +33,19 @@ TEST_P(RopeTest, TurnsHalvesByTheAngleOfThePosition) {
 }
 
 TEST_P(RopeTest, BackwardUndoesForward) {
-  const auto backend = std::get<0>(GetParam()).make();
-  const HostTensor x = random_tensor(dtype(), {40, 2, 16}, 5);
+  const Both x = random({40, 2, 16}), cos_sin = table(30, 16);
   std::vector<std::int32_t> list(40);
   for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<std::int32_t>(i * 7 % 30);
-  const DeviceTensor turned(*backend, x), positions(*backend, integers(DType::i32, list));
-  const Both cos_sin = table(30, 16);
-  backend->rope(turned, positions, cos_sin[Side::tested], Rotation::forward);
-  EXPECT_FALSE(is_near(turned.download(), x, 0.1));
-  backend->rope(turned, positions, cos_sin[Side::tested], Rotation::backward);
+  const Both positions = index(list);
+  const HostTensor before = x.tested.download();
+  const auto turn = [&](Rotation rotation) {
+    run([&](Backend& backend, Side s) { backend.rope(x[s], positions[s], cos_sin[s], rotation); });
+  };
+  turn(Rotation::forward);
+  EXPECT_FALSE(is_near(x.tested.download(), before, 0.1));
+  turn(Rotation::backward);
   // Both turns round both halves.
-  EXPECT_TRUE(is_near(turned.download(), x, 4 * unit()));
+  EXPECT_TRUE(is_near(x.tested.download(), before, 4 * unit()));
 }
 
 }  // namespace

@@ -50,5 +50,21 @@ TEST_P(RowsTest, EmbedBackwardAddsEveryOccurrence) {
   }
 }
 
+// More tokens than are looked at together, and more rows than some dims of a grid can have.
+TEST_P(RowsTest, ManyRows) {
+  std::vector<std::int32_t> list(700);
+  for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<std::int32_t>(i * i % 13);
+  const Both tokens = index(list), dtable = random_accumulator({11, 16}), dout = random({700, 16});
+  std::vector<std::int32_t> many(66000);
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = static_cast<std::int32_t>(i * 7 % 10);
+  const Both rows = index(many), x = random({10, 1}), out = random({66000, 1});
+  run([&](Backend& backend, Side s) {
+    backend.embed_backward(dtable[s], dout[s], tokens[s], 0);
+    backend.gather_rows(out[s], x[s], rows[s]);
+  });
+  EXPECT_TRUE(near(dtable, 64 * 16 * unit_f32, 0));
+  EXPECT_TRUE(near(out, 0, 0));
+}
+
 }  // namespace
 }  // namespace chorus

@@ -1,0 +1,28 @@
+#include "launch/device.h"
+#include "ops/cpu/cpu_backend.h"
+
+namespace chorus {
+
+namespace {
+
+class CpuDevice : public Device {
+ public:
+  CpuDevice(int threads, const Groups& host) : backend_(threads), groups_(host) {}
+  Backend& backend() override { return backend_; }
+  Groups groups() override { return groups_; }
+  std::string description() const override {
+    return fmt::format("{} CPU {}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads");
+  }
+
+ private:
+  CpuBackend backend_;
+  Groups groups_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> open_cpu(int threads, const Groups& host) {
+  return std::make_unique<CpuDevice>(threads, host);
+}
+
+}  // namespace chorus

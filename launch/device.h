@@ -1,0 +1,36 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ops/backend.h"
+#include "parallel/communicator.h"
+
+namespace chorus {
+
+enum class DeviceKind { automatic, cpu, cuda };
+
+// What a rank computes with, and its groups for tensors there.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual Backend& backend() = 0;
+  virtual Groups groups() = 0;
+  virtual std::string description() const = 0;  // of one rank's: "2 CPU threads"
+};
+
+// Where a rank stands on its machine.
+struct NodePlace {
+  int rank = 0, size = 1;
+};
+
+std::unique_ptr<Device> open_cpu(int threads, const Groups& host);
+
+// The rank's GPU, chosen by its place among the ranks of the machine. Collective over host.world. Throws
+// ConfigurationError where there are too few GPUs, or different or unsupported ones, or where the program was built
+// without CUDA. Implemented by cuda_device.cpp or no_cuda_device.cpp; CMake picks one.
+std::unique_ptr<Device> open_gpu(const NodePlace& place, const Groups& host);
+// Whether open_gpu() can succeed in this process.
+bool has_gpu();
+
+}  // namespace chorus

@@ -1,0 +1,281 @@
+#pragma once
+
+// What the kernels of attention share. There are two sets of them. The tile kernels (bf16, head widths 64 and 128)
+// compute 64 x 64 scores at a time on tensor cores, as FlashAttention-2 does (Dao 2023, algorithms 1 and 2). The row
+// kernels (everything else) give a warp to each row, a lane to each of 32 scores, all in f32.
+
+#include <cmath>
+
+#include "ops/cuda/attention_tiles.h"
+#include "ops/cuda/launch.cuh"
+#include "ops/cuda/tensor_core.cuh"
+#include "ops/cuda/visit_float.cuh"
+
+namespace chorus::cuda {
+
+struct HeadShape {
+  std::int32_t heads, key_heads, width;
+  float scale;   // 1 / √K
+  bool vectors;  // rows of all tensors are whole 16-byte words
+
+  __device__ int group() const { return heads / key_heads; }
+  // Where token n's row of a head begins in [N, Hq, K] and [N, Hk, K].
+  __device__ std::int64_t query(std::int64_t n, int head) const { return (n * heads + head) * width; }
+  __device__ std::int64_t key(std::int64_t n, int head) const { return (n * key_heads + head) * width; }
+};
+
+template <typename T, typename... Tensors>
+HeadShape head_shape(ConstTensor q, std::int64_t key_heads, const Tensors&... tensors) {
+  const std::int64_t width = q.dim(2);
+  const bool aligned = ((reinterpret_cast<std::uintptr_t>(tensors.address()) % 16 == 0) && ...);
+  return {static_cast<std::int32_t>(q.dim(1)), static_cast<std::int32_t>(key_heads),
+          static_cast<std::int32_t>(width), 1.0F / std::sqrt(static_cast<float>(width)),
+          aligned && width * static_cast<std::int64_t>(sizeof(T)) % 16 == 0};
+}
+
+// Calls f with the width as a type where the tile kernels can compute it: f is [&]<int width>(...), and the result says
+// whether it was called.
+template <typename T, typename F>
+bool with_tile_width(const HeadShape& shape, const F& f) {
+  if constexpr (sizeof(T) == 2) {
+    if (shape.vectors && shape.width == 64) return f(std::integral_constant<int, 64>()), true;
+    if (shape.vectors && shape.width == 128) return f(std::integral_constant<int, 128>()), true;
+  }
+  return false;
+}
+
+inline constexpr float log2_e = 1.44269504088896341F, ln_2 = 0.693147180559945309F;
+
+// --- tile kernels -----------------------------------------------------------------------------------------------
+
+inline constexpr int tile_rows = AttentionTiles::rows_per_tile;
+inline constexpr int tile_warps = 4;  // of 16 rows each
+inline constexpr int tile_threads = tile_warps * 32;
+
+// Place of a row's 16-byte word in shared memory. The exclusive or spreads the words of a column over the banks, so
+// that ldmatrix has no conflicts.
+template <int width>
+__device__ __forceinline__ int swizzled(int row, int word) {
+  return row * width + (word ^ (row % 8)) * 8;
+}
+
+// Starts to copy rows to shared memory; rows from `valid` on become zeros.
+template <int width, int rows>
+__device__ __forceinline__ void start_rows(__nv_bfloat16* to, const __nv_bfloat16* from, std::int64_t stride,
+                                           int valid) {
+  constexpr int words = width / 8;
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < rows * words; i += tile_threads) {
+    const int row = i / words, word = i % words;
+    const bool is_valid = row < valid;
+    start_copy(to + swizzled<width>(row, word), from + (is_valid ? row * stride + word * 8 : 0), is_valid);
+  }
+}
+
+// The address 2 · `pair` words further along the row. As the lower bits of the word's number are changed by an exclusive or
+// with the row, so must its address; this needs no register for each pair.
+__device__ __forceinline__ std::uint32_t further(std::uint32_t address, int pair) {
+  return (address ^ static_cast<std::uint32_t>(pair % 4 * 32)) + static_cast<std::uint32_t>(pair / 4 * 128);
+}
+
+// out [16, columns] = a bᵀ: rows first_row .. +15 of a, `columns` rows of b, both in shared memory.
+template <int width, int columns>
+__device__ __forceinline__ void multiply_transposed(float (&out)[columns / 8][4], const __nv_bfloat16* a,
+                                                    int first_row, const __nv_bfloat16* b) {
+  constexpr std::uint32_t rows_16 = 16 * width * sizeof(__nv_bfloat16);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const std::uint32_t from_a = shared_address(a + swizzled<width>(first_row + lane % 16, lane / 16));
+  const std::uint32_t from_b = shared_address(b + swizzled<width>(lane / 16 * 8 + lane % 8, lane / 8 % 2));
+#pragma unroll
+  for (auto& fragment : out) fragment[0] = fragment[1] = fragment[2] = fragment[3] = 0;
+#pragma unroll
+  for (int k = 0; k < width / 16; ++k) {
+    std::uint32_t left[4];
+    load_matrices(left, further(from_a, k));
+#pragma unroll
+    for (int n = 0; n < columns / 16; ++n) {
+      std::uint32_t right[4];
+      load_matrices(right, further(from_b, k) + static_cast<std::uint32_t>(n) * rows_16);
+      multiply_accumulate(out[2 * n], left, right[0], right[1]);
+      multiply_accumulate(out[2 * n + 1], left, right[2], right[3]);
+    }
+  }
+}
+
+// out [16, width] += p b: p [16, depth] fragments, rounded to bf16; b [depth, width] in shared memory.
+template <int width, int depth>
+__device__ __forceinline__ void multiply_add(float (&out)[width / 8][4], const float (&p)[depth / 8][4],
+                                             const __nv_bfloat16* b) {
+  constexpr std::uint32_t rows_16 = 16 * width * sizeof(__nv_bfloat16);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const std::uint32_t from_b = shared_address(b + swizzled<width>(lane / 8 % 2 * 8 + lane % 8, lane / 16));
+#pragma unroll
+  for (int k = 0; k < depth / 16; ++k) {
+    const float(&left_half)[4] = p[2 * k];
+    const float(&right_half)[4] = p[2 * k + 1];
+    const std::uint32_t left[4] = {
+        pack_bf16(left_half[0], left_half[1]), pack_bf16(left_half[2], left_half[3]),
+        pack_bf16(right_half[0], right_half[1]), pack_bf16(right_half[2], right_half[3])};
+#pragma unroll
+    for (int n = 0; n < width / 16; ++n) {
+      std::uint32_t right[4];
+      load_transposed_matrices(right, further(from_b, n) + static_cast<std::uint32_t>(k) * rows_16);
+      multiply_accumulate(out[2 * n], left, right[0], right[1]);
+      multiply_accumulate(out[2 * n + 1], left, right[2], right[3]);
+    }
+  }
+}
+
+// Writes one of a lane's two rows of fragments, times `factor`.  half 0: row lane / 4, 1: that + 8
+template <int width>
+__device__ __forceinline__ void store_fragment_row(__nv_bfloat16* row, const float (&fragments)[width / 8][4],
+                                                   int half, float factor) {
+  __nv_bfloat16* to = row + threadIdx.x % 4 * 2;
+#pragma unroll
+  for (int n = 0; n < width / 8; ++n) {
+    store_vector(to + n * 8,
+                 __floats2bfloat162_rn(fragments[n][2 * half] * factor, fragments[n][2 * half + 1] * factor));
+  }
+}
+
+// Rows of a lane's fragments within the tile, and the column of fragment n's elements 0 and 2.
+__device__ __forceinline__ int fragment_row(int half) {
+  return static_cast<int>(threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4) + half * 8;
+}
+__device__ __forceinline__ int fragment_column(int n) {
+  return n * 8 + static_cast<int>(threadIdx.x % 4) * 2;
+}
+
+// Walks over the query heads of a key head, the runs of tiles that see a tile of keys, and the steps within each tile.
+template <int rows_per_step>
+struct QuerySteps {
+  const TileLists& lists;
+  const AttentionTiles::Tile& keys;
+  int head, end_head;
+  int run = 0, tile = 0, end_tile = 0, visible = 0;
+  int first = 0, left = 0;  // the queries of this step and after it in their tile
+
+  __device__ QuerySteps(const TileLists& l, const AttentionTiles::Tile& k, int begin_head, int group)
+      : lists(l), keys(k), head(begin_head), end_head(begin_head + group) {
+    if (!done()) enter_run(keys.runs_begin);
+  }
+  __device__ bool done() const { return head == end_head; }
+  __device__ int rows() const { return min(left, rows_per_step); }
+  __device__ void advance() {
+    first += rows_per_step;
+    left -= rows_per_step;
+    if (left > 0) return;
+    if (++tile < end_tile) return enter_tile();
+    if (++run < keys.runs_end) return enter_run(run);
+    if (++head < end_head) enter_run(keys.runs_begin);
+  }
+
+ private:
+  __device__ void enter_run(int r) {
+    run = r;
+    const AttentionTiles::Run next = lists.runs[r];
+    tile = next.begin;
+    end_tile = next.end;
+    visible = next.visible;
+    enter_tile();
+  }
+  __device__ void enter_tile() {
+    first = lists.tiles[tile].first;
+    left = lists.tiles[tile].rows;
+  }
+};
+
+// --- row kernels ------------------------------------------------------------------------------------------------
+
+// Their launch bounds say "1 block": otherwise ptxas spills registers to fit in more.
+inline constexpr int row_warps = 4;
+inline constexpr int row_threads = row_warps * 32;
+inline constexpr int row_blocks_per_tile = tile_rows / row_warps;
+inline constexpr int max_width = 256;
+
+template <typename T>
+__device__ __forceinline__ float dot(const float* a, const T* b, const HeadShape& shape) {
+  float sum = 0;
+  if (shape.vectors) {
+    struct Word {
+      T values[16 / sizeof(T)];
+    };
+    constexpr int lanes = 16 / sizeof(T);
+    for (int d = 0; d < shape.width; d += lanes) {
+      const Word word = load_vector<Word>(b + d);
+#pragma unroll
+      for (int i = 0; i < lanes; ++i) sum += a[d + i] * static_cast<float>(word.values[i]);
+    }
+  } else {
+    for (int d = 0; d < shape.width; ++d) sum += a[d] * static_cast<float>(b[d]);
+  }
+  return sum;
+}
+
+// A row spread over the warp: lane l holds elements l, l + 32, …
+struct LaneRow {
+  float values[max_width / 32] = {};
+
+  // += the sum over j < count of weights[j] · rows[j]
+  template <typename T>
+  __device__ __forceinline__ void add(const float* weights, const T* rows, std::int64_t stride, int count,
+                                      int width) {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll 1
+    for (int j = 0; j < count; ++j) {
+      const float weight = weights[j];
+      const T* row = rows + j * stride;
+#pragma unroll
+      for (int i = 0; i < max_width / 32; ++i) {
+        if (i * 32 + lane < width) values[i] += weight * static_cast<float>(row[i * 32 + lane]);
+      }
+    }
+  }
+  __device__ __forceinline__ void scale(float factor) {
+#pragma unroll
+    for (float& value : values) value *= factor;
+  }
+  template <typename T>
+  __device__ __forceinline__ void store(T* to, int width, float factor) const {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+    for (int i = 0; i < max_width / 32; ++i) {
+      if (i * 32 + lane < width) to[i * 32 + lane] = static_cast<T>(values[i] * factor);
+    }
+  }
+};
+
+// A warp copies a row to its part of shared memory.
+template <typename T>
+__device__ __forceinline__ void share_row(float* to, const T* row, int width) {
+  for (int d = static_cast<int>(threadIdx.x % 32); d < width; d += 32) to[d] = static_cast<float>(row[d]);
+  __syncwarp();
+}
+
+// One query's softmax over keys that come 32 at a time (Milakov & Gimelshein 2018, algorithm 3). One warp.
+struct RowSoftmax {
+  float maximum = -INFINITY;
+  float lane_sum = 0;  // of the lane's own keys
+  LaneRow out;
+
+  // 0 < count <= 32 keys and values whose rows are `stride` elements apart. `q` and `weights` [32] are shared memory.
+  template <typename T>
+  __device__ __forceinline__ void visit(const float* q, float* weights, const T* keys, const T* values,
+                                        std::int64_t stride, int count, const HeadShape& shape) {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    // All lanes stay together: those without a key repeat the last one, in vain.
+    const float product = dot(q, keys + min(lane, count - 1) * stride, shape);
+    const float score = lane < count ? product * shape.scale : -INFINITY;
+    const float larger = fmaxf(maximum, warp_max(score));
+    const float correction = expf(maximum - larger), weight = lane < count ? expf(score - larger) : 0.0F;
+    maximum = larger;
+    lane_sum = lane_sum * correction + weight;
+    out.scale(correction);
+    __syncwarp();  // the weights of the keys before have been read
+    weights[lane] = weight;
+    __syncwarp();
+    out.add(weights, values, stride, count, shape.width);
+  }
+};
+
+}  // namespace chorus::cuda

@@ -1,0 +1,380 @@
+#include "ops/cuda/attention.cuh"
+#include "ops/cuda/attention_lists.h"
+#include "ops/cuda/cuda_backend.h"
+
+namespace chorus {
+
+namespace cuda {
+
+// What the backward pass needs to know of a query's row of probabilities.
+struct RowTerms {
+  float lse;
+  float delta;  // sum of dout · out
+};
+
+template <typename T>
+struct AttentionBackwardArguments {
+  T *dq, *dk, *dv;
+  const T *dout, *out, *q, *k, *v;
+  const float* lse;
+  RowTerms* terms;  // [N, Hq]
+  HeadShape shape;
+  TileLists lists;
+  std::int64_t query_rows;  // N · Hq
+};
+
+// A warp for each row of each head.
+template <typename T>
+__global__ void __launch_bounds__(row_threads, 1) row_terms_kernel(AttentionBackwardArguments<T> a) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * row_warps + threadIdx.x / 32;
+  if (row >= a.query_rows) return;
+  const T* dout = a.dout + row * a.shape.width;
+  const T* out = a.out + row * a.shape.width;
+  float sum = 0;
+  for (int d = static_cast<int>(threadIdx.x % 32); d < a.shape.width; d += 32)
+    sum += static_cast<float>(dout[d]) * static_cast<float>(out[d]);
+  sum = warp_sum(sum);
+  if (threadIdx.x % 32 == 0) store_vector(a.terms + row, RowTerms{a.lse[row], sum});
+}
+
+// --- rows -------------------------------------------------------------------------------------------------------
+
+struct BackwardRowMemory {
+  float a[row_warps][max_width];  // q or k
+  float b[row_warps][max_width];  // dout or v
+  float p[row_warps][32], ds[row_warps][32];
+};
+
+template <typename T>
+__global__ void __launch_bounds__(row_threads, 1) dq_row_kernel(AttentionBackwardArguments<T> a) {
+  BackwardRowMemory& memory = shared_memory<BackwardRowMemory>();
+  const HeadShape& shape = a.shape;
+  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  const int head = static_cast<int>(blockIdx.y), key_head = head / shape.group();
+  const AttentionTiles::Tile tile = a.lists.tiles[blockIdx.x / row_blocks_per_tile];
+  const int row = static_cast<int>(blockIdx.x % row_blocks_per_tile) * row_warps + warp;
+  if (row >= tile.rows) return;
+  const int query = tile.first + row;
+  share_row(memory.a[warp], a.q + shape.query(query, head), shape.width);
+  share_row(memory.b[warp], a.dout + shape.query(query, head), shape.width);
+  const auto terms = load_vector<RowTerms>(a.terms + static_cast<std::int64_t>(query) * shape.heads + head);
+  LaneRow dq;
+  for (int t = tile.keys_begin; t < tile.keys_end; ++t) {
+    const AttentionTiles::Keys keys = a.lists.keys[t];
+    const int visible = min(keys.count, query - keys.first + 1);
+    for (int j = 0; j < visible; j += 32) {
+      const std::int64_t first = shape.key(keys.first + j, key_head);
+      const std::int64_t mine = first + shape.key(min(lane, visible - 1 - j), 0);
+      const float p = expf(dot(memory.a[warp], a.k + mine, shape) * shape.scale - terms.lse);
+      const float ds = p * (dot(memory.b[warp], a.v + mine, shape) - terms.delta);
+      __syncwarp();
+      memory.ds[warp][lane] = j + lane < visible ? ds : 0.0F;
+      __syncwarp();
+      dq.add(memory.ds[warp], a.k + first, shape.key(1, 0), min(32, visible - j), shape.width);
+    }
+  }
+  dq.store(a.dq + shape.query(query, head), shape.width, shape.scale);
+}
+
+// A warp for each row of keys: all queries of the group of heads that see it, in order.
+template <typename T>
+__global__ void __launch_bounds__(row_threads, 1) dkv_row_kernel(AttentionBackwardArguments<T> a) {
+  BackwardRowMemory& memory = shared_memory<BackwardRowMemory>();
+  const HeadShape& shape = a.shape;
+  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  const int key_head = static_cast<int>(blockIdx.y);
+  const AttentionTiles::Tile tile = a.lists.tiles[blockIdx.x / row_blocks_per_tile];
+  const int row = static_cast<int>(blockIdx.x % row_blocks_per_tile) * row_warps + warp;
+  if (row >= tile.rows) return;
+  const int key = tile.first + row;
+  share_row(memory.a[warp], a.k + shape.key(key, key_head), shape.width);
+  share_row(memory.b[warp], a.v + shape.key(key, key_head), shape.width);
+  LaneRow dk, dv;
+  // The queries first .. first + 31 below `end`, of one head.
+  const auto visit = [&](int first, int end, int head) {
+    const int query = first + lane;
+    float p = 0, ds = 0;
+    if (query < end && query >= key) {
+      const auto terms =
+          load_vector<RowTerms>(a.terms + static_cast<std::int64_t>(query) * shape.heads + head);
+      p = expf(dot(memory.a[warp], a.q + shape.query(query, head), shape) * shape.scale - terms.lse);
+      ds = p * (dot(memory.b[warp], a.dout + shape.query(query, head), shape) - terms.delta);
+    }
+    __syncwarp();
+    memory.p[warp][lane] = p;
+    memory.ds[warp][lane] = ds;
+    __syncwarp();
+    const std::int64_t from = shape.query(first, head), stride = shape.query(1, 0);
+    dv.add(memory.p[warp], a.dout + from, stride, min(32, end - first), shape.width);
+    dk.add(memory.ds[warp], a.q + from, stride, min(32, end - first), shape.width);
+  };
+  for (int head = key_head * shape.group(); head < (key_head + 1) * shape.group(); ++head) {
+    for (int r = tile.runs_begin; r < tile.runs_end; ++r) {
+      const AttentionTiles::Run run = a.lists.runs[r];
+      for (int t = row < run.visible ? run.begin : run.end; t < run.end; ++t) {
+        const AttentionTiles::Tile queries = a.lists.tiles[t];
+        for (int i = 0; i < queries.rows; i += 32)
+          visit(queries.first + i, queries.first + queries.rows, head);
+      }
+    }
+  }
+  dk.store(a.dk + shape.key(key, key_head), shape.width, shape.scale);
+  dv.store(a.dv + shape.key(key, key_head), shape.width, 1);
+}
+
+// --- dq in tiles ------------------------------------------------------------------------------------------------
+
+template <int width>
+struct DqTileMemory {
+  alignas(128) __nv_bfloat16 q[tile_rows * width];
+  __nv_bfloat16 dout[tile_rows * width];
+  __nv_bfloat16 k[2][tile_rows * width];
+  __nv_bfloat16 v[tile_rows * width];
+};
+
+// Scores to probabilities by the rows' lse in units of ln 2; 0 where a row does not see the key.
+__device__ __forceinline__ void probabilities(float (&scores)[tile_rows / 8][4], float factor,
+                                              const float (&lse)[2], const AttentionTiles::Keys& keys,
+                                              int first_query) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int visible = min(keys.count, first_query + fragment_row(half) - keys.first + 1);
+#pragma unroll
+    for (int n = 0; n < tile_rows / 8; ++n) {
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        float& score = scores[n][2 * half + j];
+        score = fragment_column(n) + j < visible ? fast_exp2(score * factor - lse[half]) : 0.0F;
+      }
+    }
+  }
+}
+
+// p becomes ds = p (dp - delta), by rows.
+__device__ __forceinline__ void score_gradients(float (&p)[tile_rows / 8][4],
+                                                const float (&dp)[tile_rows / 8][4],
+                                                const float (&delta)[2]) {
+#pragma unroll
+  for (int n = 0; n < tile_rows / 8; ++n) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) p[n][j] *= dp[n][j] - delta[j / 2];
+  }
+}
+
+// One block computes a tile of queries of one head. k is double-buffered as it is needed first and last; v has one
+// buffer, which is filled while dq is added up and the next scores are computed.
+template <int width>
+__global__ void __launch_bounds__(tile_threads) dq_tile_kernel(AttentionBackwardArguments<__nv_bfloat16> a) {
+  using Memory = DqTileMemory<width>;
+  Memory& memory = shared_memory<Memory>();
+  const HeadShape& shape = a.shape;
+  const AttentionTiles::Tile tile = a.lists.tiles[gridDim.x - 1 - blockIdx.x];  // the longest first
+  const int head = static_cast<int>(blockIdx.y), key_head = head / shape.group();
+  const int first_row = static_cast<int>(threadIdx.x / 32) * 16;
+  const auto start = [&](__nv_bfloat16* to, const __nv_bfloat16* from, int t) {
+    if (t < tile.keys_end) {
+      const AttentionTiles::Keys keys = a.lists.keys[t];
+      start_rows<width, tile_rows>(to, from + shape.key(keys.first, key_head), shape.key(1, 0), keys.count);
+    }
+    commit_copies();
+  };
+  const std::int64_t first_query = shape.query(tile.first, head);
+  start_rows<width, tile_rows>(memory.q, a.q + first_query, shape.query(1, 0), tile.rows);
+  start_rows<width, tile_rows>(memory.dout, a.dout + first_query, shape.query(1, 0), tile.rows);
+  start(memory.k[0], a.k, tile.keys_begin);
+  start(memory.v, a.v, tile.keys_begin);
+  float lse[2], delta[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const std::int64_t query = tile.first + min(fragment_row(half), tile.rows - 1);
+    const auto terms = load_vector<RowTerms>(a.terms + query * shape.heads + head);
+    lse[half] = terms.lse * log2_e;
+    delta[half] = terms.delta;
+  }
+  float dq[width / 8][4] = {};
+  for (int t = tile.keys_begin, buffer = 0; t < tile.keys_end; ++t, buffer ^= 1) {
+    wait_for_copies<1>();  // k is here
+    __syncthreads();
+    start(memory.k[buffer ^ 1], a.k, t + 1);
+    float p[tile_rows / 8][4], dp[tile_rows / 8][4];
+    multiply_transposed<width, tile_rows>(p, memory.q, first_row, memory.k[buffer]);
+    probabilities(p, shape.scale * log2_e, lse, a.lists.keys[t], tile.first);
+    wait_for_copies<1>();  // v is here
+    __syncthreads();
+    multiply_transposed<width, tile_rows>(dp, memory.dout, first_row, memory.v);
+    __syncthreads();
+    start(memory.v, a.v, t + 1);
+    score_gradients(p, dp, delta);
+    multiply_add<width, tile_rows>(dq, p, memory.k[buffer]);
+  }
+  wait_for_copies<0>();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = fragment_row(half);
+    if (row < tile.rows)
+      store_fragment_row<width>(a.dq + shape.query(tile.first + row, head), dq, half, shape.scale);
+  }
+}
+
+// --- dk and dv in tiles -----------------------------------------------------------------------------------------
+
+// Queries per step: as many as leave the registers for dk and dv.
+template <int width>
+inline constexpr int step_rows = width == 64 ? 64 : 32;
+
+template <int width>
+struct DkvTileMemory {
+  alignas(128) __nv_bfloat16 k[tile_rows * width];
+  __nv_bfloat16 v[tile_rows * width];
+  __nv_bfloat16 q[2][step_rows<width> * width];
+  __nv_bfloat16 dout[2][step_rows<width> * width];
+  float lse[2][step_rows<width>];  // in units of ln 2
+  float delta[2][step_rows<width>];
+};
+
+// pᵀ [16 keys of the warp, queries of the step]: scores to probabilities, 0 where the query does not see the key.
+template <int columns>
+__device__ __forceinline__ void transposed_probabilities(float (&scores)[columns / 8][4], float factor,
+                                                         const float* lse, int visible, int first_key,
+                                                         int first_query) {
+#pragma unroll
+  for (int n = 0; n < columns / 8; ++n) {
+    const int column = fragment_column(n);
+    const float2 of_column = load_vector<float2>(lse + column);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int row = fragment_row(j / 2);
+      const bool seen = row < visible && first_key + row <= first_query + column + j % 2;
+      scores[n][j] =
+          seen ? fast_exp2(scores[n][j] * factor - (j % 2 == 0 ? of_column.x : of_column.y)) : 0.0F;
+    }
+  }
+}
+
+// dsᵀ = pᵀ (dpᵀ - delta), by columns, in place of dpᵀ.
+template <int columns>
+__device__ __forceinline__ void transposed_gradients(float (&dp)[columns / 8][4],
+                                                     const float (&p)[columns / 8][4], const float* delta) {
+#pragma unroll
+  for (int n = 0; n < columns / 8; ++n) {
+    const float2 of_column = load_vector<float2>(delta + fragment_column(n));
+#pragma unroll
+    for (int j = 0; j < 4; ++j) dp[n][j] = p[n][j] * (dp[n][j] - (j % 2 == 0 ? of_column.x : of_column.y));
+  }
+}
+
+// One block computes a tile of keys of one key head; scores are transposed, so that a warp owns 16 keys.
+template <int width>
+__global__ void __launch_bounds__(tile_threads) dkv_tile_kernel(AttentionBackwardArguments<__nv_bfloat16> a) {
+  constexpr int columns = step_rows<width>;
+  using Memory = DkvTileMemory<width>;
+  Memory& memory = shared_memory<Memory>();
+  const HeadShape& shape = a.shape;
+  const AttentionTiles::Tile keys = a.lists.tiles[blockIdx.x];
+  const int key_head = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
+  const int first_row = thread / 32 * 16;
+  QuerySteps<columns> ahead(a.lists, keys, key_head * shape.group(), shape.group());
+  // A query that is not there has probability 2^-∞.
+  const auto start = [&](int buffer) {
+    RowTerms terms{INFINITY, 0};
+    if (!ahead.done()) {
+      const std::int64_t first = shape.query(ahead.first, ahead.head), stride = shape.query(1, 0);
+      start_rows<width, columns>(memory.q[buffer], a.q + first, stride, ahead.rows());
+      start_rows<width, columns>(memory.dout[buffer], a.dout + first, stride, ahead.rows());
+      if (thread < ahead.rows()) {
+        const std::int64_t query = ahead.first + thread;
+        terms = load_vector<RowTerms>(a.terms + query * shape.heads + ahead.head);
+      }
+    }
+    commit_copies();
+    return terms;
+  };
+  const auto share = [&](const RowTerms& terms, int buffer) {
+    if (thread >= columns) return;
+    memory.lse[buffer][thread] = terms.lse * log2_e;
+    memory.delta[buffer][thread] = terms.delta;
+  };
+  const std::int64_t first_key = shape.key(keys.first, key_head);
+  start_rows<width, tile_rows>(memory.k, a.k + first_key, shape.key(1, 0), keys.rows);
+  start_rows<width, tile_rows>(memory.v, a.v + first_key, shape.key(1, 0), keys.rows);
+  share(start(0), 0);
+  float dk[width / 8][4] = {}, dv[width / 8][4] = {};
+  for (int buffer = 0; !ahead.done(); buffer ^= 1) {
+    const int first_query = ahead.first, visible = ahead.visible;
+    ahead.advance();
+    const RowTerms next = start(buffer ^ 1);
+    wait_for_copies<1>();
+    __syncthreads();
+    float p[columns / 8][4], ds[columns / 8][4];
+    multiply_transposed<width, columns>(p, memory.k, first_row, memory.q[buffer]);
+    transposed_probabilities<columns>(p, shape.scale * log2_e, memory.lse[buffer], visible, keys.first,
+                                      first_query);
+    multiply_add<width, columns>(dv, p, memory.dout[buffer]);
+    multiply_transposed<width, columns>(ds, memory.v, first_row, memory.dout[buffer]);
+    transposed_gradients<columns>(ds, p, memory.delta[buffer]);
+    multiply_add<width, columns>(dk, ds, memory.q[buffer]);
+    share(next, buffer ^ 1);
+    __syncthreads();  // all have read this buffer
+  }
+  wait_for_copies<0>();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = fragment_row(half);
+    if (row >= keys.rows) continue;
+    const std::int64_t key = shape.key(keys.first + row, key_head);
+    store_fragment_row<width>(a.dk + key, dk, half, shape.scale);
+    store_fragment_row<width>(a.dv + key, dv, half, 1);
+  }
+}
+
+template <typename T>
+void launch_backward(const AttentionBackwardArguments<T>& arguments, cudaStream_t stream) {
+  const HeadShape& shape = arguments.shape;
+  const std::int64_t tiles = arguments.lists.count;
+  launch(row_terms_kernel<T>, blocks(divide_up(arguments.query_rows, row_warps)), row_threads, 0, stream,
+         arguments);
+  const bool done = with_tile_width<T>(shape, [&](auto width) {
+    if constexpr (sizeof(T) == 2) {
+      launch(dq_tile_kernel<width()>, blocks(tiles, shape.heads), tile_threads, sizeof(DqTileMemory<width()>),
+             stream, arguments);
+      launch(dkv_tile_kernel<width()>, blocks(tiles, shape.key_heads), tile_threads,
+             sizeof(DkvTileMemory<width()>), stream, arguments);
+    }
+  });
+  if (done) return;
+  launch(dq_row_kernel<T>, blocks(tiles * row_blocks_per_tile, shape.heads), row_threads,
+         sizeof(BackwardRowMemory), stream, arguments);
+  launch(dkv_row_kernel<T>, blocks(tiles * row_blocks_per_tile, shape.key_heads), row_threads,
+         sizeof(BackwardRowMemory), stream, arguments);
+}
+
+}  // namespace cuda
+
+// dq by tiles of queries, dk and dv by tiles of keys: every sum is one warp's own, in a fixed order.
+void CudaBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out,
+                                     ConstTensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
+                                     const Forest& forest) {
+  if (k.empty()) return;
+  const cuda::TileLists lists = attention_lists_->of(forest, *resources_);
+  const std::int64_t rows = q.dim(0) * q.dim(1);
+  void* const memory = workspace(rows * static_cast<std::int64_t>(sizeof(cuda::RowTerms)));
+  cuda::visit_float(q.dtype(), [&]<typename T>(T) {
+    const cuda::AttentionBackwardArguments<T> arguments{
+        cuda::elements<T>(dq),
+        cuda::elements<T>(dk),
+        cuda::elements<T>(dv),
+        cuda::elements<T>(dout),
+        cuda::elements<T>(out),
+        cuda::elements<T>(q),
+        cuda::elements<T>(k),
+        cuda::elements<T>(v),
+        cuda::elements<float>(lse),
+        static_cast<cuda::RowTerms*>(memory),
+        cuda::head_shape<T>(q, k.dim(1), dq, dk, dv, dout, q, k, v),
+        lists,
+        rows};
+    cuda::launch_backward(arguments, stream());
+  });
+}
+
+}  // namespace chorus

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <memory>
+
+#include "ops/backend.h"
+
+struct CUstream_st;
+
+namespace chorus {
+
+// Computes on one NVIDIA GPU of compute capability 8.0 or later, in bf16 or f32. All work goes into one stream, which
+// gives calls their order; only download() waits for it. Two runs give the same bits: sums have a fixed order and no
+// kernel uses float atomics. An object is used by one thread.
+class CudaBackend final : public Backend {
+ public:
+  // `device` counts from 0 among the GPUs that the process sees. Throws ConfigurationError where there is no such GPU.
+  explicit CudaBackend(int device = 0);
+  ~CudaBackend() override;
+
+  // For those who queue work of their own between the calls: NCCL.
+  CUstream_st* stream() const;
+
+  Buffer allocate(std::int64_t bytes) override;
+  void upload(Tensor to, const void* from) override;
+  void download(void* to, ConstTensor from) override;
+
+  void convert(Tensor out, ConstTensor x) override;
+  void fill(Tensor out, double value) override;
+  void add(Tensor out, ConstTensor a, ConstTensor b) override;
+  void dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) override;
+
+  void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
+
+  void gather_rows(Tensor out, ConstTensor x, ConstTensor rows) override;
+  void scatter_rows(Tensor out, ConstTensor x, ConstTensor rows) override;
+  void embed(Tensor out, ConstTensor table, ConstTensor tokens, std::int64_t first) override;
+  void embed_backward(Tensor dtable, ConstTensor dout, ConstTensor tokens, std::int64_t first) override;
+
+  void rms_norm(Tensor out, Tensor rstd, ConstTensor x, ConstTensor weight, double epsilon) override;
+  void rms_norm_backward(Tensor dx, ConstTensor dout, ConstTensor x, ConstTensor weight,
+                         ConstTensor rstd) override;
+  void rms_norm_weight_backward(Tensor dweight, ConstTensor dout, ConstTensor x, ConstTensor rstd) override;
+
+  void rope(Tensor x, ConstTensor positions, ConstTensor cos_sin, Rotation rotation) override;
+
+  void attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
+                 const Forest& forest) override;
+  void attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out, ConstTensor lse,
+                          ConstTensor q, ConstTensor k, ConstTensor v, const Forest& forest) override;
+  void cached_attention(Tensor out, ConstTensor q, ConstTensor k, ConstTensor v,
+                        ConstTensor lengths) override;
+
+  void swiglu(Tensor out, ConstTensor gate, ConstTensor up) override;
+  void swiglu_backward(Tensor dgate, Tensor dup, ConstTensor dout, ConstTensor gate, ConstTensor up) override;
+
+  void log_sum_exp(Tensor lse, ConstTensor logits) override;
+  void combine_log_sum_exp(Tensor lse, ConstTensor parts) override;
+  void target_log_probability(Tensor out, ConstTensor logits, ConstTensor lse, ConstTensor rows,
+                              ConstTensor tokens, std::int64_t first) override;
+  void cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse, ConstTensor rows,
+                              ConstTensor tokens, std::int64_t first, double scale) override;
+
+  void sum_of_squares(Tensor out, ConstTensor x) override;
+  void adamw(Tensor value, Tensor m, Tensor v, ConstTensor gradient, const AdamWOptions& options) override;
+
+ private:
+  class MatmulPlans;     // cuBLASLt's prepared products, by problem
+  class AttentionLists;  // tiles of the last forest
+  class Resources;       // the stream, the workspace, pinned memory for copies
+
+  // Device memory of at least `bytes`, aligned to Arena::alignment, good until the call that follows ends: in the stream's
+  // order the next user overwrites it.
+  void* workspace(std::int64_t bytes);
+
+  std::unique_ptr<Resources> resources_;
+  std::unique_ptr<MatmulPlans> matmul_plans_;
+  std::unique_ptr<AttentionLists> attention_lists_;
+};
+
+}  // namespace chorus

@@ -1,0 +1,98 @@
+// What only emulated machines can show: missing, too few, different and old GPUs, little memory, and calls that fail.
+
+#include <cstdlib>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ops/error.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+
+// Sets an environment variable of the programs that a test starts.
+class Setting {
+ public:
+  Setting(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    setenv(name, value, 1);
+  }
+  ~Setting() {
+    if (before_.empty()) {
+      unsetenv(name_);
+    } else {
+      setenv(name_, before_.c_str(), 1);
+    }
+  }
+  Setting(const Setting&) = delete;
+  Setting& operator=(const Setting&) = delete;
+
+ private:
+  const char* name_;
+  std::string before_;
+};
+
+std::vector<std::string> bench(const std::string& device) {
+  return {"bench", "--device", device, "--step",    "off",  "--operators",
+          "off",   "--matrix", "64",   "--seconds", "0.001"};
+}
+
+void expect_refused(const std::vector<std::string>& launcher, const std::string& reason) {
+  const Outcome outcome = run_chorus(bench("cuda"), launcher);
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::configuration)) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr(reason));
+}
+
+TEST(EmulatedGpus, WithoutDriver) {
+  const Setting setting("CUDA_EMULATION_DEVICES", "none");
+  expect_refused({}, "no usable GPU: no NVIDIA driver is loaded");
+  const Outcome automatic = run_chorus(bench("auto"));
+  EXPECT_EQ(automatic.exit_code, 0) << automatic.err;
+  EXPECT_THAT(automatic.out, HasSubstr("CPU thread"));
+}
+
+TEST(EmulatedGpus, AutomaticChoiceTakesTheGpu) {
+  const Outcome outcome = run_chorus(bench("auto"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("Emulated GPU"));
+}
+
+TEST(EmulatedGpus, TooFew) {
+  const Setting setting("CUDA_EMULATION_DEVICES", "1");
+  expect_refused(mpirun(2), "too few GPUs: ranks 0 and 1 would share one Emulated GPU");
+}
+
+TEST(EmulatedGpus, Different) {
+  const Setting setting("CUDA_EMULATION_DEVICES", "8.0,9.0");
+  expect_refused(mpirun(2), "the GPUs differ: rank 0 has Emulated GPU (8.0");
+}
+
+TEST(EmulatedGpus, TooOld) {
+  const Setting setting("CUDA_EMULATION_DEVICES", "7.5");
+  expect_refused({}, "has compute capability 7.5; Chorus needs 8.0");
+}
+
+TEST(EmulatedGpus, TooLittleMemory) {
+  const Setting setting("CUDA_EMULATION_MEMORY", "100000000");
+  const Outcome outcome = run_chorus(bench("cuda"));
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::memory)) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("benchmark"));
+  EXPECT_THAT(outcome.err, HasSubstr("bytes"));
+}
+
+// Two ranks, of which one's call fails: both end, and the call is named.
+TEST(EmulatedGpus, FailedCallsOfNcclEndAllRanks) {
+  for (const char* call :
+       {"ncclGetUniqueId", "ncclCommInitRank", "ncclCommSplit", "ncclAllReduce", "ncclBroadcast"}) {
+    const Setting setting("CUDA_EMULATION_FAIL", (std::string(call) + ":1:3").c_str());
+    const Outcome outcome = run_chorus(bench("cuda"), mpirun(2));
+    EXPECT_NE(outcome.exit_code, 0) << call;
+    EXPECT_THAT(outcome.err, HasSubstr(call));
+  }
+}
+
+}  // namespace
+}  // namespace chorus
