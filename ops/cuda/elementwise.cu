@@ -88,12 +88,14 @@ void CudaBackend::convert(Tensor out, ConstTensor x) {
   }
   cuda::visit_float(out.dtype(), [&]<typename To>(To) {
     cuda::visit_float(x.dtype(), [&]<typename From>(From) {
-      using Narrow = std::conditional_t<sizeof(To) < sizeof(From), To, From>;
-      cuda::visit_width<Narrow>(0, {out.address(), x.address()}, [&]<int width>(cuda::Width<width>) {
-        cuda::launch(cuda::convert_kernel<To, From, width>,
-                     cuda::blocks_for(cuda::divide_up(x.elements(), width)), cuda::threads_per_block, 0,
-                     stream(), cuda::elements<To>(out), cuda::elements<From>(x), x.elements());
-      });
+      if constexpr (!std::is_same_v<To, From>) {
+        using Narrow = std::conditional_t<sizeof(To) < sizeof(From), To, From>;
+        cuda::visit_width<Narrow>(0, {out.address(), x.address()}, [&]<int width>(cuda::Width<width>) {
+          cuda::launch(cuda::convert_kernel<To, From, width>,
+                       cuda::blocks_for(cuda::divide_up(x.elements(), width)), cuda::threads_per_block, 0,
+                       stream(), cuda::elements<To>(out), cuda::elements<From>(x), x.elements());
+        });
+      }
     });
   });
 }

@@ -6,6 +6,7 @@
 
 #include "tests/cuda_emulation/block.h"
 #include "tests/cuda_emulation/device_memory.h"
+#include "tests/cuda_emulation/launch_record.h"
 #include "tests/cuda_emulation/report.h"
 #include "tests/cuda_emulation/runtime.h"
 
@@ -60,6 +61,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, std::unique_ptr<const Kerne
     if (!is_valid(config, *call)) return cudaErrorInvalidValue;
     check_stream(config.stream, "cudaLaunchKernelEx");
     if (config.stream->device != current_device()) return cudaErrorInvalidResourceHandle;
+    record_launch(config, *call);
     enqueue(config.stream, "cudaLaunchKernelEx", [config, call] {
       run_grid(config, call);
       check_redzones_of_arguments(*call);

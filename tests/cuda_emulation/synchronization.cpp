@@ -12,7 +12,8 @@ namespace chorus::cuda_emulation {
 namespace {
 
 bool same_place(const Location& a, const Location& b) {
-  return a.line() == b.line() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  if (a.line() != b.line()) return false;
+  return a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
 void open_barrier(unsigned id) {

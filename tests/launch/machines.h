@@ -10,7 +10,7 @@ namespace chorus {
 struct Machine {
   std::string name;
   int ranks = 1;  // of one tensor group
-  std::vector<std::string> options;
+  std::vector<std::string> options = {};
   // Bounds on the difference, relative. Each update adds `growth` times the first two again.
   double loss = 1e-5;
   double norm = 1e-4;

@@ -31,19 +31,32 @@ const std::vector<Shape> shapes{{5, 64}, {5, 37}};
 TEST_P(AlignmentTest, Elementwise) {
   for (const Shape& shape : shapes) {
     const Shifted a = shifted(shape), b = shifted(shape), out = shifted(shape), filled = shifted(shape),
-                  wide = shifted_accumulator(shape), dropped = shifted(shape);
+                  wide = shifted_accumulator(shape), dropped = shifted(shape),
+                  exact = shifted_accumulator(shape), narrow = shifted(shape);
     const Both ids = index<std::int64_t>({3, 1, 4, 1, 5});
     run([&](Backend& backend, Side s) {
       backend.add(out[s], a[s], b[s]);
       backend.fill(filled[s], -2.5);
       backend.convert(wide[s], a[s]);
+      backend.convert(narrow[s], exact[s]);
       backend.dropout(dropped[s], a[s], ids[s], {.probability = 0.4F, .seed = 7});
     });
     EXPECT_TRUE(close(out, 0, 1.01 * unit()));
     EXPECT_TRUE(close(filled, 0, 0));
     EXPECT_TRUE(close(wide, 0, 0));
+    EXPECT_TRUE(close(narrow, 0, 1.01 * unit()));
     EXPECT_TRUE(close(dropped, 0, 1.01 * unit() + 4 * unit_f32));
   }
+}
+
+TEST_P(AlignmentTest, IntegersAreFilled) {
+  const Both narrow = index<std::int32_t>({1, 2, 3, 4, 5, 6}), wide = index<std::int64_t>({1, 2, 3, 4});
+  run([&](Backend& backend, Side s) {
+    backend.fill(narrow[s].rows(1, 6), 9);
+    backend.fill(wide[s].rows(1, 4), -9);
+  });
+  EXPECT_TRUE(near(narrow, 0, 0));
+  EXPECT_TRUE(near(wide, 0, 0));
 }
 
 TEST_P(AlignmentTest, Matmul) {

@@ -1,0 +1,58 @@
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<std::string> smallest(const std::string& output) {
+  return {"bench", "--layers",  "1",     "--tokens", "64",  "--matrix",
+          "64",    "--seconds", "0.001", "--output", output};
+}
+
+nlohmann::json read(const std::string& path) { return nlohmann::json::parse(read_text(path)); }
+
+TEST(BenchCommand, MeasuresEveryOperatorAndAStep) {
+  const TemporaryFolder folder;
+  const Outcome outcome = run_chorus(smallest(folder / "bench.json"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("TFLOP/s"));
+  const nlohmann::json result = read(folder / "bench.json");
+  EXPECT_GT(result["copy_bytes_per_second"], 0);
+  EXPECT_GT(result["matmul_flops_per_second"], 0);
+  std::set<std::string> groups;
+  for (const auto& measurement : result["measurements"]) {
+    EXPECT_GT(measurement["seconds"], 0) << measurement;
+    groups.insert(measurement["group"]);
+  }
+  EXPECT_THAT(groups, testing::ElementsAre("attention", "element-wise", "loss", "matmul", "optimizer", "rows",
+                                           "training step"));
+}
+
+TEST(BenchCommand, RanksAlsoMeasureTheirSums) {
+  if (std::system("command -v mpirun >/dev/null") != 0)
+    GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
+  const TemporaryFolder folder;
+  std::vector<std::string> arguments = smallest(folder / "bench.json");
+  arguments.insert(arguments.end(), {"--operators", "off", "--tensor-parallel", "2"});
+  const Outcome outcome = run_chorus(arguments, mpirun(2));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const nlohmann::json measurements = read(folder / "bench.json")["measurements"];
+  EXPECT_EQ(measurements[0]["group"], "all-reduce");
+  EXPECT_EQ(measurements.back()["name"], "whole");
+}
+
+TEST(BenchCommand, RefusesAnUnknownModel) {
+  const Outcome outcome = run_chorus({"bench", "--model", "70b"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("there are tiny, 1b, 7b and 13b"));
+}
+
+}  // namespace
+}  // namespace chorus
