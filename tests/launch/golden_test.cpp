@@ -77,6 +77,8 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, Machine>> {
     const auto folder = test::shared_path("golden/" + golden_.name);
     const auto base = test::shared_path("models/" + golden_.model);
     if (!folder || !base) GTEST_SKIP() << test::missing_shared("golden/" + golden_.name);
+    const std::string missing = missing_machine(machine_.ranks);
+    if (!missing.empty()) GTEST_SKIP() << missing;
     folder_ = *folder;
     base_ = *base;
   }

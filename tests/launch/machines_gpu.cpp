@@ -1,6 +1,8 @@
 #include <cmath>
+#include <map>
 
 #include "tests/launch/machines.h"
+#include "tests/launch/program.h"
 
 namespace chorus {
 
@@ -26,6 +28,19 @@ std::vector<Machine> machines_under_test() {
           {.name = "gpu_f32_2", .ranks = 2, .options = {"--device=cuda"}},
           bf16,
           cpu};
+}
+
+std::string missing_machine(int ranks) {
+  static std::map<int, std::string> known;
+  const auto found = known.find(ranks);
+  if (found != known.end()) return found->second;
+  const Outcome outcome = run_chorus({"bench", "--device", "cuda", "--step", "off", "--operators", "off",
+                                      "--matrix", "8", "--seconds", "0.001"},
+                                     ranks == 1 ? std::vector<std::string>{} : mpirun(ranks));
+  const bool too_few = outcome.err.find("no usable GPU") != std::string::npos ||
+                       outcome.err.find("too few GPUs") != std::string::npos;
+  return known[ranks] =
+             too_few ? "NOT TESTED: there is no GPU for each of " + std::to_string(ranks) + " ranks" : "";
 }
 
 }  // namespace chorus
