@@ -28,6 +28,8 @@ struct Planted {
   const char* fast_report;  // null: found by the result, or not at all
 };
 
+void PrintTo(const Planted& planted, std::ostream* out) { *out << planted.name; }
+
 class PlantedBugTest : public DeviceTest, public testing::WithParamInterface<Planted> {};
 
 TEST_P(PlantedBugTest, IsFound) {

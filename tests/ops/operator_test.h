@@ -17,6 +17,8 @@ struct BackendUnderTest {
   std::function<std::unique_ptr<Backend>()> make;
 };
 
+inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) { *out << backend.name; }
+
 // Whom the operator tests test: one of the files backends_*.cpp beside this one.
 std::vector<BackendUnderTest> backends_under_test();
 
