@@ -84,7 +84,8 @@ std::unique_ptr<Device> open_gpu(const NodePlace& place, const Groups& host) {
 
 bool has_gpu() {
   try {
-    return !list_gpus().empty();
+    for (const Gpu& gpu : list_gpus()) require_supported(gpu);
+    return true;
   } catch (const ConfigurationError&) {
     return false;
   }

@@ -30,7 +30,7 @@ std::unique_ptr<Device> open_cpu(int threads, const Groups& host);
 // ConfigurationError where there are too few GPUs, or different or unsupported ones, or where the program was built
 // without CUDA. Implemented by cuda_device.cpp or no_cuda_device.cpp; CMake picks one.
 std::unique_ptr<Device> open_gpu(const NodePlace& place, const Groups& host);
-// Whether open_gpu() can succeed in this process.
+// Whether this process sees GPUs, and can use all of them.
 bool has_gpu();
 
 }  // namespace chorus

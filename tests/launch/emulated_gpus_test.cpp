@@ -73,6 +73,7 @@ TEST(EmulatedGpus, Different) {
 TEST(EmulatedGpus, TooOld) {
   const Setting setting("CUDA_EMULATION_DEVICES", "7.5");
   expect_refused({}, "has compute capability 7.5; Chorus needs 8.0");
+  EXPECT_THAT(run_chorus(bench("auto")).out, HasSubstr("CPU thread"));
 }
 
 TEST(EmulatedGpus, TooLittleMemory) {
