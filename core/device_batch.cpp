@@ -7,21 +7,20 @@ namespace chorus {
 namespace {
 
 // The filling sees only itself, has no target and so no gradient: it changes nothing.
-void fill_up(MicroBatch& batch, std::int64_t token_multiple) {
-  const std::int64_t over = batch.forest.tokens % token_multiple;
-  if (over == 0) return;
-  const auto missing = static_cast<std::int32_t>(token_multiple - over);
+MicroBatch filled_up(MicroBatch batch, std::int64_t token_multiple) {
+  const auto missing = static_cast<std::int32_t>(token_multiple - batch.forest.tokens % token_multiple);
   batch.forest.segments.push_back({batch.forest.tokens, missing, -1, 0});
   batch.forest.tokens += missing;
   batch.tokens.resize(static_cast<std::size_t>(batch.forest.tokens));
   batch.token_ids.resize(static_cast<std::size_t>(batch.forest.tokens));
+  return batch;
 }
 
 }  // namespace
 
-DeviceBatch upload(const MicroBatch& unfilled, Backend& backend, Arena& arena, std::int64_t token_multiple) {
-  MicroBatch batch = unfilled;
-  fill_up(batch, token_multiple);
+DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, std::int64_t token_multiple) {
+  if (batch.forest.tokens % token_multiple != 0)
+    return upload(filled_up(batch, token_multiple), backend, arena);
   std::vector<std::int32_t> rows, chunk_rows, tokens;
   DeviceBatch device;
   for (std::size_t t = 0; t < batch.targets.size(); ++t) {

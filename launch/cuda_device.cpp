@@ -49,29 +49,33 @@ void require_one_each(const std::vector<GpuCard>& cards) {
   }
 }
 
-int choose_gpu(const NodePlace& place, const Groups& host) {
+struct Choice {
+  int device;
+  GpuCard card;
+};
+
+Choice choose_gpu(const NodePlace& place, const Groups& host) {
   const std::vector<Gpu> gpus = list_gpus();
   const int device = place.rank % static_cast<int>(gpus.size());
   require_supported(gpus[static_cast<std::size_t>(device)]);
   std::vector<GpuCard> cards(static_cast<std::size_t>(host.world.size()));
-  cards[static_cast<std::size_t>(host.world.rank())] = card_of(gpus[static_cast<std::size_t>(device)]);
+  GpuCard& own = cards[static_cast<std::size_t>(host.world.rank())];
+  own = card_of(gpus[static_cast<std::size_t>(device)]);
   host.world.all_gather(Tensor(DType::i32, {host.world.size(), words_per_card}, cards.data()));
   require_one_each(cards);
-  return device;
+  return {device, own};
 }
 
 class CudaDevice : public Device {
  public:
   CudaDevice(const NodePlace& place, const Groups& host)
-      : device_(choose_gpu(place, host)), backend_(device_), groups_(host, backend_.stream()) {}
+      : gpu_(choose_gpu(place, host)), backend_(gpu_.device), groups_(host, backend_.stream()) {}
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_.groups(); }
-  std::string description() const override {
-    return card_of(list_gpus()[static_cast<std::size_t>(device_)]).description();
-  }
+  std::string description() const override { return gpu_.card.description(); }
 
  private:
-  int device_;
+  Choice gpu_;
   CudaBackend backend_;
   NcclGroups groups_;
 };

@@ -15,14 +15,9 @@ struct AttentionArguments {
   TileLists lists;
 };
 
-struct AttentionRowMemory {
-  float q[row_warps][max_width];
-  float weights[row_warps][32];
-};
-
 template <typename T>
 __global__ void __launch_bounds__(row_threads, 1) attention_row_kernel(AttentionArguments<T> a) {
-  AttentionRowMemory& memory = shared_memory<AttentionRowMemory>();
+  SoftmaxMemory& memory = shared_memory<SoftmaxMemory>();
   const HeadShape& shape = a.shape;
   const int warp = static_cast<int>(threadIdx.x / 32), head = static_cast<int>(blockIdx.y);
   const AttentionTiles::Tile tile = a.lists.tiles[blockIdx.x / row_blocks_per_tile];
@@ -188,7 +183,7 @@ void CudaBackend::attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k
     if (done) return;
     cuda::launch(cuda::attention_row_kernel<T>,
                  cuda::blocks(std::int64_t{arguments.lists.count} * cuda::row_blocks_per_tile, q.dim(1)),
-                 cuda::row_threads, sizeof(cuda::AttentionRowMemory), stream(), arguments);
+                 cuda::row_threads, sizeof(cuda::SoftmaxMemory), stream(), arguments);
   });
 }
 

@@ -252,6 +252,12 @@ __device__ __forceinline__ void share_row(float* to, const T* row, int width) {
   __syncwarp();
 }
 
+// What each warp shares of its query and its keys' weights.
+struct SoftmaxMemory {
+  float q[row_warps][max_width];
+  float weights[row_warps][32];
+};
+
 // One query's softmax over keys that come 32 at a time (Milakov & Gimelshein 2018, algorithm 3). One warp.
 struct RowSoftmax {
   float maximum = -INFINITY;

@@ -24,15 +24,10 @@ struct CachedAttentionArguments {
   __device__ std::int64_t length(std::int64_t b) const { return lengths[b] < rows ? lengths[b] : rows; }
 };
 
-struct CachedAttentionMemory {
-  float q[row_warps][max_width];
-  float weights[row_warps][32];
-};
-
 // A block serves one query head of one sequence, each of its warps one part of the cache.
 template <typename T>
 __global__ void __launch_bounds__(row_threads, 1) cached_attention_kernel(CachedAttentionArguments<T> a) {
-  CachedAttentionMemory& memory = shared_memory<CachedAttentionMemory>();
+  SoftmaxMemory& memory = shared_memory<SoftmaxMemory>();
   const HeadShape& shape = a.shape;
   const int warp = static_cast<int>(threadIdx.x / 32);
   const std::int64_t row = blockIdx.x, b = row / shape.heads;
@@ -101,7 +96,7 @@ void CudaBackend::cached_attention(Tensor out, ConstTensor q, ConstTensor k, Con
                                                       static_cast<int>(parts)};
     cuda::launch(cuda::cached_attention_kernel<T>,
                  cuda::blocks(query_rows, cuda::divide_up(parts, cuda::row_warps)), cuda::row_threads,
-                 sizeof(cuda::CachedAttentionMemory), stream(), arguments);
+                 sizeof(cuda::SoftmaxMemory), stream(), arguments);
     cuda::launch(cuda::combine_parts_kernel<T>, cuda::blocks(query_rows), 128, 0, stream(), arguments);
   });
 }

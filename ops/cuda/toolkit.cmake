@@ -5,7 +5,6 @@ find_package(CUDAToolkit 12.0 QUIET)
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
 find_library(NCCL nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
 
-option(CHORUS_CUDA_TESTS "tests run the CUDA code on the CPU, where the headers of CUDA and NCCL are found" ON)
 set(CHORUS_EMULATE_CUDA OFF)
 # ThreadSanitizer's functions are those by which the emulation sees what kernels access.
 if(CHORUS_TESTS AND CHORUS_CUDA_TESTS AND NOT CHORUS_SANITIZE STREQUAL "thread"

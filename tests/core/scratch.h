@@ -11,6 +11,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/message_of.h"
+
 namespace chorus::test {
 
 // An empty folder of its own for each test, removed with all it holds at the end.
@@ -55,21 +57,6 @@ inline std::optional<std::filesystem::path> shared_path(std::string_view name) {
 inline std::string missing_shared(std::string_view name) {
   return "NOT TESTED: the reference material " + std::string(name) +
          " is not there; set CHORUS_SHARED to the folder that holds it";
-}
-
-// The message of the exception of exactly type E that `action` throws; a failure if it throws none.
-template <typename E, typename Action>
-std::string message_of(const Action& action) {
-  try {
-    action();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "an exception of another type: " << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 // For messages: succeeds if `text` holds `part`.

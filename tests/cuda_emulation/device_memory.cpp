@@ -45,7 +45,7 @@ class Arena {
     const auto found = allocations_.find(static_cast<char*>(data));
     if (found == allocations_.end() || !found->second.live) return false;
     Allocation& allocation = found->second;
-    check_redzones(allocation, "unknown code");
+    check_redzones(allocation, [] { return "unknown code"; });
     allocation.live = false;
     bytes_ -= allocation.bytes;
     if (checked) forget_contents(allocation.data, allocation.bytes);
@@ -209,7 +209,7 @@ void check_range(const void* p, std::size_t bytes, bool write, const char* what,
   }
 }
 
-void check_redzones(const Allocation& allocation, const std::string& suspect) {
+void check_redzones(const Allocation& allocation, const std::function<std::string()>& suspect) {
   static const std::array<unsigned char, redzone_bytes> clean = [] {
     std::array<unsigned char, redzone_bytes> bytes{};
     bytes.fill(poison);
@@ -224,7 +224,7 @@ void check_redzones(const Allocation& allocation, const std::string& suspect) {
       if (owner.exists(p) && std::memcmp(p, clean.data(), bytes) != 0) {
         while (static_cast<unsigned char>(*p) == poison) ++p;
         report(Location::current(),
-               "{} wrote out of bounds, at offset {} of allocation #{}, which has {} bytes", suspect,
+               "{} wrote out of bounds, at offset {} of allocation #{}, which has {} bytes", suspect(),
                p - allocation.data, allocation.number, allocation.bytes);
       }
       p += bytes;

@@ -6,6 +6,7 @@
 // Memory comes into being in chunks, when it is first touched, and begins as NaN: an allocation costs nothing.
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 #include "tests/cuda_emulation/device.h"
@@ -43,7 +44,7 @@ inline bool is_device_memory(const void* p) { return device_of(p) >= 0; }
 void check_range(const void* p, std::size_t bytes, bool write, const char* what,
                  Location where = Location::current());
 // Reports what was written just before or after the allocation.
-void check_redzones(const Allocation& allocation, const std::string& suspect);
+void check_redzones(const Allocation& allocation, const std::function<std::string()>& suspect);
 
 // While one lives, device memory can be touched.
 class DeviceAccess {

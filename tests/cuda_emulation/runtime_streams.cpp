@@ -48,7 +48,7 @@ void check_redzones_of_arguments(const KernelCall& call) {
     std::memcpy(&pointer, bytes + i, sizeof pointer);
     const Allocation* allocation = find_allocation(pointer);
     if (allocation == nullptr || !allocation->live || allocation == last) continue;
-    check_redzones(*allocation, "kernel " + function_name(call.function(), call.signature()));
+    check_redzones(*allocation, [&] { return "kernel " + function_name(call.function(), call.signature()); });
     last = allocation;
   }
 }

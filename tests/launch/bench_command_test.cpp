@@ -36,8 +36,7 @@ TEST(BenchCommand, MeasuresEveryOperatorAndAStep) {
 }
 
 TEST(BenchCommand, RanksAlsoMeasureTheirSums) {
-  if (std::system("command -v mpirun >/dev/null") != 0)
-    GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
+  if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
   const TemporaryFolder folder;
   std::vector<std::string> arguments = smallest(folder / "bench.json");
   arguments.insert(arguments.end(), {"--operators", "off", "--tensor-parallel", "2"});

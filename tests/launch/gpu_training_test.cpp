@@ -29,23 +29,17 @@ struct Training {
 // Two blocks with heads of 64, which have kernels of their own, and as many heads as 4 ranks need.
 class GpuTraining : public testing::Test {
  protected:
-  static std::string run(const std::vector<std::string>& arguments,
-                         const std::vector<std::string>& launcher = {}) {
-    const Outcome outcome = run_chorus(arguments, launcher);
-    EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::done)) << arguments[0] << ": " << outcome.err;
-    return outcome.out;
-  }
-
   void SetUp() override {
     const std::string missing = missing_machine(1);
     if (!missing.empty()) GTEST_SKIP() << missing;
-    run({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "2", "--paragraphs",
-         "150", "--output", folder_ / "corpus"});
-    run({"tokenizer", "--vocabulary-size", "420", "--output", folder_ / "tokenizer.model",
-         folder_ / "corpus/pretraining.txt"});
-    run({"init", "--tokenizer", folder_ / "tokenizer.model", "--hidden-size", "128", "--head-width", "64",
-         "--query-heads", "8", "--key-value-heads", "4", "--layers", "2", "--output", base_});
-    run({"prepare", "--corpus", "meld", "--base", base_, "--output", data_, folder_ / "corpus"});
+    run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "2",
+                      "--paragraphs", "150", "--output", folder_ / "corpus"});
+    run_successfully({"tokenizer", "--vocabulary-size", "420", "--output", folder_ / "tokenizer.model",
+                      folder_ / "corpus/pretraining.txt"});
+    run_successfully({"init", "--tokenizer", folder_ / "tokenizer.model", "--hidden-size", "128",
+                      "--head-width", "64", "--query-heads", "8", "--key-value-heads", "4", "--layers", "2",
+                      "--output", base_});
+    run_successfully({"prepare", "--corpus", "meld", "--base", base_, "--output", data_, folder_ / "corpus"});
   }
 
   Training train(const std::string& name, int ranks, std::vector<std::string> options) {
@@ -141,11 +135,13 @@ TEST_F(GpuTraining, StaysNearTheCpuInBf16) {
 
 TEST_F(GpuTraining, ScoresAndGeneratesLikeTheCpu) {
   const auto answers = [&](const std::string& device) {
-    return run({"generate", "--base", base_, "--device", device, "--max-new-tokens", "8", "I am so"});
+    return run_successfully(
+        {"generate", "--base", base_, "--device", device, "--max-new-tokens", "8", "I am so"});
   };
   EXPECT_EQ(answers("cuda"), answers("cpu"));
   const auto predictions = [&](const std::string& device) {
-    run({"evaluate", "--base", base_, "--data", data_, "--device", device, "--output", folder_ / device});
+    run_successfully(
+        {"evaluate", "--base", base_, "--data", data_, "--device", device, "--output", folder_ / device});
     return read_text((folder_ / device) + "/predictions.jsonl");
   };
   const std::string on_gpu = predictions("cuda"), on_cpu = predictions("cpu");

@@ -14,27 +14,20 @@ using testing::HasSubstr;
 
 class MainJob : public testing::Test {
  protected:
-  // Runs a command that must succeed, and gives back what it printed.
-  static std::string run(const std::vector<std::string>& arguments,
-                         const std::vector<std::string>& launcher = {}) {
-    const Outcome outcome = run_chorus(arguments, launcher);
-    EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::done)) << arguments[0] << ": " << outcome.err;
-    return outcome.out;
-  }
-  static bool has_mpirun() { return std::system("command -v mpirun >/dev/null") == 0; }
-
   // A base, pre-trained for a few steps, and data prepared for it.
   void prepare() {
-    run({"sample", "--train-dialogues", "12", "--dev-dialogues", "3", "--test-dialogues", "4", "--paragraphs",
-         "150", "--output", corpus});
-    run({"tokenizer", "--vocabulary-size", "420", "--output", tokenizer, corpus + "/pretraining.txt"});
-    run({"init", "--tokenizer", tokenizer, "--hidden-size", "32", "--layers", "2", "--output", untrained});
-    run({"prepare", "--corpus", "text", "--base", untrained, "--context", "64", "--output", text,
-         corpus + "/pretraining.txt"});
-    run({"train", "--method", "full", "--base", untrained, "--data", text, "--max-steps", "4", "--batch-size",
-         "4", "--output", base});
+    run_successfully({"sample", "--train-dialogues", "12", "--dev-dialogues", "3", "--test-dialogues", "4",
+                      "--paragraphs", "150", "--output", corpus});
+    run_successfully(
+        {"tokenizer", "--vocabulary-size", "420", "--output", tokenizer, corpus + "/pretraining.txt"});
+    run_successfully(
+        {"init", "--tokenizer", tokenizer, "--hidden-size", "32", "--layers", "2", "--output", untrained});
+    run_successfully({"prepare", "--corpus", "text", "--base", untrained, "--context", "64", "--output", text,
+                      corpus + "/pretraining.txt"});
+    run_successfully({"train", "--method", "full", "--base", untrained, "--data", text, "--max-steps", "4",
+                      "--batch-size", "4", "--output", base});
     const std::string ledger =
-        run({"prepare", "--corpus", "meld", "--base", base, "--output", dialogues, corpus});
+        run_successfully({"prepare", "--corpus", "meld", "--base", base, "--output", dialogues, corpus});
     EXPECT_THAT(ledger, HasSubstr("train"));
     EXPECT_THAT(ledger, HasSubstr("test"));
   }
@@ -48,8 +41,8 @@ class MainJob : public testing::Test {
       EXPECT_TRUE(std::filesystem::exists(std::filesystem::path(adapter) / file)) << file;
     }
     const std::string scores = adapter + "_scores";
-    const std::string table =
-        run({"evaluate", "--base", base, "--adapter", adapter, "--data", dialogues, "--output", scores});
+    const std::string table = run_successfully(
+        {"evaluate", "--base", base, "--adapter", adapter, "--data", dialogues, "--output", scores});
     EXPECT_THAT(table, HasSubstr("weighted F1"));
     EXPECT_THAT(table, HasSubstr("majority"));
     EXPECT_TRUE(nlohmann::json::accept(read_text(scores + "/eval_results.json")));
@@ -69,12 +62,12 @@ class MainJob : public testing::Test {
 TEST_F(MainJob, EndsInAScoreOnOneRank) {
   prepare();
   if (HasFailure()) return;
-  run(training(folder / "adapter"));
+  run_successfully(training(folder / "adapter"));
   expect_scored_adapter(folder / "adapter");
   // What was saved repeats the work.
-  run({"prepare", dialogues + "/config.ini", "--output", folder / "dialogues_again"});
+  run_successfully({"prepare", dialogues + "/config.ini", "--output", folder / "dialogues_again"});
   EXPECT_EQ(read_text(dialogues + "/ledger.json"), read_text(folder / "dialogues_again/ledger.json"));
-  run({"train", (folder / "adapter") + "/config.ini", "--output", folder / "again"});
+  run_successfully({"train", (folder / "adapter") + "/config.ini", "--output", folder / "again"});
   EXPECT_EQ(read_text(folder / "adapter/adapter_model.safetensors"),
             read_text(folder / "again/adapter_model.safetensors"));
   const Outcome taken = run_chorus(training(folder / "adapter"));
@@ -86,7 +79,7 @@ TEST_F(MainJob, EndsInAScoreOnTwoRanks) {
   if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
   prepare();
   if (HasFailure()) return;
-  const std::string log = run(training(folder / "adapter"), mpirun(2));
+  const std::string log = run_successfully(training(folder / "adapter"), mpirun(2));
   EXPECT_THAT(log, HasSubstr("2 ranks"));
   expect_scored_adapter(folder / "adapter");
 }

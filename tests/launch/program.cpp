@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +42,15 @@ Outcome run_chorus(const std::vector<std::string>& arguments, const std::vector<
   outcome.err = read_text(folder / "err");
   return outcome;
 }
+
+std::string run_successfully(const std::vector<std::string>& arguments,
+                             const std::vector<std::string>& launcher) {
+  const Outcome outcome = run_chorus(arguments, launcher);
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::done)) << arguments[0] << ": " << outcome.err;
+  return outcome.out;
+}
+
+bool has_mpirun() { return std::system("command -v mpirun >/dev/null") == 0; }
 
 std::vector<std::string> mpirun(int ranks) {
   std::vector<std::string> launcher{

@@ -15,6 +15,11 @@ struct Outcome {
 // -n 2.
 Outcome run_chorus(const std::vector<std::string>& arguments, const std::vector<std::string>& launcher = {});
 
+// The same for a run that must succeed; gives back what it printed.
+std::string run_successfully(const std::vector<std::string>& arguments,
+                             const std::vector<std::string>& launcher = {});
+
+bool has_mpirun();
 // A launcher for run_chorus(): several ranks on this machine. What MPI itself never frees is not reported.
 std::vector<std::string> mpirun(int ranks);
 

@@ -7,6 +7,8 @@ namespace {
 struct Heads {
   std::int64_t query, key, width;
 };
+constexpr Heads any_heads[] = {{4, 2, 8}, {6, 2, 64}, {3, 3, 128}, {2, 1, 256},
+                               {1, 1, 1}, {2, 1, 40}, {4, 2, 80},  {5, 1, 17}};
 
 class AttentionTest : public OperatorTest {
  protected:
@@ -83,14 +85,7 @@ TEST_P(AttentionTest, ForwardOnForestsWithWideHeads) {
 }
 
 TEST_P(AttentionTest, ForwardWithAnyHeads) {
-  for (const Heads& h : {Heads{4, 2, 8},
-                         {6, 2, 64},
-                         {3, 3, 128},
-                         {2, 1, 256},
-                         {1, 1, 1},
-                         {2, 1, 40},
-                         {4, 2, 80},
-                         {5, 1, 17}}) {
+  for (const Heads& h : any_heads) {
     compare_forward({"branches", forest_of({{41, -1, 0}, {9, 0, 33}, {20, 1, 4}})}, h);
   }
 }
@@ -175,14 +170,7 @@ TEST_P(AttentionTest, TensorsNeedNoAlignment) {
 }
 
 TEST_P(AttentionTest, BackwardWithAnyHeads) {
-  for (const Heads& h : {Heads{4, 2, 8},
-                         {6, 2, 64},
-                         {3, 3, 128},
-                         {2, 1, 256},
-                         {1, 1, 1},
-                         {2, 1, 40},
-                         {4, 2, 80},
-                         {5, 1, 17}}) {
+  for (const Heads& h : any_heads) {
     compare_backward({"branches", forest_of({{41, -1, 0}, {9, 0, 33}, {20, 1, 4}})}, h);
   }
 }

@@ -7,6 +7,7 @@
 
 #include "ops/cpu/exponential.h"
 #include "tests/ops/forests.h"
+#include "tests/support/message_of.h"
 #include "tests/support/tensors.h"
 
 namespace chorus {
@@ -101,21 +102,11 @@ TEST(CpuBackendTest, MemoryIsAligned) {
   }
 }
 
-template <typename E, typename Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 TEST(CpuBackendTest, RefusesWhatDoesNotFit) {
   CpuBackend backend(1);
-  EXPECT_THAT(message_of<MemoryError>([&] { backend.allocate(std::int64_t{1} << 60); }),
+  EXPECT_THAT(test::message_of<MemoryError>([&] { backend.allocate(std::int64_t{1} << 60); }),
               ::testing::HasSubstr("1152921504606846976 bytes"));
-  EXPECT_THAT(message_of<ConfigurationError>([] { CpuBackend none(0); }),
+  EXPECT_THAT(test::message_of<ConfigurationError>([] { CpuBackend none(0); }),
               ::testing::HasSubstr("at least 1 thread, not 0"));
 }
 
@@ -123,12 +114,12 @@ TEST(CpuBackendTest, RefusesIndicesOutsideTheTensor) {
   CpuBackend backend(1);
   const DeviceTensor x(backend, DType::f32, {4, 2}), out(backend, DType::f32, {2, 2});
   const DeviceTensor rows(backend, integers(DType::i32, std::vector<std::int32_t>{1, 4}));
-  EXPECT_THAT(message_of<Error>([&] { backend.gather_rows(out, x, rows); }),
+  EXPECT_THAT(test::message_of<Error>([&] { backend.gather_rows(out, x, rows); }),
               ::testing::HasSubstr("gather_rows: index 1 is row 4 of 4"));
-  EXPECT_THAT(message_of<Error>([&] { backend.scatter_rows(x, out, rows); }),
+  EXPECT_THAT(test::message_of<Error>([&] { backend.scatter_rows(x, out, rows); }),
               ::testing::HasSubstr("scatter_rows: index 1 is row 4 of 4"));
   const DeviceTensor f64(backend, DType::f64, {2, 2});
-  EXPECT_THAT(message_of<Error>([&] { backend.add(f64, f64, f64); }),
+  EXPECT_THAT(test::message_of<Error>([&] { backend.add(f64, f64, f64); }),
               ::testing::HasSubstr("the CPU backend does not compute in f64"));
 }
 

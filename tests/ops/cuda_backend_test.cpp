@@ -8,6 +8,7 @@
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/resources.h"
 #include "tests/ops/forests.h"
+#include "tests/support/message_of.h"
 #include "tests/support/tensors.h"
 
 namespace chorus {
@@ -15,16 +16,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-template <typename E, typename Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 HostTensor counted(std::int64_t count) {
   HostTensor x(DType::i32, {count});
@@ -68,7 +59,7 @@ TEST(CudaBackendTest, MemoryIsAligned) {
 
 TEST(CudaBackendTest, RefusesWhatDoesNotFit) {
   CudaBackend backend;
-  EXPECT_THAT(message_of<MemoryError>([&] { backend.allocate(std::int64_t{1} << 60); }),
+  EXPECT_THAT(test::message_of<MemoryError>([&] { backend.allocate(std::int64_t{1} << 60); }),
               AllOf(HasSubstr("1152921504606846976 bytes"), HasSubstr("bytes are free")));
   // The refusal leaves nothing behind.
   const HostTensor x = counted(3);
@@ -79,7 +70,7 @@ TEST(CudaBackendTest, RefusesGpusThatAreNotThere) {
   CudaBackend backend;  // says why there is none, where there is none
   for (const int device : {-1, 99}) {
     EXPECT_THAT(
-        message_of<ConfigurationError>([&] { CudaBackend none(device); }),
+        test::message_of<ConfigurationError>([&] { CudaBackend none(device); }),
         AllOf(HasSubstr("no usable GPU"), HasSubstr(std::to_string(device)), HasSubstr("counted from 0")));
   }
 }
@@ -87,9 +78,9 @@ TEST(CudaBackendTest, RefusesGpusThatAreNotThere) {
 TEST(CudaBackendTest, RefusesTypesThatItDoesNotComputeIn) {
   CudaBackend backend;
   const DeviceTensor f64(backend, DType::f64, {2, 2});
-  EXPECT_THAT(message_of<Error>([&] { backend.add(f64, f64, f64); }),
+  EXPECT_THAT(test::message_of<Error>([&] { backend.add(f64, f64, f64); }),
               HasSubstr("the CUDA backend does not compute in f64"));
-  EXPECT_THAT(message_of<Error>([&] { backend.matmul(f64, f64, f64); }),
+  EXPECT_THAT(test::message_of<Error>([&] { backend.matmul(f64, f64, f64); }),
               HasSubstr("the CUDA backend does not compute in f64"));
 }
 
@@ -112,7 +103,7 @@ TEST(CudaResourcesTest, TheWorkspaceGrowsAndThenStays) {
 
 TEST(CudaResourcesTest, AWorkspaceThatDoesNotFitIsRefused) {
   cuda::Resources resources(0);
-  EXPECT_THAT(message_of<MemoryError>([&] { resources.workspace(std::int64_t{1} << 50); }),
+  EXPECT_THAT(test::message_of<MemoryError>([&] { resources.workspace(std::int64_t{1} << 50); }),
               HasSubstr("no room for a workspace of 1125899906842624 bytes"));
   EXPECT_NE(resources.workspace(1), nullptr);
 }
@@ -136,7 +127,7 @@ TEST(MatmulPlanCacheTest, SaysWhatTheLibraryCannotMultiply) {
   CudaBackend backend;
   cuda::MatmulPlanCache plans(1 << 20);
   EXPECT_THAT(
-      message_of<Error>([&] {
+      test::message_of<Error>([&] {
         plans.find({.m = 3, .n = 4, .k = 5, .transpose_b = true, .input = DType::f32, .output = DType::bf16});
       }),
       HasSubstr("cuBLASLt knows no algorithm for f32 [3, 5] times [5, 4] (transposed) to bf16"));

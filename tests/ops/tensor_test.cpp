@@ -6,20 +6,12 @@
 
 #include <gmock/gmock.h>
 
+#include "tests/support/message_of.h"
+
 namespace chorus {
 namespace {
 
 using ::testing::HasSubstr;
-
-template <typename Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 TEST(ShapeTest, CountsAndPrints) {
   const Shape shape{2, 3, 4};
@@ -31,9 +23,9 @@ TEST(ShapeTest, CountsAndPrints) {
   EXPECT_EQ(to_string(Shape{}), "[]");
   EXPECT_EQ((Shape{5, 0}).elements(), 0);
   EXPECT_FALSE((Shape{2, 3}) == (Shape{3, 2}));
-  EXPECT_THAT(message_of([&] { (void)shape[3]; }), HasSubstr("dim 3 of shape [2, 3, 4]"));
-  EXPECT_THAT(message_of([&] { (void)shape[-4]; }), HasSubstr("dim -4"));
-  EXPECT_THAT(message_of([] { Shape{1, 1, 1, 1, 1}; }), HasSubstr("at most 4 dims, not 5"));
+  EXPECT_THAT(test::message_of<Error>([&] { (void)shape[3]; }), HasSubstr("dim 3 of shape [2, 3, 4]"));
+  EXPECT_THAT(test::message_of<Error>([&] { (void)shape[-4]; }), HasSubstr("dim -4"));
+  EXPECT_THAT(test::message_of<Error>([] { Shape{1, 1, 1, 1, 1}; }), HasSubstr("at most 4 dims, not 5"));
 }
 
 TEST(TensorTest, RowsAndReshapesAreViews) {
@@ -48,16 +40,17 @@ TEST(TensorTest, RowsAndReshapesAreViews) {
   EXPECT_EQ(flat.data<float>()[3], 7);
   EXPECT_TRUE(x.rows(2, 2).empty());
   EXPECT_EQ(x.reshape({2, 2, 3}).rows(1, 2).address(), memory.data() + 6);
-  EXPECT_THAT(message_of([&] { x.rows(3, 5); }), HasSubstr("rows 3 to 5 of [4, 3]"));
-  EXPECT_THAT(message_of([&] { x.rows(3, 2); }), HasSubstr("rows 3 to 2"));
-  EXPECT_THAT(message_of([&] { x.reshape({13}); }), HasSubstr("[4, 3] viewed as [13]"));
+  EXPECT_THAT(test::message_of<Error>([&] { x.rows(3, 5); }), HasSubstr("rows 3 to 5 of [4, 3]"));
+  EXPECT_THAT(test::message_of<Error>([&] { x.rows(3, 2); }), HasSubstr("rows 3 to 2"));
+  EXPECT_THAT(test::message_of<Error>([&] { x.reshape({13}); }), HasSubstr("[4, 3] viewed as [13]"));
 }
 
 TEST(TensorTest, KnowsItsType) {
   std::array<float, 4> memory{};
   const Tensor x(DType::f32, {4}, memory.data());
-  EXPECT_THAT(message_of([&] { x.data<double>(); }), HasSubstr("tensor of f32 written as f64"));
-  EXPECT_THAT(message_of([&] { ConstTensor(x).data<bfloat16>(); }), HasSubstr("tensor of f32 read as bf16"));
+  EXPECT_THAT(test::message_of<Error>([&] { x.data<double>(); }), HasSubstr("tensor of f32 written as f64"));
+  EXPECT_THAT(test::message_of<Error>([&] { ConstTensor(x).data<bfloat16>(); }),
+              HasSubstr("tensor of f32 read as bf16"));
 }
 
 TEST(DTypeTest, BytesAndNames) {
