@@ -8,6 +8,11 @@
 
 namespace chorus {
 
+// A token below 0 is no word: it stands for row -1 - token of the data set's features.
+constexpr bool is_feature(std::int32_t token) { return token < 0; }
+constexpr std::int32_t feature_row(std::int32_t token) { return -1 - token; }
+constexpr std::int32_t feature_token(std::int32_t row) { return -1 - row; }
+
 // "The logits at `row` should predict `token`." One row may have several targets, one per branch after it.
 struct Target {
   std::int32_t row = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <functional>
 #include <utility>
 
@@ -67,6 +68,19 @@ void validate_origin(const DatasetOrigin& origin, const std::string& where) {
   require<DataError>(origin.vocabulary_size > 0, where, ": vocabulary size ", origin.vocabulary_size);
   require<DataError>(origin.labels.size() == origin.label_words.size(), where, ": ", origin.labels.size(),
                      " labels but ", origin.label_words.size(), " label words");
+  require<DataError>(!origin.corpora.empty(), where, ": comes from no corpus");
+}
+
+void validate_features(const FeatureTable& features, const std::string& where) {
+  const bool whole = features.width == 0
+                         ? features.values.empty()
+                         : features.width > 0 && features.values.size() % at(features.width) == 0;
+  require<DataError>(whole, where, ": ", features.values.size(), " feature values are no rows of ",
+                     features.width);
+  for (std::size_t i = 0; i < features.values.size(); ++i) {
+    require<DataError>(std::isfinite(features.values[i]), where, ": feature value ", i, " is ",
+                       features.values[i]);
+  }
 }
 
 void validate_tree(const Dataset& dataset, std::int64_t tree, const std::string& where) {
@@ -92,6 +106,8 @@ void validate_sample(const Dataset& dataset, std::int64_t index, const std::stri
   require<DataError>(sample.answer >= -1 && sample.answer < std::ssize(dataset.origin.labels), where,
                      ": sample ", index, " answers with label ", sample.answer, " of ",
                      dataset.origin.labels.size());
+  require<DataError>(sample.weight >= 0 && std::isfinite(sample.weight), where, ": sample ", index,
+                     " has weight ", sample.weight);
 
   // Each target predicts what follows its row on the sample's path.
   const std::vector<std::int32_t> rows = dataset.rows_of(index);
@@ -112,7 +128,7 @@ void validate_sample(const Dataset& dataset, std::int64_t index, const std::stri
 }
 
 void read_origin(const Hdf5Reader& file, const std::string& path, DatasetOrigin& origin) {
-  origin.corpus = file.text("corpus");
+  origin.corpora = file.read_strings("corpora");
   origin.split = file.text("split");
   origin.recipe_name = file.text("recipe");
   const std::vector<std::string> recipe = file.read_strings("recipe_text");
@@ -149,10 +165,13 @@ void read_samples(const Hdf5Reader& file, const std::string& path, Dataset& data
   const std::vector<std::int32_t> utterances = read_column(file, path, "sample_utterance", segments.size());
   const std::vector<std::int32_t> answers = read_column(file, path, "sample_answer", segments.size());
   validate_offsets(dataset.tree_samples, segments.size(), 1, path, "tree_samples");
+  const std::vector<float> weights = file.read<float>("sample_weight");
+  require<DataError>(weights.size() == segments.size(), path, ": array 'sample_weight' has ", weights.size(),
+                     " elements where the others have ", segments.size());
   std::int32_t tree = 0;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     while (static_cast<std::int64_t>(i) >= dataset.tree_samples[at(tree + 1)]) ++tree;
-    dataset.samples.push_back({tree, {segments[i], lengths[i]}, utterances[i], answers[i]});
+    dataset.samples.push_back({tree, {segments[i], lengths[i]}, utterances[i], answers[i], weights[i]});
   }
 }
 
@@ -169,13 +188,19 @@ void read_targets(const Hdf5Reader& file, const std::string& path, Dataset& data
 }
 
 void read_utterances(const Hdf5Reader& file, const std::string& path, Dataset& dataset) {
-  std::vector<std::string> dialogues = file.read_strings("utterance_dialogue");
-  std::vector<std::string> ids = file.read_strings("utterance_id");
-  const std::vector<std::int32_t> labels = read_column(file, path, "utterance_label", dialogues.size());
-  require<DataError>(ids.size() == dialogues.size(), path, ": array 'utterance_id' has ", ids.size(),
-                     " elements where the others have ", dialogues.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    dataset.utterances.push_back({std::move(dialogues[i]), std::move(ids[i]), labels[i]});
+  const std::vector<std::int32_t> labels = file.read<std::int32_t>("utterance_label");
+  const std::vector<std::int32_t> corpora = read_column(file, path, "utterance_corpus", labels.size());
+  const auto strings = [&](const char* name) {
+    std::vector<std::string> values = file.read_strings(name);
+    require<DataError>(values.size() == labels.size(), path, ": array '", name, "' has ", values.size(),
+                       " elements where the others have ", labels.size());
+    return values;
+  };
+  std::vector<std::string> dialogues = strings("utterance_dialogue"), ids = strings("utterance_id"),
+                           speakers = strings("utterance_speaker"), texts = strings("utterance_text");
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    dataset.utterances.push_back({corpora[i], std::move(dialogues[i]), std::move(ids[i]),
+                                  std::move(speakers[i]), std::move(texts[i]), labels[i]});
   }
 }
 
@@ -239,6 +264,7 @@ std::int64_t Dataset::unshared_tokens() const {
 
 void Dataset::validate(const std::string& where) const {
   validate_origin(origin, where);
+  validate_features(features, where);
   validate_offsets(tree_tokens, tokens.size(), 1, where, "tree_tokens");
   validate_offsets(tree_segments, segments.size(), 1, where, "tree_segments");
   validate_offsets(tree_samples, samples.size(), 1, where, "tree_samples");
@@ -249,8 +275,8 @@ void Dataset::validate(const std::string& where) const {
       where, ": offsets of ", tree_tokens.size(), ", ", tree_segments.size(), " and ", tree_samples.size(),
       " trees and of ", sample_targets.size(), " for ", samples.size(), " samples do not belong together");
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    require<DataError>(tokens[i] >= 0 && tokens[i] < origin.vocabulary_size, where, ": token ", tokens[i],
-                       " at ", i, " is outside the vocabulary of ", origin.vocabulary_size);
+    require<DataError>(tokens[i] >= -features.rows() && tokens[i] < origin.vocabulary_size, where, ": token ",
+                       tokens[i], " at ", i, " is outside the vocabulary of ", origin.vocabulary_size);
   }
   for (std::int64_t tree = 0; tree < trees(); ++tree) validate_tree(*this, tree, where);
   for (std::int64_t sample = 0; sample < std::ssize(samples); ++sample) validate_sample(*this, sample, where);
@@ -258,6 +284,9 @@ void Dataset::validate(const std::string& where) const {
     require<DataError>(utterance.label >= -1 && utterance.label < std::ssize(origin.labels), where,
                        ": utterance ", utterance.id, " of dialogue ", utterance.dialogue, " has label ",
                        utterance.label, " of ", origin.labels.size());
+    require<DataError>(utterance.corpus >= 0 && utterance.corpus < std::ssize(origin.corpora), where,
+                       ": utterance ", utterance.id, " of dialogue ", utterance.dialogue, " is of corpus ",
+                       utterance.corpus, " of ", origin.corpora.size());
   }
 }
 
@@ -274,6 +303,8 @@ Dataset Dataset::read(const std::string& path) {
   read_samples(file, path, dataset);
   read_targets(file, path, dataset);
   read_utterances(file, path, dataset);
+  dataset.features.width = static_cast<std::int32_t>(file.integer("feature_width"));
+  if (dataset.features.width > 0) dataset.features.values = file.read<float>("features");
   dataset.validate(path);
   return dataset;
 }
@@ -282,12 +313,12 @@ void Dataset::write(const std::string& path) const {
   Hdf5Writer file(path);
   file.attribute("format", std::string(format_name));
   file.attribute("format_version", format_version);
-  file.attribute("corpus", origin.corpus);
   file.attribute("split", origin.split);
   file.attribute("recipe", origin.recipe_name);
   file.attribute("tokenizer_hash", fmt::format("{:016x}", origin.tokenizer_hash));
   file.attribute("vocabulary_size", std::int64_t{origin.vocabulary_size});
   file.write_strings("recipe_text", std::vector{origin.recipe_text});
+  file.write_strings("corpora", origin.corpora);
   file.write_strings("labels", origin.labels);
   file.write_strings("label_words", origin.label_words);
 
@@ -302,12 +333,18 @@ void Dataset::write(const std::string& path) const {
   write_column(file, "sample_length", column(samples, [](const Sample& s) { return s.end.length; }));
   write_column(file, "sample_utterance", column(samples, &Sample::utterance));
   write_column(file, "sample_answer", column(samples, &Sample::answer));
+  write_column(file, "sample_weight", column(samples, &Sample::weight));
   write_column(file, "sample_targets", sample_targets);
   write_column(file, "target_row", column(targets, &Target::row));
   write_column(file, "target_token", column(targets, &Target::token));
   file.write_strings("utterance_dialogue", column(utterances, &UtteranceReference::dialogue));
   file.write_strings("utterance_id", column(utterances, &UtteranceReference::id));
+  file.write_strings("utterance_speaker", column(utterances, &UtteranceReference::speaker));
+  file.write_strings("utterance_text", column(utterances, &UtteranceReference::text));
+  write_column(file, "utterance_corpus", column(utterances, &UtteranceReference::corpus));
   write_column(file, "utterance_label", column(utterances, &UtteranceReference::label));
+  file.attribute("feature_width", std::int64_t{features.width});
+  if (features.width > 0) write_column(file, "features", features.values);
   file.commit();
 }
 
@@ -322,10 +359,12 @@ std::int32_t DatasetBuilder::add_utterance(UtteranceReference utterance) {
   return static_cast<std::int32_t>(dataset_.utterances.size() - 1);
 }
 
+void DatasetBuilder::set_features(FeatureTable features) { dataset_.features = std::move(features); }
+
 void DatasetBuilder::add_group(std::span<const GroupSample> samples, const std::string& where) {
   ForestBuilder builder;
   for (const GroupSample& sample : samples) {
-    chorus::validate(sample.sequence, dataset_.origin.vocabulary_size, where);
+    chorus::validate(sample.sequence, dataset_.origin.vocabulary_size, dataset_.features.rows(), where);
     builder.add(sample.sequence);
   }
   const auto tree = static_cast<std::int32_t>(dataset_.trees());
@@ -335,7 +374,8 @@ void DatasetBuilder::add_group(std::span<const GroupSample> samples, const std::
   dataset_.segments.insert(dataset_.segments.end(), segments.begin(), segments.end());
   std::size_t target = 0;
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    dataset_.samples.push_back({tree, builder.path_ends()[i], samples[i].utterance, samples[i].answer});
+    dataset_.samples.push_back(
+        {tree, builder.path_ends()[i], samples[i].utterance, samples[i].answer, samples[i].weight});
     for (; target < builder.targets().size() && at(builder.targets()[target].sample) == i; ++target) {
       const Target& t = builder.targets()[target];
       dataset_.targets.push_back({t.row, t.token, first_sample + t.sample});

@@ -12,7 +12,7 @@ namespace chorus {
 
 // What a split is and what it was made with.
 struct DatasetOrigin {
-  std::string corpus;                    // "meld", "tokens", "text"
+  std::vector<std::string> corpora;      // "meld", "tokens", "text", …; several where they are mixed
   std::string split;                     // "train", "dev", "test" or what the user called it
   std::string recipe_name, recipe_text;  // empty where no prompts were written
   std::uint64_t tokenizer_hash = 0;      // Tokenizer::hash(), 0 where none was used
@@ -24,7 +24,8 @@ struct DatasetOrigin {
 
 // Which utterance of the corpus samples speak of.
 struct UtteranceReference {
-  std::string dialogue, id;
+  std::int32_t corpus = 0;  // index into DatasetOrigin::corpora
+  std::string dialogue, id, speaker, text;
   std::int32_t label = -1;  // gold, index into DatasetOrigin::labels
   bool operator==(const UtteranceReference&) const = default;
 };
@@ -35,14 +36,25 @@ struct Sample {
   PathEnd end;                  // Segments are counted from the first of the tree.
   std::int32_t utterance = -1;  // index into Dataset::utterances; -1: none
   std::int32_t answer = -1;     // index of the label it answers with; -1: none
+  float weight = 1;             // of its tokens in the loss
   bool operator==(const Sample&) const = default;
+};
+
+// What is known of utterances beside their words, as rows of d numbers. A projector maps a row into the model's width,
+// where it takes the place of a token.
+struct FeatureTable {
+  std::int32_t width = 0;       // d; 0: there are none
+  std::vector<float> values;    // [rows, d]
+  bool half_precision = false;  // kept as f16 in the file
+  std::int64_t rows() const { return width == 0 ? 0 : std::ssize(values) / width; }
+  bool operator==(const FeatureTable&) const = default;
 };
 
 // One split as it is stored: trees of tokens, one per dialogue (or other group), and the samples in them. A
 // "tree" of prompts that do not even share the first token has several roots. The id of a token is its index
 // in `tokens`.
 struct Dataset {
-  static constexpr std::int64_t format_version = 1;
+  static constexpr std::int64_t format_version = 2;
 
   DatasetOrigin origin;
   std::vector<std::int32_t> tokens;          // [N] tree after tree
@@ -54,6 +66,7 @@ struct Dataset {
   std::vector<Target> targets;               // [T] sample after sample; row is relative to the tree
   std::vector<std::int64_t> sample_targets;  // [samples + 1] offsets into targets
   std::vector<UtteranceReference> utterances;
+  FeatureTable features;
   bool operator==(const Dataset&) const = default;
 
   std::int64_t trees() const { return std::ssize(tree_tokens) - 1; }
@@ -83,6 +96,7 @@ struct GroupSample {
   Sequence sequence;
   std::int32_t utterance = -1;
   std::int32_t answer = -1;
+  float weight = 1;
 };
 
 class DatasetBuilder {
@@ -91,6 +105,8 @@ class DatasetBuilder {
 
   // Returns the index of the utterance.
   std::int32_t add_utterance(UtteranceReference utterance);
+  // The rows that sequences refer to by feature_token(). Before the first sequence that does.
+  void set_features(FeatureTable features);
   // Adds one tree. `where` (a file and line, a dialogue) begins the message if a sequence is not valid.
   void add_group(std::span<const GroupSample> samples, const std::string& where);
   // The builder is empty afterwards.

@@ -10,7 +10,8 @@ namespace {
 std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 }  // namespace
 
-void validate(const Sequence& sequence, std::int64_t vocabulary_size, const std::string& where) {
+void validate(const Sequence& sequence, std::int64_t vocabulary_size, std::int64_t feature_rows,
+              const std::string& where) {
   const std::size_t length = sequence.tokens.size();
   require<DataError>(length > 0, where, ": a sample without tokens");
   require<DataError>(sequence.labels.size() == length, where, ": ", length, " tokens but ",
@@ -19,10 +20,11 @@ void validate(const Sequence& sequence, std::int64_t vocabulary_size, const std:
   for (std::size_t i = 0; i < length; ++i) {
     const std::int32_t token = sequence.tokens[i];
     const std::int32_t label = sequence.labels[i];
-    require<DataError>(token >= 0 && token < vocabulary_size, where, ": token ", token, " at position ", i,
-                       " is outside the vocabulary of ", vocabulary_size);
-    require<DataError>(label == unsupervised || label == token, where, ": label ", label, " at position ", i,
-                       " is neither the token there, ", token, ", nor ", unsupervised);
+    require<DataError>(token >= -feature_rows && token < vocabulary_size, where, ": token ", token,
+                       " at position ", i, " is outside the vocabulary of ", vocabulary_size);
+    require<DataError>(label == unsupervised || (label == token && !is_feature(token)), where, ": label ",
+                       label, " at position ", i, " is neither the token there, ", token, ", nor ",
+                       unsupervised);
     any = any || label != unsupervised;
   }
   require<DataError>(sequence.labels[0] == unsupervised, where,

@@ -20,9 +20,11 @@ struct Sequence {
   bool operator==(const Sequence&) const = default;
 };
 
-// Throws DataError, beginning with `where`, unless the lengths agree, 0 <= tokens < vocabulary_size, every
-// label is its token or `unsupervised`, the first is unsupervised and at least one is not.
-void validate(const Sequence& sequence, std::int64_t vocabulary_size, const std::string& where);
+// Throws DataError, beginning with `where`, unless the lengths agree, every token is a word (0 <= token <
+// vocabulary_size) or a feature of a row below `feature_rows`, every label is its token, a word, or `unsupervised`, the
+// first is unsupervised and at least one is not.
+void validate(const Sequence& sequence, std::int64_t vocabulary_size, std::int64_t feature_rows,
+              const std::string& where);
 
 // Where a sample ends in a forest: it is the path from a root to token `length - 1` of `segment`.
 struct PathEnd {

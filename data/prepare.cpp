@@ -85,7 +85,7 @@ class Preparation {
   }
   DatasetOrigin origin(const std::string& split) const {
     DatasetOrigin origin;
-    origin.corpus = options_.corpus;
+    origin.corpora = {options_.corpus};
     origin.split = split;
     origin.tokenizer_hash = tokenizer_ ? tokenizer_->hash() : 0;
     origin.vocabulary_size = static_cast<std::int32_t>(vocabulary_size_);
@@ -143,7 +143,8 @@ void Preparation::add_dialogue(const Dialogue& dialogue, const CorpusSplit& spli
       ++ledger.dropped[fmt::format("more than {} tokens without history", options_.max_tokens)];
       continue;
     }
-    const std::int32_t index = builder.add_utterance({dialogue.id, utterance.id, gold});
+    const std::int32_t index =
+        builder.add_utterance({0, dialogue.id, utterance.id, utterance.speaker, utterance.text, gold});
     for (std::size_t i = 0; i < answers.size(); ++i) {
       ledger.longest_sample =
           std::max(ledger.longest_sample, std::int64_t{std::ssize(prompts.sequences[i].tokens)});
@@ -221,7 +222,7 @@ TokenLine parse_token_line(const std::string& line, std::int64_t vocabulary_size
     parsed.group = object["group"].get<std::string>();
   }
   parsed.sequence = {parse_integers(object, "input_ids", where), parse_integers(object, "labels", where)};
-  validate(parsed.sequence, vocabulary_size, where);
+  validate(parsed.sequence, vocabulary_size, 0, where);
   return parsed;
 }
 

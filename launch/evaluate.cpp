@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <optional>
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "core/evaluator.h"
@@ -132,7 +133,7 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
   if (!options.output.empty() && runtime->is_first()) create_output_folder(options.output);
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
-                                       dataset.origin.corpus, dataset.utterances.size(),
+                                       fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
                                        runtime->description()));
 
   std::vector<Result> results;

@@ -12,7 +12,7 @@ namespace {
 // Dialogues whose utterances have one sample per label, with answers of different length.
 Dataset labelled_dataset() {
   DatasetOrigin origin;
-  origin.corpus = "test";
+  origin.corpora = {"test"};
   origin.split = "test";
   origin.vocabulary_size = 37;
   origin.labels = origin.label_words = {"a", "b", "c"};
@@ -22,8 +22,8 @@ Dataset labelled_dataset() {
     std::vector<std::int32_t> history{1};
     for (std::int32_t turn = 0; turn < 3; ++turn) {
       history.insert(history.end(), {3 + dialogue, 10 + turn, 20 + (dialogue * turn) % 9});
-      const std::int32_t utterance =
-          builder.add_utterance({std::to_string(dialogue), std::to_string(turn), (dialogue + turn) % 3});
+      const std::int32_t utterance = builder.add_utterance(
+          {0, std::to_string(dialogue), std::to_string(turn), "", "", (dialogue + turn) % 3});
       for (std::int32_t answer = 0; answer < 3; ++answer) {
         Sequence sequence{history, std::vector<std::int32_t>(history.size(), unsupervised)};
         for (std::int32_t t = 0; t <= answer; ++t) {

@@ -11,7 +11,7 @@ namespace {
 
 DatasetOrigin origin() {
   DatasetOrigin origin;
-  origin.corpus = "meld";
+  origin.corpora = {"meld"};
   origin.split = "train";
   origin.recipe_name = "mine";
   origin.recipe_text = "{ \"name\": \"caf\xC3\xA9\" }";
@@ -46,8 +46,10 @@ Dataset build(const std::vector<std::vector<GroupSample>>& groups) {
   std::int32_t group_index = 0;
   for (std::vector<GroupSample> group : groups) {
     for (GroupSample& sample : group) {
-      sample.utterance = builder.add_utterance({fmt::format("d{}", group_index), "u", group_index % 2});
+      sample.utterance = builder.add_utterance(
+          {0, fmt::format("d{}", group_index), "u", "Ann", "Oh — no.", group_index % 2});
       sample.answer = group_index % 2;
+      sample.weight = 0.25F * static_cast<float>(1 + group_index % 4);
     }
     builder.add_group(group, "here");
     ++group_index;
@@ -87,7 +89,7 @@ TEST(Dataset, IsReadAsItWasWritten) {
 TEST(Dataset, WithoutUtterancesAndLabels) {
   const ScratchFolder folder;
   DatasetOrigin plain;
-  plain.corpus = "tokens";
+  plain.corpora = {"tokens"};
   plain.split = "train";
   plain.vocabulary_size = 9;
   DatasetBuilder builder(plain);

@@ -94,11 +94,15 @@ TEST(ForestBuilder, RandomPathsLeadBackToTheSequences) {
 
 TEST(Sequence, ValidateNamesTheDefect) {
   const auto message = [](const Sequence& sequence) {
-    return message_of<DataError>([&] { validate(sequence, 10, "f:3"); });
+    return message_of<DataError>([&] { validate(sequence, 10, 2, "f:3"); });
   };
-  EXPECT_NO_THROW(validate({{1, 2}, {no, 2}}, 10, "f:3"));
+  EXPECT_NO_THROW(validate({{1, 2}, {no, 2}}, 10, 0, "f:3"));
   expect_contains(message({{}, {}}), "f:3: a sample without tokens");
   expect_contains(message({{1, 2}, {no}}), "f:3: 2 tokens but 1 labels");
+  EXPECT_NO_THROW(validate({{1, feature_token(1), 2}, {no, no, 2}}, 10, 2, "f:3"));
+  expect_contains(message({{1, feature_token(2), 2}, {no, no, 2}}), "token -3 at position 1");
+  expect_contains(message({{1, feature_token(1)}, {no, feature_token(1)}}),
+                  "label -2 at position 1 is neither");
   expect_contains(message({{1, 10}, {no, 10}}),
                   "f:3: token 10 at position 1 is outside the vocabulary of 10");
   expect_contains(message({{1, -5}, {no, -5}}), "token -5 at position 1");

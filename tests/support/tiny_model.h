@@ -93,7 +93,7 @@ struct TinyModel {
 // Groups of dialogues whose samples share prefixes, with answers of one to three tokens.
 inline Dataset random_dataset(std::int64_t groups, std::int32_t vocabulary, std::uint64_t seed) {
   DatasetOrigin origin;
-  origin.corpus = "random";
+  origin.corpora = {"random"};
   origin.split = "train";
   origin.vocabulary_size = vocabulary;
   DatasetBuilder builder(origin);
