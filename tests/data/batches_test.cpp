@@ -18,6 +18,7 @@ Dataset dialogues(int count, unsigned seed = 1) {
   std::mt19937 random(seed);
   DatasetOrigin origin;
   origin.split = "train";
+  origin.corpora = {"invented"};
   origin.vocabulary_size = 100;
   DatasetBuilder builder(origin);
   for (int dialogue = 0; dialogue < count; ++dialogue) {
@@ -230,6 +231,7 @@ TEST(Batches, WithoutShufflingSamplesKeepTheOrderOfTheFile) {
 // What stands in the trunk beyond the last branch is not computed.
 TEST(Batches, ATrunkIsCutToWhatIsNeeded) {
   DatasetOrigin origin;
+  origin.corpora = {"invented"};
   origin.vocabulary_size = 100;
   DatasetBuilder builder(origin);
   std::vector<GroupSample> samples;
@@ -254,6 +256,7 @@ TEST(Batches, ATrunkIsCutToWhatIsNeeded) {
 // Two samples of a step that do not need the whole trunk, with a branch.
 TEST(Batches, SegmentsAreRenumberedWhenSomeAreLeftOut) {
   DatasetOrigin origin;
+  origin.corpora = {"invented"};
   origin.vocabulary_size = 100;
   DatasetBuilder builder(origin);
   std::vector<GroupSample> samples;

@@ -156,7 +156,7 @@ TEST(Dataset, RefusesOtherFilesAndVersions) {
     file.commit();
   }
   expect_contains(message_of<DataError>([&] { Dataset::read(folder / "future.h5"); }),
-                  "has format version 2, this program reads 1; run 'chorus prepare' again");
+                  "has format version 3, this program reads 2; run 'chorus prepare' again");
 }
 
 TEST(Dataset, DamagedFilesAreErrorsOrHarmless) {
