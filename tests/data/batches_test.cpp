@@ -321,6 +321,7 @@ TEST(Batches, RefusesWhatCannotWork) {
   expect_contains(message_of<ConfigurationError>([&] { Batches(dataset, {.data_ranks = 0}); }),
                   "0 data-parallel");
   DatasetOrigin origin;
+  origin.corpora = {"invented"};
   origin.split = "dev";
   origin.vocabulary_size = 4;
   const Dataset empty = DatasetBuilder(origin).finish();
