@@ -58,7 +58,7 @@ void CsvReader::read_fields(CsvRow& row) {
         fail(row.line, "unbalanced quote", "a closing quote must be followed by a comma");
       ++position_;
     }
-  } catch (const CsvError&) {
+  } catch (const RowError&) {
     position_ = begin;
     line_ = row.line;
     skip_line();
@@ -120,7 +120,7 @@ void CsvReader::check_utf8(std::size_t begin, std::int64_t line) const {
 }
 
 void CsvReader::fail(std::int64_t line, const std::string& reason, const std::string& details) const {
-  throw CsvError(fmt::format("{}:{}: {}: {}", path_, line, reason, details), reason);
+  throw RowError(fmt::format("{}:{}: {}: {}", path_, line, reason, details), reason);
 }
 
 void append_csv_row(std::string& out, std::span<const std::string> fields) {

@@ -7,19 +7,13 @@
 #include <string_view>
 #include <vector>
 
-#include "ops/error.h"
+#include "data/row_error.h"
 
 namespace chorus {
 
 struct CsvRow {
   std::int64_t line = 0;  // where the row begins, from 1
   std::vector<std::string> fields;
-};
-
-// A row that cannot be read. `reason` names the kind of defect, the message also file, line and details.
-struct CsvError : DataError {
-  CsvError(const std::string& message, std::string reason) : DataError(message), reason(std::move(reason)) {}
-  std::string reason;
 };
 
 // Reads RFC 4180: comma separated, fields in quotes where needed, "" for a quote, line breaks allowed in
@@ -37,7 +31,7 @@ class CsvReader {
   std::size_t column(std::string_view name) const;
   bool has_column(std::string_view name) const;
 
-  // Reads the next row. Returns false at the end. Throws CsvError; the call after that goes on behind the bad
+  // Reads the next row. Returns false at the end. Throws RowError; the call after that goes on behind the bad
   // row, or on the next line where a quote does not end.
   bool next(CsvRow& row);
 

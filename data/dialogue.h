@@ -9,8 +9,9 @@ namespace chorus {
 struct Utterance {
   std::string id;  // unique in its dialogue; may have gaps, so it is never an index
   std::string speaker, text;
-  std::string label;      // one of Corpus::labels
+  std::string label;      // one of Corpus::labels; empty: context only, never asked about
   std::int64_t line = 0;  // of the file it was read from
+  std::string caption{};  // visual knowledge in words; empty: none
 };
 
 struct Dialogue {
@@ -19,7 +20,7 @@ struct Dialogue {
 };
 
 struct CorpusSplit {
-  std::string name;  // "train", "dev" or "test"
+  std::string name;  // "train", "dev" or "test", or what the user called it
   std::string file;
   std::vector<Dialogue> dialogues;
 };

@@ -10,8 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/corpora/meld.h"
 #include "data/dataset.h"
-#include "data/meld.h"
 #include "data/prompt.h"
 #include "data/text_file.h"
 #include "data/tokenizer.h"
@@ -162,7 +162,7 @@ void Preparation::read_dialogues() {
   Recipe recipe = Recipe::load(options_.recipe);
   if (!options_.history.empty()) recipe.history = parse_history(options_.history, "--history");
   ledger_.recipe = recipe.name;
-  const Corpus corpus = read_meld(options_.inputs[0], {options_.skip_bad_rows}, ledger_);
+  const Corpus corpus = read_meld(options_.inputs[0], {options_.skip_bad_rows}, ledger_.splits);
   PromptWriter writer(recipe, tokenizer(), corpus.labels, options_.max_tokens);
   for (std::size_t i = 0; i < corpus.splits.size(); ++i) {
     const CorpusSplit& split = corpus.splits[i];

@@ -15,7 +15,7 @@ std::vector<CsvRow> rows_of(CsvReader& csv) {
 std::string message_for(const std::string& body) {
   const ScratchFolder folder;
   const std::string path = folder.write("x.csv", "a,b\n" + body);
-  return message_of<CsvError>([&] {
+  return message_of<RowError>([&] {
     CsvReader csv(path);
     rows_of(csv);
   });
@@ -67,12 +67,12 @@ TEST(Csv, GoesOnBehindABadRow) {
   const ScratchFolder folder;
   CsvReader csv(folder.write("x.csv", "a,b\n1,\"open\n2,good\n3\n4,\xFF\n5,good\n"));
   CsvRow row;
-  EXPECT_THROW(csv.next(row), CsvError);
+  EXPECT_THROW(csv.next(row), RowError);
   ASSERT_TRUE(csv.next(row));
   EXPECT_EQ(row.fields[0], "2");
   EXPECT_EQ(row.line, 3);
-  EXPECT_THROW(csv.next(row), CsvError);
-  EXPECT_THROW(csv.next(row), CsvError);
+  EXPECT_THROW(csv.next(row), RowError);
+  EXPECT_THROW(csv.next(row), RowError);
   ASSERT_TRUE(csv.next(row));
   EXPECT_EQ(row.fields[0], "5");
   EXPECT_EQ(row.line, 6);

@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "data/meld.h"
+#include "data/corpora/meld.h"
 #include "data/text_file.h"
 #include "tests/data/scratch.h"
 
@@ -16,7 +16,7 @@ const SampleCorpusOptions small{
 
 Corpus read(const ScratchFolder& folder, const std::string& name) {
   Ledger ledger;
-  return read_meld(folder / name, {}, ledger);
+  return read_meld(folder / name, {}, ledger.splits);
 }
 
 TEST(SampleCorpus, IsAMeldCorpus) {

@@ -1,7 +1,9 @@
-#include "data/meld.h"
+#include "data/corpora/meld.h"
 
 #include <map>
 
+#include "data/corpora/windows_1252.h"
+#include "tests/data/corpora/counts.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -23,14 +25,14 @@ std::string good(const std::string& text, const std::string& emotion, int dialog
 
 struct Read {
   Corpus corpus;
-  Ledger ledger;
+  std::vector<SplitLedger> ledgers;
 };
 
 Read read(const std::string& body, bool skip = false) {
   const ScratchFolder folder;
   folder.write("train_sent_emo.csv", header + body);
   Read result;
-  result.corpus = read_meld(folder.path(), {skip}, result.ledger);
+  result.corpus = read_meld(folder.path(), {skip}, result.ledgers);
   return result;
 }
 
@@ -50,9 +52,9 @@ TEST(Meld, KeepsTheOrderOfTheFileAcrossGaps) {
   EXPECT_EQ(dialogues[0].utterances[1].label, "anger");
   EXPECT_EQ(dialogues[0].utterances[1].line, 4);
   EXPECT_EQ(dialogues[1].utterances[0].speaker, "Ann");
-  EXPECT_EQ(r.ledger.splits[0].rows_read, 3);
-  EXPECT_EQ(r.ledger.splits[0].utterances, 3);
-  EXPECT_EQ(r.ledger.splits[0].dialogues, 2);
+  EXPECT_EQ(r.ledgers[0].rows_read, 3);
+  EXPECT_EQ(r.ledgers[0].utterances, 3);
+  EXPECT_EQ(r.ledgers[0].dialogues, 2);
 }
 
 TEST(Meld, RefusesEachBadRow) {
@@ -60,7 +62,7 @@ TEST(Meld, RefusesEachBadRow) {
   expect_contains(
       message_for(first + good("two", "joyful", 0, 2)),
       "train_sent_emo.csv:3: unknown emotion: 'joyful' is none of neutral, surprise, fear, sadness, joy, "
-      "disgust, anger");
+      "disgust, anger; did you mean 'joy'?");
   expect_contains(message_for(first + good("two", "joy", 0, 1)),
                   "train_sent_emo.csv:3: duplicate utterance: dialogue 0 has an utterance 1 already");
   expect_contains(message_for(good("x", "joy", 0, 0) + good("x", "joy", 0, 4) + good("x", "joy", 0, 0)),
@@ -85,7 +87,7 @@ TEST(Meld, SkipsAndCountsBadRowsWhenAsked) {
       read(good("one", "joy", 0, 1) + good("two", "happy", 0, 2) + "1,2\r\n" + good("\xFF", "joy", 0, 3) +
                good("three", "joy", 0, 1) + good("four", "sad", 1, 0) + good("five", "fear", 0, 6),
            true);
-  const SplitLedger& ledger = r.ledger.splits[0];
+  const SplitLedger& ledger = r.ledgers[0];
   const std::map<std::string, std::int64_t> expected{{"unknown emotion", 2},
                                                      {"wrong number of columns", 1},
                                                      {"invalid UTF-8", 1},
@@ -107,44 +109,103 @@ TEST(Meld, NormalisesWindows1252Controls) {
   EXPECT_EQ(text, "Can’t… “yes” — café £ \xC2\x81");
   const Read r = read(good("I\xC2\x92m here", "joy", 0, 0) + good("plain", "joy", 0, 1));
   EXPECT_EQ(r.corpus.splits[0].dialogues[0].utterances[0].text, "I’m here");
-  EXPECT_EQ(r.ledger.splits[0].normalised_characters, 1);
+  EXPECT_EQ(r.ledgers[0].normalised_characters, 1);
 }
 
 TEST(Meld, RefusesFoldersAndFilesThatAreNotMeld) {
   const ScratchFolder folder;
-  Ledger ledger;
-  expect_contains(message_of<DataError>([&] { read_meld(folder / "none", {}, ledger); }), "no such folder");
-  expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledger); }),
-                  "has none of train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv");
+  std::vector<SplitLedger> ledgers;
+  expect_contains(message_of<DataError>([&] { read_meld(folder / "none", {}, ledgers); }), "no such folder");
+  expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledgers); }),
+                  "has none of train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv, nor their dyadic");
   folder.write("dev_sent_emo.csv", "");
-  expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledger); }),
+  expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledgers); }),
                   "dev_sent_emo.csv: is empty");
   folder.write("dev_sent_emo.csv", "Utterance,Speaker,Sentiment\n");
-  expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledger); }),
+  expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledgers); }),
                   "there is no column 'Emotion', only Utterance, Speaker, Sentiment");
 }
 
-TEST(Meld, RealFiles) {
-  const std::string folder = real_file("data/meld");
-  if (folder.empty()) GTEST_SKIP() << not_there("data/meld");
-  Ledger ledger;
-  const Corpus corpus = read_meld(folder, {}, ledger);
+TEST(Meld, FindsTheDyadicRelease) {
+  const ScratchFolder folder;
+  folder.write("train_sent_emo_dya.csv", header + good("one", "joy", 0, 0));
+  folder.write("test_sent_emo_dya.csv", header + good("two", "fear", 0, 0));
+  std::vector<SplitLedger> ledgers;
+  const Corpus corpus = read_meld(folder.path(), {}, ledgers);
+  ASSERT_EQ(corpus.splits.size(), 2U);
+  EXPECT_EQ(corpus.splits[1].name, "test");
+  EXPECT_EQ(corpus.splits[1].file, folder / "test_sent_emo_dya.csv");
+  EXPECT_EQ(ledgers[1].split, "test");
+  folder.write("dev_sent_emo.csv", header + good("one", "joy", 0, 0));
+  expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledgers); }),
+                  "holds MELD (_sent_emo.csv) and its dyadic release (_sent_emo_dya.csv)");
+}
+
+void expect_real_counts(const std::string& folder, const std::vector<std::int64_t>& utterances,
+                        const std::vector<std::int64_t>& dialogues,
+                        const std::vector<std::map<std::string, std::int64_t>>& labels) {
+  if (real_file(folder).empty()) GTEST_SKIP() << not_there(folder);
+  std::vector<SplitLedger> ledgers;
+  const Corpus corpus = read_meld(real_file(folder), {}, ledgers);
   ASSERT_EQ(corpus.splits.size(), 3U);
-  const std::vector<std::int64_t> utterances{9989, 1109, 2610}, dialogues{1038, 114, 280};
-  std::map<std::string, int> test_labels;
   for (std::size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(ledger.splits[i].utterances, utterances[i]);
-    EXPECT_EQ(ledger.splits[i].rows_read, utterances[i]);
-    EXPECT_EQ(ledger.splits[i].dialogues, dialogues[i]);
-    EXPECT_EQ(ledger.splits[i].normalised_characters, 0);
+    EXPECT_EQ(ledgers[i].split, (std::vector<std::string>{"train", "dev", "test"}[i]));
+    EXPECT_EQ(ledgers[i].utterances, utterances[i]);
+    EXPECT_EQ(ledgers[i].rows_read, utterances[i]);
+    EXPECT_EQ(ledgers[i].dialogues, dialogues[i]);
+    EXPECT_EQ(ledgers[i].normalised_characters, 0);
+    EXPECT_EQ(label_counts(corpus.splits[i]), labels[i]);
   }
-  for (const Dialogue& dialogue : corpus.splits[2].dialogues) {
-    for (const Utterance& utterance : dialogue.utterances) ++test_labels[utterance.label];
-  }
-  const std::map<std::string, int> expected{{"neutral", 1256}, {"joy", 402},     {"surprise", 281},
-                                            {"anger", 345},    {"sadness", 208}, {"disgust", 68},
-                                            {"fear", 50}};
-  EXPECT_EQ(test_labels, expected);
+}
+
+TEST(Meld, RealFiles) {
+  expect_real_counts("data/meld", {9989, 1109, 2610}, {1038, 114, 280},
+                     {{{"neutral", 4710},
+                       {"joy", 1743},
+                       {"surprise", 1205},
+                       {"anger", 1109},
+                       {"sadness", 683},
+                       {"disgust", 271},
+                       {"fear", 268}},
+                      {{"neutral", 470},
+                       {"joy", 163},
+                       {"surprise", 150},
+                       {"anger", 153},
+                       {"sadness", 111},
+                       {"disgust", 22},
+                       {"fear", 40}},
+                      {{"neutral", 1256},
+                       {"joy", 402},
+                       {"surprise", 281},
+                       {"anger", 345},
+                       {"sadness", 208},
+                       {"disgust", 68},
+                       {"fear", 50}}});
+}
+
+TEST(Meld, RealDyadicFiles) {
+  expect_real_counts("data/meld/dyadic", {12840, 1462, 3400}, {2160, 270, 577},
+                     {{{"neutral", 5960},
+                       {"joy", 2312},
+                       {"surprise", 1490},
+                       {"anger", 1500},
+                       {"sadness", 876},
+                       {"disgust", 364},
+                       {"fear", 338}},
+                      {{"neutral", 600},
+                       {"joy", 214},
+                       {"surprise", 210},
+                       {"anger", 208},
+                       {"sadness", 145},
+                       {"disgust", 31},
+                       {"fear", 54}},
+                      {{"neutral", 1615},
+                       {"joy", 495},
+                       {"surprise", 352},
+                       {"anger", 516},
+                       {"sadness", 263},
+                       {"disgust", 99},
+                       {"fear", 60}}});
 }
 
 }  // namespace

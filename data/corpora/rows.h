@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/corpora/corpus.h"
+#include "data/row_error.h"
+
+// What the readers of corpora do alike with rows and their fields.
+namespace chorus {
+
+struct RowPlace {
+  std::string file;
+  std::int64_t line = 0;
+};
+
+// Throws RowError "file:line: reason: details" unless the condition holds.
+void require_row(bool holds, const RowPlace& place, const std::string& reason, const std::string& details);
+
+// RowError unless `label` is one of `known`; names the nearest.
+void require_label(const std::string& label, const std::vector<std::string>& known, const RowPlace& place);
+
+// Calls `next` until it returns false. A RowError that it throws ends the reading, or is counted under its
+// reason where the options say so; `next` is then called again and must go on behind the bad row.
+void read_rows(const CorpusOptions& options, SplitLedger& ledger, const std::function<bool()>& next);
+
+// Counts dialogues and utterances of what was read. Throws DataError if there are none.
+void count_utterances(const CorpusSplit& split, SplitLedger& ledger);
+
+// A split that a reader is about to fill, and its ledger.
+struct NewSplit {
+  CorpusSplit& split;
+  SplitLedger& ledger;
+};
+NewSplit add_split(Corpus& corpus, std::vector<SplitLedger>& ledgers, const std::string& name,
+                   const std::filesystem::path& file);
+
+// The lines of a file, without line breaks (LF or CR LF). Throws as read_text_file() does.
+std::vector<std::string> read_lines(const std::filesystem::path& path);
+
+// Not negative; nothing but digits.
+std::optional<std::int64_t> parse_number(std::string_view text);
+// [h]h:mm:ss, then perhaps a fraction after a comma or point.
+bool is_time_of_day(std::string_view text);
+bool is_blank(std::string_view text);
+std::string_view trimmed(std::string_view text);
+
+}  // namespace chorus
