@@ -1,0 +1,160 @@
+#include "data/corpora/dialogue_lines.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "data/corpora/rows.h"
+#include "data/split_files.h"
+#include "data/text_file.h"
+#include "data/words.h"
+
+namespace chorus {
+
+namespace {
+
+using Json = nlohmann::json;
+
+void check_fields(const Json& object, const std::vector<std::string>& known, const std::string& what,
+                  const RowPlace& place) {
+  require_row(object.is_object(), place, "no object", what + " must be a JSON object");
+  for (const auto& [name, value] : object.items()) {
+    const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
+    require_row(is_known, place, "unknown field",
+                fmt::format("'{}' of {}; did you mean '{}'?", name, what, nearest(name, known)));
+  }
+}
+
+// Null if there is none.
+const Json* text_field(const Json& object, const char* name, const std::string& what, const RowPlace& place) {
+  const auto found = object.find(name);
+  if (found == object.end()) return nullptr;
+  require_row(
+      found->is_string() && !is_blank(found->get_ref<const std::string&>()), place, "bad field",
+      fmt::format("'{}' of {} must be a text that is not blank; it is {}", name, what, found->dump()));
+  return &*found;
+}
+
+std::string required_text(const Json& object, const char* name, const std::string& what,
+                          const RowPlace& place) {
+  const Json* text = text_field(object, name, what, place);
+  require_row(text != nullptr, place, "missing field", fmt::format("{} has no '{}'", what, name));
+  return text->get<std::string>();
+}
+
+Utterance parse_utterance(const Json& object, std::size_t position, const RowPlace& place) {
+  static const std::vector<std::string> fields{"id", "speaker", "text", "label", "caption"};
+  const std::string what = fmt::format("utterance {}", position);
+  check_fields(object, fields, what, place);
+  const auto text_or = [&](const char* name, const std::string& otherwise) {
+    const Json* text = text_field(object, name, what, place);
+    return text == nullptr ? otherwise : text->get<std::string>();
+  };
+  Utterance utterance;
+  utterance.id = text_or("id", std::to_string(position));
+  utterance.speaker = required_text(object, "speaker", what, place);
+  utterance.text = required_text(object, "text", what, place);
+  utterance.label = text_or("label", "");
+  utterance.caption = text_or("caption", "");
+  utterance.line = place.line;
+  return utterance;
+}
+
+// `labels`: those allowed; none: any.
+Dialogue parse_dialogue(const std::string& line, const std::vector<std::string>& labels,
+                        const RowPlace& place) {
+  static const std::vector<std::string> fields{"id", "utterances"};
+  Json object;
+  try {
+    object = Json::parse(line);
+  } catch (const Json::exception& error) {
+    require_row(false, place, "no JSON", error.what());
+  }
+  check_fields(object, fields, "the dialogue", place);
+  Dialogue dialogue{required_text(object, "id", "the dialogue", place), {}};
+  const auto utterances = object.find("utterances");
+  require_row(utterances != object.end() && utterances->is_array() && !utterances->empty(), place,
+              "no utterances", "'utterances' must be an array with at least one element");
+  std::set<std::string> ids;
+  for (const Json& utterance : *utterances) {
+    dialogue.utterances.push_back(parse_utterance(utterance, ids.size(), place));
+    const Utterance& parsed = dialogue.utterances.back();
+    require_row(ids.insert(parsed.id).second, place, "duplicate utterance",
+                fmt::format("two utterances of dialogue {} have the id '{}'", dialogue.id, parsed.id));
+    if (!labels.empty() && !parsed.label.empty()) require_label(parsed.label, labels, place);
+  }
+  return dialogue;
+}
+
+void read_split(const std::filesystem::path& path, const std::vector<std::string>& labels,
+                const CorpusOptions& options, NewSplit read) {
+  const std::vector<std::string> lines = read_lines(path);
+  std::set<std::string> ids;
+  read_rows(options, read.ledger, [&] {
+    if (read.ledger.rows_read == std::ssize(lines)) return false;
+    const std::string& line = lines[static_cast<std::size_t>(read.ledger.rows_read++)];
+    const RowPlace place{path.string(), read.ledger.rows_read};
+    Dialogue dialogue = parse_dialogue(line, labels, place);
+    require_row(ids.insert(dialogue.id).second, place, "duplicate dialogue",
+                fmt::format("a line above has the id '{}' already", dialogue.id));
+    read.split.dialogues.push_back(std::move(dialogue));
+    return true;
+  });
+  count_utterances(read.split, read.ledger);
+}
+
+// Of labels.json; none where there is no such file.
+std::vector<std::string> read_labels(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return {};
+  Json array;
+  try {
+    array = Json::parse(read_text_file(path));
+  } catch (const Json::exception& error) {
+    throw DataError(fmt::format("{}: is not valid JSON: {}", path.string(), error.what()));
+  }
+  require<DataError>(array.is_array() && !array.empty(), path.string(), ": must be an array of labels");
+  std::vector<std::string> labels;
+  for (const Json& label : array) {
+    const bool good = label.is_string() && !is_blank(label.get_ref<const std::string&>());
+    require<DataError>(good, path.string(), ": ", label.dump(), " is no label; each must be a text");
+    const bool is_new = std::find(labels.begin(), labels.end(), label.get<std::string>()) == labels.end();
+    require<DataError>(is_new, path.string(), ": ", label.dump(), " stands there twice");
+    labels.push_back(label.get<std::string>());
+  }
+  return labels;
+}
+
+std::vector<std::string> labels_of(const Corpus& corpus) {
+  std::set<std::string> labels;
+  for (const CorpusSplit& split : corpus.splits) {
+    for (const Dialogue& dialogue : split.dialogues) {
+      for (const Utterance& utterance : dialogue.utterances) labels.insert(utterance.label);
+    }
+  }
+  labels.erase("");
+  return {labels.begin(), labels.end()};
+}
+
+}  // namespace
+
+Corpus read_dialogue_lines(const std::filesystem::path& folder, const CorpusOptions& options,
+                           std::vector<SplitLedger>& ledgers) {
+  const std::vector<std::filesystem::path> files = split_files(folder, ".jsonl");
+  require<DataError>(!files.empty(), folder.string(),
+                     ": has no train.jsonl, dev.jsonl, test.jsonl, nor any other .jsonl");
+  Corpus corpus{"jsonl", read_labels(folder / "labels.json"), {}};
+  for (const std::filesystem::path& path : files) {
+    const std::string name = path.stem().string();
+    require<DataError>(!name.empty() && name.find('.') == std::string::npos, path.string(), ": '", name,
+                       "' cannot be the name of a split; rename the file");
+    read_split(path, corpus.labels, options, add_split(corpus, ledgers, name, path));
+  }
+  if (corpus.labels.empty()) corpus.labels = labels_of(corpus);
+  require<DataError>(!corpus.labels.empty(), folder.string(),
+                     ": no utterance has a 'label', and there is no labels.json to say which there are");
+  return corpus;
+}
+
+}  // namespace chorus
