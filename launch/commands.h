@@ -10,6 +10,7 @@ namespace chorus::command {
 int sample(const Arguments& arguments);
 int tokenizer(const Arguments& arguments);
 int init(const Arguments& arguments);
+int inspect(const Arguments& arguments);
 int prepare(const Arguments& arguments);
 int train(const Arguments& arguments);
 int evaluate(const Arguments& arguments);

@@ -24,6 +24,7 @@ constexpr std::array commands{
     Command{"sample", "writes a synthetic dialogue corpus to try everything with", command::sample},
     Command{"tokenizer", "trains a SentencePiece tokenizer on text files", command::tokenizer},
     Command{"init", "writes a small untrained LLaMA base", command::init},
+    Command{"inspect", "counts what a corpus or data set holds, and what corpora share", command::inspect},
     Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare},
     Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train},
     Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate},

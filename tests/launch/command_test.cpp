@@ -19,8 +19,8 @@ constexpr int done = static_cast<int>(ExitCode::done);
 constexpr int configuration = static_cast<int>(ExitCode::configuration);
 constexpr int data = static_cast<int>(ExitCode::data);
 
-const std::vector<std::string> commands{"sample", "tokenizer", "init",    "prepare",
-                                        "train",  "evaluate",  "generate"};
+const std::vector<std::string> commands{"sample",  "tokenizer", "init",     "inspect",
+                                        "prepare", "train",     "evaluate", "generate"};
 
 constexpr std::string_view meld_header =
     "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n";
@@ -146,6 +146,69 @@ TEST(PrepareCommand, RefusesOptionsOfAnotherCorpus) {
   expect_refusal(run_chorus({"prepare", "--corpus", "tokens", "--vocabulary-size", "10", "--history", "3",
                              "--output", "unused", "a.jsonl"}),
                  configuration, "chorus prepare: error: ", "--history is for dialogues");
+}
+
+TEST(InspectCommand, CountsACorpusAndItsDataSets) {
+  const TemporaryFolder folder;
+  write_text(folder / "c/test.jsonl",
+             R"({"id": "a", "utterances": [{"speaker": "Ann", "text": "Hi there.", "label": "joy"}, )"
+             R"({"speaker": "Bo", "text": "Hi."}]})");
+  const Outcome corpus = run_chorus({"inspect", "--corpus", "jsonl", folder / "c"});
+  ASSERT_EQ(corpus.exit_code, done) << corpus.err;
+  EXPECT_THAT(corpus.out, StartsWith("test: " + folder / "c/test.jsonl"));
+  EXPECT_THAT(corpus.out, HasSubstr("\nutterances                            2\n"));
+  EXPECT_THAT(corpus.out, HasSubstr("\n  joy                        1  100.0 %\n"));
+
+  write_text(folder / "tokens.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [-100, 2, 3]}\n");
+  run_successfully({"prepare", "--corpus", "tokens", "--vocabulary-size", "10", "--output", folder / "d",
+                    folder / "tokens.jsonl"});
+  for (const std::string& input : {folder / "d", folder / "d/train.h5"}) {
+    const Outcome data_set = run_chorus({"inspect", input});
+    ASSERT_EQ(data_set.exit_code, done) << data_set.err;
+    EXPECT_THAT(data_set.out, StartsWith(folder / "d/train.h5\n"));
+    EXPECT_THAT(data_set.out, HasSubstr("\nsupervised tokens           2\n"));
+  }
+  expect_refusal(run_chorus({"inspect", folder / "c"}), data, "chorus inspect: error: ", "--corpus NAME");
+}
+
+TEST(InspectCommand, WritesWhatCorporaShareOnce) {
+  const TemporaryFolder folder;
+  const std::string texts =
+      R"("utterances": [{"speaker": "Ann", "text": "The very same words, all six!", "label": "joy"}]})";
+  write_text(folder / "a/test.jsonl", R"({"id": "one", )" + texts);
+  write_text(folder / "b/test.jsonl", R"({"id": "two", )" + texts);
+  const std::vector<std::string> arguments{"inspect",
+                                           "--leakage",
+                                           "jsonl=" + folder / "a",
+                                           "jsonl=" + folder / "b",
+                                           "--output",
+                                           folder / "leaked.jsonl"};
+  const Outcome outcome = run_chorus(arguments);
+  ASSERT_EQ(outcome.exit_code, done) << outcome.err;
+  EXPECT_THAT(outcome.out, StartsWith("jsonl/test: 1 of 1 utterances are long enough to compare\n"
+                                      "  in jsonl/test   1  100.0 %\n"));
+  EXPECT_THAT(read_text(folder / "leaked.jsonl"),
+              StartsWith(R"({"corpus":"jsonl","split":"test","dialogue":"one","utterance":"0",)"));
+  expect_refusal(run_chorus(arguments), configuration, "chorus inspect: error: --output ",
+                 "is not overwritten");
+}
+
+TEST(InspectCommand, SaysWhatDoesNotFitTogether) {
+  const std::string error = "chorus inspect: error: ";
+  expect_refusal(run_chorus({"inspect", "--corpus", "emory", "a"}), configuration, error,
+                 "did you mean 'emorynlp'?");
+  expect_refusal(run_chorus({"inspect", "--corpus", "meld", "a", "b"}), configuration, error,
+                 "takes one folder, not 2");
+  expect_refusal(run_chorus({"inspect", "--leakage", "meld=a"}), configuration, error,
+                 "compares two corpora");
+  expect_refusal(run_chorus({"inspect", "--leakage", "a", "b"}), configuration, error,
+                 "'a' is not NAME=FOLDER");
+  expect_refusal(run_chorus({"inspect", "--leakage", "--corpus", "meld", "a"}), configuration, error,
+                 "leave --corpus out");
+  expect_refusal(run_chorus({"inspect", "--output", "x", "a"}), configuration, error,
+                 "--output is for --leakage");
+  expect_refusal(run_chorus({"inspect", "--leakage-words", "3", "a"}), configuration, error,
+                 "--leakage-words is for --leakage");
 }
 
 TEST(SampleCommand, WritesACorpusOnceAndTheSameForTheSameSeed) {

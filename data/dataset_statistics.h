@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "data/corpus_statistics.h"
+#include "data/dataset.h"
+
+namespace chorus {
+
+// Of one stored split.
+struct DatasetStatistics {
+  DatasetOrigin origin;
+  std::int64_t utterances = 0, without_label = 0;
+  std::vector<std::int64_t> label_counts;  // of utterances, as origin.labels
+  std::int64_t trees = 0, samples = 0;
+  std::int64_t tokens = 0, unshared_tokens = 0, supervised_tokens = 0;
+  LengthStatistics sample_tokens;
+
+  double sharing() const;  // unshared_tokens / tokens
+};
+DatasetStatistics statistics_of(const Dataset& dataset);
+
+// For people: a column per data set, and a row for each label that any of them has.
+std::string to_table(const std::vector<DatasetStatistics>& datasets);
+
+}  // namespace chorus
