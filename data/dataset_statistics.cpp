@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "data/text_table.h"
+#include "data/words.h"
 
 namespace chorus {
 
@@ -44,12 +45,20 @@ DatasetStatistics statistics_of(const Dataset& dataset) {
   for (const UtteranceReference& utterance : dataset.utterances) {
     ++(utterance.label < 0 ? statistics.without_label
                            : statistics.label_counts[static_cast<std::size_t>(utterance.label)]);
+    const auto& corpora = dataset.origin.corpora;
+    if (corpora.size() > 1) ++statistics.of_corpus[corpora[static_cast<std::size_t>(utterance.corpus)]];
   }
   statistics.trees = dataset.trees();
   statistics.samples = std::ssize(dataset.samples);
   statistics.tokens = std::ssize(dataset.tokens);
   statistics.unshared_tokens = dataset.unshared_tokens();
   statistics.supervised_tokens = std::ssize(dataset.targets);
+  for (const Sample& sample : dataset.samples) {
+    statistics.about_no_utterance += sample.utterance < 0 ? 1 : 0;
+    statistics.weighted += sample.weight == 1 ? 0 : 1;
+  }
+  statistics.feature_rows = dataset.features.rows();
+  statistics.feature_width = dataset.features.width;
   std::vector<std::int64_t> lengths;
   for (std::int64_t sample = 0; sample < statistics.samples; ++sample)
     lengths.push_back(dataset.length(sample));
@@ -60,7 +69,7 @@ DatasetStatistics statistics_of(const Dataset& dataset) {
 std::string to_table(const std::vector<DatasetStatistics>& datasets) {
   ColumnTable<DatasetStatistics> table(datasets);
   table.row("", [](const DatasetStatistics& dataset) { return dataset.origin.split; });
-  table.row("corpus", [](const DatasetStatistics& dataset) { return dataset.origin.corpus; });
+  table.row("corpus", [](const DatasetStatistics& dataset) { return joined(dataset.origin.corpora, " + "); });
   table.row("recipe", [](const DatasetStatistics& dataset) { return or_none(dataset.origin.recipe_name); });
   table.row("tokenizer", [](const DatasetStatistics& dataset) {
     return dataset.origin.tokenizer_hash == 0 ? "-" : fmt::format("{:016x}", dataset.origin.tokenizer_hash);
@@ -68,10 +77,14 @@ std::string to_table(const std::vector<DatasetStatistics>& datasets) {
   table.row("vocabulary",
             [](const DatasetStatistics& dataset) { return grouped(dataset.origin.vocabulary_size); });
   table.number("utterances", &DatasetStatistics::utterances);
+  table.counts("  of corpus", &DatasetStatistics::of_corpus);
   for (const std::string& label : labels_of(datasets)) {
     table.row("  " + label, [&](const DatasetStatistics& dataset) { return label_cell(dataset, label); });
   }
+  table.number_if_any("  without label", &DatasetStatistics::without_label);
   table.number("samples", &DatasetStatistics::samples);
+  table.number_if_any("  about no utterance", &DatasetStatistics::about_no_utterance);
+  table.number_if_any("  of a weight other than 1", &DatasetStatistics::weighted);
   table.row("  tokens, mean", [](const DatasetStatistics& dataset) {
     return fmt::format("{:.1f}", dataset.sample_tokens.mean);
   });
@@ -85,6 +98,8 @@ std::string to_table(const std::vector<DatasetStatistics>& datasets) {
   table.row("  saved by sharing",
             [](const DatasetStatistics& dataset) { return fmt::format("{:.2f}x", dataset.sharing()); });
   table.number("supervised tokens", &DatasetStatistics::supervised_tokens);
+  table.number_if_any("features", &DatasetStatistics::feature_rows);
+  table.number_if_any("  numbers in each", &DatasetStatistics::feature_width);
   return table.text();
 }
 
