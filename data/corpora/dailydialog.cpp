@@ -67,6 +67,7 @@ void read_split(const std::filesystem::path& texts, const std::filesystem::path&
     const auto i = static_cast<std::size_t>(read.ledger.rows_read++);
     const std::int64_t line = read.ledger.rows_read;
     const RowPlace place{texts.string(), line};
+    require_utf8(text_lines[i], place);
     read.ledger.normalised_characters += normalise_windows_1252(text_lines[i]);
     std::vector<std::string> utterances = parse_utterances(text_lines[i], place);
     const std::vector<std::string> emotion_names = parse_labels(label_lines[i], {labels.string(), line});

@@ -96,6 +96,7 @@ void read_split(const std::filesystem::path& path, const std::vector<std::string
     if (read.ledger.rows_read == std::ssize(lines)) return false;
     const std::string& line = lines[static_cast<std::size_t>(read.ledger.rows_read++)];
     const RowPlace place{path.string(), read.ledger.rows_read};
+    require_utf8(line, place);
     Dialogue dialogue = parse_dialogue(line, labels, place);
     require_row(ids.insert(dialogue.id).second, place, "duplicate dialogue",
                 fmt::format("a line above has the id '{}' already", dialogue.id));

@@ -102,7 +102,9 @@ class IemocapDialogue {
     read_rows(options_, ledger_, [&] {
       if (next == lines.size()) return false;
       const std::string& line = lines[next++];
-      if (!is_blank(line)) take(line, {path.string(), static_cast<std::int64_t>(next)});
+      const RowPlace place{path.string(), static_cast<std::int64_t>(next)};
+      require_utf8(line, place);
+      if (!is_blank(line)) take(line, place);
       return true;
     });
   }

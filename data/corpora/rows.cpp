@@ -49,8 +49,17 @@ NewSplit add_split(Corpus& corpus, std::vector<SplitLedger>& ledgers, const std:
   return {corpus.splits.emplace_back(CorpusSplit{name, file.string(), {}}), ledgers.back()};
 }
 
+void require_utf8(const std::string& line, const RowPlace& place) {
+  if (const auto offset = invalid_utf8(line)) {
+    require_row(false, place, "invalid UTF-8",
+                fmt::format("at byte {} of the line, {}", *offset + 1, describe_invalid_byte(line, *offset)));
+  }
+}
+
 std::vector<std::string> read_lines(const std::filesystem::path& path) {
-  const std::string text = read_text_file(path);
+  std::string text = read_file(path);
+  remove_byte_order_mark(text);
+  require<DataError>(!text.empty(), path.string(), ": is empty");
   std::vector<std::string> lines;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());

@@ -40,7 +40,11 @@ struct NewSplit {
 NewSplit add_split(Corpus& corpus, std::vector<SplitLedger>& ledgers, const std::string& name,
                    const std::filesystem::path& file);
 
-// The lines of a file, without line breaks (LF or CR LF). Throws as read_text_file() does.
+// RowError unless the line is UTF-8.
+void require_utf8(const std::string& line, const RowPlace& place);
+
+// The lines of a file, without line breaks (LF or CR LF) and byte order mark. Throws DataError if it cannot be
+// read or is empty.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 // Not negative; nothing but digits.

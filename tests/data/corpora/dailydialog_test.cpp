@@ -57,6 +57,8 @@ TEST(DailyDialog, RefusesEachBadLine) {
   expect_contains(message_for(first + "a __eou__ b\n", "0\n0 0\n"), file + "no __eou__ at the end: 'b'");
   expect_contains(message_for(first + "a __eou__ __eou__\n", "0\n0 0\n"),
                   file + "empty utterance: there is no text before __eou__ number 2");
+  expect_contains(message_for(first + "a\x92 __eou__\n", "0\n0\n"),
+                  file + "invalid UTF-8: at byte 2 of the line");
   expect_contains(message_for(first + "\n", "0\n\n"), file + "empty dialogue");
   expect_contains(message_for(first + "a __eou__\n", "0\n7\n"),
                   "dialogues_emotion_train.txt:2: unknown emotion: '7' is not a code from 0 to 6");

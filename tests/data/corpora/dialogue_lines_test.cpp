@@ -110,7 +110,7 @@ TEST(DialogueLines, RefusesEachBadLine) {
   expect_contains(message_for(R"({"id": "a"})"), file + "no utterances");
   expect_contains(message_for(with_id("d0")),
                   file + "duplicate dialogue: a line above has the id 'd0' already");
-  expect_contains(message_for("\xFF"), "train.jsonl:2: at byte 1 of the line");
+  expect_contains(message_for("\xFF"), file + "invalid UTF-8: at byte 1 of the line, byte 0xFF");
 }
 
 TEST(DialogueLines, RefusesEachBadUtterance) {
@@ -132,12 +132,13 @@ TEST(DialogueLines, RefusesEachBadUtterance) {
 
 TEST(DialogueLines, SkipsAndCountsBadLinesWhenAsked) {
   const ScratchFolder folder;
-  folder.write("train.jsonl", good + "\n{\n" + with_id("d0") + "\n" + with_id("d1") + "\n");
+  folder.write("train.jsonl",
+               good + "\n{\n" + with_id("d0") + "\n" + with_id("\xFF") + "\n" + with_id("d1") + "\n");
   std::vector<SplitLedger> ledgers;
   const Corpus corpus = read(folder, ledgers, true);
-  EXPECT_EQ(ledgers[0].skipped_rows,
-            (std::map<std::string, std::int64_t>{{"no JSON", 1}, {"duplicate dialogue", 1}}));
-  EXPECT_EQ(ledgers[0].rows_read, 4);
+  EXPECT_EQ(ledgers[0].skipped_rows, (std::map<std::string, std::int64_t>{
+                                         {"no JSON", 1}, {"duplicate dialogue", 1}, {"invalid UTF-8", 1}}));
+  EXPECT_EQ(ledgers[0].rows_read, 5);
   EXPECT_EQ(corpus.splits[0].dialogues[1].id, "d1");
 }
 

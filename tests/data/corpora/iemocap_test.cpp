@@ -148,6 +148,7 @@ TEST_F(IemocapTest, RefusesEachBadLineOfTheTranscription) {
     return message();
   };
   expect_contains(message_for(std::string(turn) + ": Hello.\n"), file + "malformed transcription");
+  expect_contains(message_for(transcribed(turn, "\x92")), file + "invalid UTF-8: at byte 42 of the line");
   expect_contains(message_for(transcribed(turn, " ")), file + "empty utterance");
   expect_contains(message_for(transcribed("Ses01M_impro01_F000", "Hello.")), file + "bad turn");
   expect_contains(message_for(transcribed(turn, "a") + transcribed(turn, "b")),
@@ -156,11 +157,12 @@ TEST_F(IemocapTest, RefusesEachBadLineOfTheTranscription) {
 
 TEST_F(IemocapTest, SkipsAndCountsBadLinesWhenAsked) {
   write(header + labelled(turn, 1, "neu") + "words\n",
-        transcribed(turn, "Hello.") + "Ses01F_impro01_F001 Oh.\n");
+        transcribed(turn, "Hello.") + "Ses01F_impro01_F001 Oh.\nM: \x92\n");
   const Corpus corpus = read(true);
   EXPECT_EQ(corpus.splits[0].dialogues.size(), 11U);
-  EXPECT_EQ(ledgers_[0].skipped_rows, (std::map<std::string, std::int64_t>{{"malformed evaluation", 1},
-                                                                           {"malformed transcription", 1}}));
+  EXPECT_EQ(ledgers_[0].skipped_rows,
+            (std::map<std::string, std::int64_t>{
+                {"invalid UTF-8", 1}, {"malformed evaluation", 1}, {"malformed transcription", 1}}));
 }
 
 TEST_F(IemocapTest, RefusesReleasesThatAreNotComplete) {
