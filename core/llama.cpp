@@ -261,6 +261,12 @@ std::vector<float> Llama::logits(const DeviceBatch& batch, const std::optional<C
   return head_.logits(final_rows(x, batch, arena).h, arena);
 }
 
+std::vector<float> Llama::hidden_states(const DeviceBatch& batch, Arena& arena) const {
+  Arena::Scope scope(arena);
+  const Tensor x = run_blocks(batch, make_pass(batch), {}, arena);
+  return download_floats(backend_, final_rows(x, batch, arena).h);
+}
+
 std::vector<LayerCache> Llama::take_caches(std::int64_t sequences, std::int64_t length, Arena& arena) const {
   const Shape shape{sequences, length, config_.key_value_heads / groups_.tensor.size(), config_.head_width};
   std::vector<LayerCache> caches;

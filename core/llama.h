@@ -64,6 +64,8 @@ class Llama {
   // according to `access`, if any.
   std::vector<float> logits(const DeviceBatch& batch, const std::optional<CacheAccess>& access,
                             std::span<const LayerCache> caches, Arena& arena) const;
+  // Hidden states [M, D] of the batch's target rows after the final norm, on the host of every tensor rank.
+  std::vector<float> hidden_states(const DeviceBatch& batch, Arena& arena) const;
   // Memory of a cache for `sequences` of up to `length` tokens.
   std::vector<LayerCache> take_caches(std::int64_t sequences, std::int64_t length, Arena& arena) const;
 

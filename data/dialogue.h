@@ -9,14 +9,23 @@ namespace chorus {
 struct Utterance {
   std::string id;  // unique in its dialogue; may have gaps, so it is never an index
   std::string speaker, text;
-  std::string label;      // one of Corpus::labels; empty: context only, never asked about
-  std::int64_t line = 0;  // of the file it was read from
-  std::string caption{};  // visual knowledge in words; empty: none
+  std::string label;         // one of Corpus::labels; empty: context only, never asked about
+  std::int64_t line = 0;     // of the file it was read from
+  std::string caption = {};  // visual knowledge in words; empty: none
+  // Its rows of the split's FeatureTable: [first_feature, first_feature + features).
+  std::int32_t first_feature = 0, features = 0;
 };
 
 struct Dialogue {
   std::string id;
   std::vector<Utterance> utterances;  // in the order in which they were spoken
+};
+
+// One line of a dialogue. Both must outlive it.
+struct Line {
+  const Dialogue* dialogue = nullptr;
+  std::size_t turn = 0;
+  const Utterance& utterance() const { return dialogue->utterances[turn]; }
 };
 
 struct CorpusSplit {

@@ -24,6 +24,15 @@ std::int64_t total(const Counts& counts) {
 double SplitLedger::sharing() const {
   return tokens == 0 ? 1.0 : static_cast<double>(unshared_tokens) / static_cast<double>(tokens);
 }
+void SplitLedger::add_reading(const SplitLedger& other) {
+  rows_read += other.rows_read;
+  dialogues += other.dialogues;
+  utterances += other.utterances;
+  normalised_characters += other.normalised_characters;
+  for (const auto& [reason, count] : other.skipped_rows) skipped_rows[reason] += count;
+  for (const auto& [what, count] : other.notes) notes[what] += count;
+}
+
 std::int64_t SplitLedger::skipped() const { return total(skipped_rows); }
 std::int64_t SplitLedger::dropped_total() const { return total(dropped); }
 
@@ -45,8 +54,10 @@ std::string Ledger::to_json() const {
                                    {"tokens", split.tokens},
                                    {"unshared_tokens", split.unshared_tokens},
                                    {"sharing", split.sharing()},
-                                   {"supervised_tokens", split.supervised_tokens}};
+                                   {"supervised_tokens", split.supervised_tokens},
+                                   {"notes", split.notes}};
   }
+  json["notes"] = notes;
   return json.dump(2) + "\n";
 }
 
@@ -69,7 +80,10 @@ std::string Ledger::to_table() const {
   table.row("  saved by sharing",
             [](const SplitLedger& split) { return fmt::format("{:.2f}x", split.sharing()); });
   table.number("supervised tokens", &SplitLedger::supervised_tokens);
-  return table.text();
+  table.counts("note", &SplitLedger::notes);
+  std::string text = table.text();
+  for (const auto& [what, count] : notes) text += fmt::format("note: {}: {}\n", what, grouped(count));
+  return text;
 }
 
 }  // namespace chorus

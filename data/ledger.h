@@ -20,16 +20,20 @@ struct SplitLedger {
   std::int64_t tokens = 0;           // with shared prefixes
   std::int64_t unshared_tokens = 0;  // as separate prompts
   std::int64_t supervised_tokens = 0;
-  std::int64_t longest_sample = 0;  // tokens
+  std::int64_t longest_sample = 0;            // tokens
+  std::map<std::string, std::int64_t> notes;  // whatever else was counted
 
   double sharing() const;  // unshared_tokens / tokens
   std::int64_t skipped() const;
   std::int64_t dropped_total() const;
+  // Adds what reading another corpus into the same split counted.
+  void add_reading(const SplitLedger& other);
 };
 
 struct Ledger {
   std::string corpus, recipe;
   std::vector<SplitLedger> splits;
+  std::map<std::string, std::int64_t> notes = {};  // of no split
 
   std::string to_json() const;
   // A table with one column per split, for people; every line ends with a line break.

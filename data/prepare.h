@@ -6,38 +6,60 @@
 #include <string_view>
 #include <vector>
 
+#include "data/demonstrations.h"
 #include "data/ledger.h"
 
 namespace chorus {
 
+// Whether </s> follows an answer; bases that never learned that token do better without.
+enum class AnswerEnd { as_recipe, end_of_text, none };
+
+// How the fraction of mixed corpora is taken: of each of them, or of all together (InstructERC's ratio and total mix).
+enum class Mix { ratio, total };
+
 struct PrepareOptions {
-  // "meld":   `inputs` is one folder, see meld.h.
-  // "tokens": JSON lines {"input_ids": [..], "labels": [..]}, labels aligned with the ids and -100 where
-  // nothing is to
+  // One of dialogue_corpora(): `inputs` is its path. "mixed": several of them as NAME=PATH, in one data set.
+  // "tokens": JSON lines {"input_ids": [..], "labels": [..]}, labels aligned with the ids and -100 where nothing is to
   //           be learned; with an optional "group" string, lines of one group become one tree.
-  // "text":   paragraphs between blank lines, each <s> … </s>, joined in their order to samples of `context`
-  // tokens. For the latter two an input is FILE or SPLIT=FILE; without a name it is train.
+  // "text":   paragraphs between blank lines, each <s> … </s>, joined in their order to samples of `context` tokens.
+  // For the latter two an input is FILE or SPLIT=FILE; without a name it is train.
   std::string corpus = "meld";
   std::vector<std::string> inputs;
   std::string output;                // folder; must not exist or be empty
-  std::string recipe = "shared";     // name or path
   std::string tokenizer;             // path of a SentencePiece model; the tokens corpus can do without
   std::int64_t vocabulary_size = 0;  // of the base model; 0: the tokenizer's
-  std::string history;               // number of lines or "all"; "": as the recipe says
   std::int64_t max_tokens = 1024;    // of a prompt with its answer; 0: no limit
   std::int64_t context = 256;        // of the text corpus
   bool skip_bad_rows = false;        // count malformed rows instead of stopping
+
+  // Of dialogues:
+  std::string recipe = "shared";  // name or path
+  std::string history;            // number of lines or "all"; "": as the recipe says
+  AnswerEnd answer_end = AnswerEnd::as_recipe;
+  std::string auxiliary;          // a second recipe, asked in training as well; "": none
+  double auxiliary_weight = 0.1;  // of its answers in the loss
+  std::string label_map;          // file; "": labels as they are
+  std::string fraction = "1";     // of the train split's lines that are asked about: "1/4", "0.25"
+  Mix mix = Mix::ratio;
+  std::uint64_t fraction_seed = 1;
+  DemonstrationOptions demonstrations;
+  std::string captions;           // file; "": none
+  std::string features;           // HDF5 file; "": none
+  std::string feature_key;        // pattern of its keys; "": that of its layout
+  std::int64_t feature_rows = 1;  // of an utterance, at most
+  bool half_precision_features = false;
 };
 
 // Tells how far `what` has come.
 using PrepareProgress = std::function<void(std::string_view what, std::int64_t done, std::int64_t total)>;
 
 // Reads a corpus and writes one data set SPLIT.h5 per split, and ledger.json, which is also returned. Nothing
-// is written before everything has been read.
+// is written before everything has been read. `embed` is for Retrieval::embedding.
 //
 // The train split of a dialogue corpus holds each utterance with its gold answer; the others hold each
 // utterance with every label as its answer, so that one forward pass scores them all, and supervise nothing
 // but the answers. An utterance whose prompt is too long even without history is dropped, and counted.
-Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress = {});
+Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress = {},
+               const EmbedTexts& embed = {});
 
 }  // namespace chorus

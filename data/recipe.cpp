@@ -4,8 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include <nlohmann/json.hpp>
-
+#include "data/json_fields.h"
 #include "data/text_file.h"
 #include "data/words.h"
 #include "ops/error.h"
@@ -15,83 +14,72 @@ namespace chorus {
 namespace {
 
 using Json = nlohmann::json;
+using PartKind = Recipe::PartKind;
+using Task = Recipe::Task;
+using Placeholders = std::map<std::string, std::string>;
 
-// Reads the fields of one JSON object and refuses those it does not know.
-class Fields {
- public:
-  Fields(const Json& object, std::string origin, std::vector<std::string> known)
-      : object_(object), origin_(std::move(origin)) {
-    require<DataError>(object_.is_object(), origin_, ": must be an object, is ", object_.type_name());
-    for (const auto& [name, value] : object_.items()) {
-      const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
-      require<DataError>(is_known, origin_, ": unknown field '", name, "'; did you mean '",
-                         nearest(name, known), "'?");
-    }
+bool is_repeated(PartKind kind) { return kind == PartKind::history || kind == PartKind::demonstrations; }
+
+// What may stand in a part, with nonsense for values. A prompt must not tell what it asks for.
+Placeholders placeholders(PartKind kind, Task task) {
+  Placeholders known{
+      {"speaker", ""}, {"speaker_number", ""}, {"utterance", ""}, {"index", ""}, {"features", ""}};
+  if (kind == PartKind::answer) return {{"label", "x"}};
+  if (kind == PartKind::demonstrations) {
+    known.erase("features");
+    known["label"] = "";
   }
-
-  bool has(const std::string& name) const { return object_.contains(name); }
-
-  const Json& get(const std::string& name) const {
-    require<DataError>(has(name), origin_, ": field '", name, "' is missing");
-    return object_.at(name);
+  if (kind == PartKind::text) {
+    known["labels"] = "";
+    for (const char* hint : {"speaker", "speaker_number"})
+      if (task == Task::speaker) known.erase(hint);
+    for (const char* hint : {"utterance", "features"})
+      if (task == Task::impact) known.erase(hint);
   }
-
-  std::string text(const std::string& name) const {
-    const Json& value = get(name);
-    require<DataError>(value.is_string(), origin_, ": field '", name, "' must be a string, is ",
-                       value.type_name());
-    return value.get<std::string>();
-  }
-
-  // One of two words; true for the second. The first is the default.
-  bool is_second(const std::string& name, const std::string& first, const std::string& second) const {
-    if (!has(name)) return false;
-    const std::string value = text(name);
-    require<DataError>(value == first || value == second, origin_, ": field '", name, "' is '", value,
-                       "', it must be '", first, "' or '", second, "'");
-    return value == second;
-  }
-
- private:
-  const Json& object_;
-  std::string origin_;
-};
-
-Recipe::PartKind parse_kind(const std::string& kind, const std::string& origin) {
-  if (kind == "text") return Recipe::PartKind::text;
-  if (kind == "history") return Recipe::PartKind::history;
-  require<DataError>(kind == "answer", origin, ": kind '", kind, "' is none of text, history, answer");
-  return Recipe::PartKind::answer;
+  return known;
 }
 
 // Fills in nonsense, so that wrong placeholders are found when the recipe is read.
-void check_placeholders(const Recipe::Part& part, const std::string& origin) {
-  std::map<std::string, std::string> values{
-      {"labels", ""}, {"speaker", ""}, {"utterance", ""}, {"index", ""}};
-  if (part.kind == Recipe::PartKind::history) values.erase("labels");
-  if (part.kind == Recipe::PartKind::answer) values = {{"label", "x"}};
-  const std::string filled = fill_in(part.text, values, origin);
-  require<DataError>(
-      part.kind != Recipe::PartKind::answer || filled != fill_in(part.text, {{"label", "y"}}, origin), origin,
-      ": the answer does not contain {label}");
+void check_placeholders(const Recipe::Part& part, Task task, const std::string& origin) {
+  Placeholders known = placeholders(part.kind, task);
+  const std::string filled = fill_in(part.text, known, origin);
+  require<DataError>(part.kind != PartKind::answer || filled != fill_in(part.text, {{"label", "y"}}, origin),
+                     origin, ": the answer does not contain {label}");
+  if (part.captioned) {
+    require<DataError>(
+        part.kind == PartKind::history || (part.kind == PartKind::text && task != Task::impact), origin,
+        ": field 'captioned' is for lines whose caption may be shown");
+    known["caption"] = "";
+    fill_in(*part.captioned, known, origin);
+  }
+  require<DataError>(is_repeated(part.kind) || (part.before.empty() && part.after.empty()), origin,
+                     ": 'before' and 'after' are for history and demonstrations");
+  for (const std::string& edge : {part.before, part.after}) fill_in(edge, {{"labels", ""}}, origin);
 }
 
-std::vector<Recipe::Part> parse_parts(const Json& json, const std::string& origin) {
+std::vector<Recipe::Part> parse_parts(const Json& json, Task task, const std::string& origin) {
   require<DataError>(json.is_array(), origin, ": field 'parts' must be an array, is ", json.type_name());
   std::vector<Recipe::Part> parts;
   for (std::size_t i = 0; i < json.size(); ++i) {
     const std::string where = fmt::format("{}: part {}", origin, i + 1);
-    const Fields fields(json[i], where, {"kind", "text"});
-    parts.push_back({parse_kind(fields.text("kind"), where), fields.text("text")});
-    check_placeholders(parts.back(), where);
+    const JsonObject fields(json[i], where, {"kind", "text", "captioned", "before", "after"});
+    fields.get("kind");
+    Recipe::Part& part = parts.emplace_back();
+    part.kind = static_cast<PartKind>(fields.word("kind", {"text", "history", "demonstrations", "answer"}));
+    part.text = fields.text("text");
+    if (fields.has("captioned")) part.captioned = fields.text("captioned");
+    part.before = fields.text_or("before", "");
+    part.after = fields.text_or("after", "");
+    check_placeholders(part, task, where);
   }
-  const auto count = [&](Recipe::PartKind kind) {
+  const auto count = [&](PartKind kind) {
     return std::count_if(parts.begin(), parts.end(),
                          [&](const Recipe::Part& part) { return part.kind == kind; });
   };
-  require<DataError>(count(Recipe::PartKind::answer) == 1 && parts.back().kind == Recipe::PartKind::answer,
-                     origin, ": exactly one part must be the answer, and it must be the last");
-  require<DataError>(count(Recipe::PartKind::history) <= 1, origin, ": there is more than one history");
+  require<DataError>(count(PartKind::answer) == 1 && parts.back().kind == PartKind::answer, origin,
+                     ": exactly one part must be the answer, and it must be the last");
+  require<DataError>(count(PartKind::history) <= 1, origin, ": there is more than one history");
+  require<DataError>(count(PartKind::demonstrations) <= 1, origin, ": there is more than one demonstrations");
   return parts;
 }
 
@@ -107,6 +95,18 @@ std::map<std::string, std::string> parse_label_words(const Json& json, const std
   return words;
 }
 
+std::map<std::string, std::int64_t> parse_speaker_numbers(const Json& json, const std::string& origin) {
+  require<DataError>(json.is_object(), origin, ": field 'speaker_numbers' must be an object, is ",
+                     json.type_name());
+  std::map<std::string, std::int64_t> numbers;
+  for (const auto& [name, number] : json.items()) {
+    require<DataError>(number.is_number_integer() && number.get<std::int64_t>() >= 0, origin,
+                       ": the number of speaker '", name, "' must not be below 0, is ", number.dump());
+    numbers[name] = number.get<std::int64_t>();
+  }
+  return numbers;
+}
+
 std::optional<std::int64_t> parse_history_field(const Json& json, const std::string& origin) {
   if (json == "all") return std::nullopt;
   require<DataError>(json.is_number_integer() && json.get<std::int64_t>() >= 0, origin,
@@ -117,37 +117,41 @@ std::optional<std::int64_t> parse_history_field(const Json& json, const std::str
 }  // namespace
 
 Recipe Recipe::parse(const std::string& json, const std::string& origin) {
-  Json parsed;
-  try {
-    parsed = Json::parse(json);
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: is not valid JSON: {}", origin, error.what()));
-  }
-  const Fields fields(parsed, origin,
-                      {"name", "description", "history", "speakers", "label_words", "label_separator",
-                       "supervise", "answer_end", "parts"});
+  const Json parsed = parse_json(json, origin);
+  const JsonObject fields(
+      parsed, origin,
+      {"name", "description", "task", "tokenise", "history", "speakers", "speaker_numbers", "label_words",
+       "label_separator", "supervise", "answer_end", "parts"});
   Recipe recipe;
   recipe.json = json;
   recipe.name = fields.text("name");
   require<DataError>(!recipe.name.empty(), origin, ": field 'name' is empty");
-  if (fields.has("description")) recipe.description = fields.text("description");
+  recipe.description = fields.text_or("description", "");
+  recipe.task = static_cast<Task>(fields.word("task", {"emotion", "speaker", "impact"}));
+  recipe.tokenisation = static_cast<Tokenisation>(fields.word("tokenise", {"parts", "whole"}));
   if (fields.has("history")) recipe.history = parse_history_field(fields.get("history"), origin);
-  recipe.numbered_speakers = fields.is_second("speakers", "names", "numbered");
-  recipe.supervise_all = fields.is_second("supervise", "answer", "all");
-  recipe.open_answer = fields.is_second("answer_end", "end_of_text", "none");
+  recipe.numbered_speakers = fields.word("speakers", {"names", "numbered"}) == 1;
+  if (fields.has("speaker_numbers"))
+    recipe.speaker_numbers = parse_speaker_numbers(fields.get("speaker_numbers"), origin);
+  recipe.supervise_all = fields.word("supervise", {"answer", "all"}) == 1;
+  recipe.open_answer = fields.word("answer_end", {"end_of_text", "none"}) == 1;
   if (fields.has("label_words")) recipe.label_words = parse_label_words(fields.get("label_words"), origin);
-  if (fields.has("label_separator")) recipe.label_separator = fields.text("label_separator");
-  recipe.parts = parse_parts(fields.get("parts"), origin);
+  recipe.label_separator = fields.text_or("label_separator", recipe.label_separator);
+  recipe.parts = parse_parts(fields.get("parts"), recipe.task, origin);
+  require<DataError>(recipe.task != Task::speaker || (recipe.numbered_speakers && recipe.label_words.empty()),
+                     origin,
+                     ": a recipe for speakers answers with their numbers: \"speakers\" must be "
+                     "\"numbered\", and label_words have no meaning");
   return recipe;
 }
 
-Recipe Recipe::load(const std::string& name_or_path) {
+Recipe Recipe::load(const std::string& name_or_path, const std::string& option) {
   std::vector<std::string> names;
   for (const ShippedRecipe& recipe : shipped_recipes()) {
     if (recipe.name == name_or_path) return parse(recipe.json, "recipe " + recipe.name);
     names.push_back(recipe.name);
   }
-  require<ConfigurationError>(std::filesystem::exists(name_or_path), "--recipe ", name_or_path,
+  require<ConfigurationError>(std::filesystem::exists(name_or_path), option, " ", name_or_path,
                               " is neither a file nor a recipe of this program (", joined(names, ", "), ")");
   return parse(read_text_file(name_or_path), name_or_path);
 }
@@ -155,6 +159,18 @@ Recipe Recipe::load(const std::string& name_or_path) {
 std::string Recipe::word(const std::string& label) const {
   const auto found = label_words.find(label);
   return found == label_words.end() ? label : found->second;
+}
+
+bool Recipe::has(PartKind kind) const {
+  return std::any_of(parts.begin(), parts.end(), [&](const Part& part) { return part.kind == kind; });
+}
+
+bool Recipe::mentions(std::string_view placeholder) const {
+  const std::string mark = fmt::format("{{{}}}", placeholder);
+  return std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
+    return part.text.find(mark) != std::string::npos ||
+           (part.captioned && part.captioned->find(mark) != std::string::npos);
+  });
 }
 
 std::optional<std::int64_t> parse_history(const std::string& text, const std::string& origin) {

@@ -4,31 +4,40 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace chorus {
 
 // How dialogues become prompts, as data. A recipe is a JSON object; docs/formats.md describes its fields.
 //
-// Parts are tokenised one by one and their tokens joined, <s> before the first and </s> behind the answer.
-// Equal parts are therefore equal tokens whatever stands next to them, and prompts of a dialogue share
-// exactly the tokens of the parts that they begin with. It also means that a tokenizer which puts a space
-// before each text puts one before each part, so a part should end, not begin, with a line break.
+// With Tokenisation::parts, parts are tokenised one by one and their tokens joined, <s> before the first and </s>
+// behind the answer. Equal parts are therefore equal tokens whatever stands next to them, and prompts of a dialogue
+// share exactly the tokens of the parts that they begin with. It also means that a tokenizer which puts a space before
+// each text puts one before each part, so a part should end, not begin, with a line break.
 struct Recipe {
-  // `text` stands once and speaks of the utterance asked about; `history` is repeated for each line before
-  // it, the oldest first; `answer` stands last.
-  enum class PartKind { text, history, answer };
+  // What is asked of an utterance: its label, who says it, or what the label of the next utterance will be, before that
+  // is known.
+  enum class Task { emotion, speaker, impact };
+  enum class Tokenisation { parts, whole };
+  // `text` stands once and speaks of the utterance asked about; `history` is repeated for each line before it, the
+  // oldest first; `demonstrations` for each example; `answer` stands last.
+  enum class PartKind { text, history, demonstrations, answer };
   struct Part {
     PartKind kind = PartKind::text;
-    std::string
-        text;  // with {labels} {speaker} {utterance} {index}, in the answer {label}; {{ and }} for braces
+    std::string text;                      // with placeholders; {{ and }} for braces
+    std::optional<std::string> captioned;  // instead of `text` where the line has a caption
+    std::string before, after;             // of all the repetitions, if there are any
   };
 
   std::string name, description;
+  Task task = Task::emotion;
+  Tokenisation tokenisation = Tokenisation::parts;
   std::optional<std::int64_t> history;  // number of previous utterances shown; none: all of them
   bool numbered_speakers = false;       // Speaker_0, Speaker_1, … by first appearance in the dialogue
-  bool supervise_all = false;           // learn the whole prompt, not only answer and </s>
-  bool open_answer = false;             // no </s> behind the answer, for bases that never learned it
+  std::map<std::string, std::int64_t> speaker_numbers;  // of speakers that always have the same one
+  bool supervise_all = false;                           // learn the whole prompt, not only answer and </s>
+  bool open_answer = false;  // no </s> behind the answer, for bases that never learned it
   std::map<std::string, std::string>
       label_words;  // corpus label → word in the prompt; others stay as they are
   std::string label_separator = ", ";
@@ -36,12 +45,15 @@ struct Recipe {
   std::string json;  // what it was read from
 
   // `origin` begins the messages. Throws DataError for JSON that is malformed, has unknown fields (naming the
-  // nearest known one) or placeholders, or describes no prompt.
+  // nearest known one) or placeholders, describes no prompt, or one that tells the answer.
   static Recipe parse(const std::string& json, const std::string& origin);
-  // A shipped recipe by its name, or the path of a file. Throws ConfigurationError if it is neither.
-  static Recipe load(const std::string& name_or_path);
+  // A shipped recipe by its name, or the path of a file. Throws ConfigurationError, beginning with `option`, if it is
+  // neither.
+  static Recipe load(const std::string& name_or_path, const std::string& option = "--recipe");
 
   std::string word(const std::string& label) const;
+  bool has(PartKind kind) const;
+  bool mentions(std::string_view placeholder) const;  // in any part
 };
 
 struct ShippedRecipe {

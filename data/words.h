@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace chorus {
 
@@ -17,6 +18,12 @@ std::string nearest(std::string_view word, std::span<const std::string> known);
 
 // The words with `separator` between them.
 std::string joined(std::span<const std::string> words, std::string_view separator);
+
+// The words in lower case: runs of letters, digits and apostrophes; what is not ASCII counts as letters.
+std::vector<std::string> words_of(std::string_view text);
+
+// The lines without their line breaks (LF or CR LF); none for what follows the last break if it is empty.
+std::vector<std::string> split_lines(const std::string& text);
 
 // `text` with each {name} replaced by its value; {{ and }} stand for braces. Throws DataError for other
 // braces or names, beginning with `origin`.

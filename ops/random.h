@@ -32,7 +32,8 @@ enum class RandomUse : std::uint32_t {
   dropout = 2,
   shuffle = 3,
   sample_corpus = 4,
-  decode = 5
+  decode = 5,
+  selection = 6
 };
 
 // In [0, 1), from the upper 24 bits: exact in binary32.

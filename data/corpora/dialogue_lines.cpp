@@ -4,9 +4,8 @@
 #include <set>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "data/corpora/rows.h"
+#include "data/json_fields.h"
 #include "data/split_files.h"
 #include "data/text_file.h"
 #include "data/words.h"
@@ -109,22 +108,7 @@ void read_split(const std::filesystem::path& path, const std::vector<std::string
 // Of labels.json; none where there is no such file.
 std::vector<std::string> read_labels(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return {};
-  Json array;
-  try {
-    array = Json::parse(read_text_file(path));
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: is not valid JSON: {}", path.string(), error.what()));
-  }
-  require<DataError>(array.is_array() && !array.empty(), path.string(), ": must be an array of labels");
-  std::vector<std::string> labels;
-  for (const Json& label : array) {
-    const bool good = label.is_string() && !is_blank(label.get_ref<const std::string&>());
-    require<DataError>(good, path.string(), ": ", label.dump(), " is no label; each must be a text");
-    const bool is_new = std::find(labels.begin(), labels.end(), label.get<std::string>()) == labels.end();
-    require<DataError>(is_new, path.string(), ": ", label.dump(), " stands there twice");
-    labels.push_back(label.get<std::string>());
-  }
-  return labels;
+  return parse_names(parse_json(read_text_file(path), path.string()), path.string());
 }
 
 std::vector<std::string> labels_of(const Corpus& corpus) {

@@ -6,11 +6,10 @@
 #include <string_view>
 #include <unordered_map>
 
-#include <nlohmann/json.hpp>
-
 #include "data/corpora/rows.h"
 #include "data/corpora/windows_1252.h"
 #include "data/csv.h"
+#include "data/json_fields.h"
 #include "data/text_file.h"
 #include "data/words.h"
 
@@ -202,12 +201,7 @@ EmoryRow parse_utterance(const Json& utterance, const std::string& id, const Row
 
 void read_json(const std::filesystem::path& path, const CorpusOptions& options, EmorySplit split) {
   const std::string file = path.string(), text = read_text_file(path);
-  Json season;
-  try {
-    season = Json::parse(text);
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: is not valid JSON: {}", file, error.what()));
-  }
+  const Json season = parse_json(text, file);
   std::vector<const Json*> utterances;
   for (const Json& episode : array(season, "episodes", file)) {
     for (const Json& scene : array(episode, "scenes", file)) {

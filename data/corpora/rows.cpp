@@ -60,14 +60,7 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
   std::string text = read_file(path);
   remove_byte_order_mark(text);
   require<DataError>(!text.empty(), path.string(), ": is empty");
-  std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    if (lines.back().ends_with('\r')) lines.back().pop_back();
-    begin = end + 1;
-  }
-  return lines;
+  return split_lines(text);
 }
 
 std::optional<std::int64_t> parse_number(std::string_view text) {

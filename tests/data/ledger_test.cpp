@@ -32,7 +32,7 @@ TEST(Ledger, JsonHoldsEveryNumber) {
   EXPECT_EQ(json["splits"]["train"]["sharing"], 2.5);
   EXPECT_EQ(json["splits"]["dev"]["dropped"]["more than 5 tokens without history"], 2);
   EXPECT_EQ(json["splits"]["dev"]["sharing"], 1.0);
-  EXPECT_EQ(json["splits"]["train"].size(), 15U);
+  EXPECT_EQ(json["splits"]["train"].size(), 16U);
 }
 
 TEST(Ledger, TableHasAColumnPerSplitOfEqualWidth) {

@@ -191,7 +191,7 @@ TEST_F(PrepareTest, TokensAreReadStrictly) {
   };
   expect_contains(message(R"({"input_ids": [1, 2])"), "lines.jsonl:2: is not valid JSON");
   expect_contains(message(""), "lines.jsonl:2: is not valid JSON");
-  expect_contains(message("[1]"), "lines.jsonl:2: must be a JSON object");
+  expect_contains(message("[1]"), "lines.jsonl:2: must be an object, is array");
   expect_contains(message(R"({"input_ids": [1, 2]})"), "lines.jsonl:2: field 'labels' is missing");
   expect_contains(message(R"({"input_id": [1], "labels": [1]})"),
                   "unknown field 'input_id'; did you mean 'input_ids'?");

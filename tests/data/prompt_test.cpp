@@ -36,10 +36,16 @@ class PromptTest : public testing::Test {
   }
   Prompts write(const Recipe& recipe, std::size_t turn, std::vector<std::int32_t> answers,
                 std::int64_t max_tokens = 0) {
-    return PromptWriter(recipe, tokenizer_, labels, max_tokens)
-        .write(dialogue(), turn, answers, recipe.supervise_all);
+    return PromptWriter(recipe, tokenizer_, {labels, max_tokens})
+        .write({&dialogue_, turn}, answers, recipe.supervise_all);
+  }
+  std::string text(const std::string& json, std::size_t turn, std::vector<Line> demonstrations = {},
+                   std::int64_t first_speaker = 0) {
+    return PromptWriter(Recipe::parse(json, "mine.json"), tokenizer_, {labels, 0, first_speaker})
+        .text({&dialogue_, turn}, demonstrations);
   }
 
+  Dialogue dialogue_ = dialogue();
   ScratchFolder folder_;
   Tokenizer tokenizer_ = trained(folder_);
 };
@@ -152,6 +158,107 @@ TEST_F(PromptTest, LabelWordsMustFitTheCorpus) {
                   "label_words names the label 'mirth', the corpus has neutral, joy, anger");
   recipe.label_words = {{"joy", "anger"}};
   expect_contains(message_of<DataError>([&] { write(recipe, 0, {1}); }), "two labels have the word 'anger'");
+}
+
+std::string recipe_of(const std::string& parts, const std::string& fields = "") {
+  return R"({"name": "x", )" + fields + R"("parts": [)" + parts +
+         R"(, {"kind": "answer", "text": "{label}"}]})";
+}
+
+TEST_F(PromptTest, SpeakersHaveNumbers) {
+  const std::string parts = R"({"kind": "text", "text": "{speaker} {speaker_number}"})";
+  EXPECT_EQ(text(recipe_of(parts), 1), "Leo 1");
+  EXPECT_EQ(text(recipe_of(parts, R"("speakers": "numbered", )"), 2), "Speaker_0 0");
+  EXPECT_EQ(text(recipe_of(parts, R"("speakers": "numbered", )"), 3, {}, 10), "Speaker_12 12");
+  EXPECT_EQ(text(recipe_of(parts, R"("speakers": "numbered", "speaker_numbers": {"Leo": 0, "Mia": 1}, )"), 0),
+            "Speaker_1 1");
+}
+
+TEST_F(PromptTest, ABlockIsThereOnlyWhereItHasLines) {
+  const std::string recipe = recipe_of(
+      R"({"kind": "history", "before": "Before:\n", "text": "{utterance}\n", "after": "--\n"},
+         {"kind": "text", "text": "{utterance}"})",
+      R"("history": 2, )");
+  EXPECT_EQ(text(recipe, 0), "Did you win?");
+  EXPECT_EQ(text(recipe, 3), "Before:\nI won the first prize!\nNo way.\n--\nAnd nobody told me.");
+}
+
+TEST_F(PromptTest, LinesWithACaptionReadOtherwise) {
+  dialogue_.utterances[1].caption = "He jumps.";
+  const std::string recipe = recipe_of(
+      R"({"kind": "history", "text": "{utterance}\n", "captioned": "({caption}) {utterance}\n"},
+         {"kind": "text", "text": "", "captioned": "Seen: {caption}\n"}, {"kind": "text", "text": "{utterance}"})");
+  EXPECT_EQ(text(recipe, 1), "Did you win?\nSeen: He jumps.\nI won the first prize!");
+  EXPECT_EQ(text(recipe, 2), "Did you win?\n(He jumps.) I won the first prize!\nNo way.");
+}
+
+TEST_F(PromptTest, DemonstrationsTellTheirLabel) {
+  const Dialogue other{"9", {{"0", "Zoe", "It burns!", "anger", 1}, {"1", "Ann", "So good.", "joy", 2}}};
+  const std::string recipe = recipe_of(
+      R"({"kind": "text", "text": "{utterance} "},
+         {"kind": "demonstrations", "before": "[", "text": "{speaker}: {utterance} = {label}; ", "after": "]"})",
+      R"("speakers": "numbered", "label_words": {"joy": "happy"}, )");
+  EXPECT_EQ(text(recipe, 0, {{&other, 0}, {&other, 1}}),
+            "Did you win? [Speaker_0: It burns! = anger; Speaker_1: So good. = happy; ]");
+  EXPECT_EQ(text(recipe, 0), "Did you win? ");
+}
+
+TEST_F(PromptTest, AsAWholeATextIsOnePieceForTheTokenizer) {
+  const std::string parts = R"({"kind": "history", "text": "{speaker}: {utterance}\n"},
+                              {"kind": "text", "text": "{utterance} Feeling:"})";
+  const Recipe whole = Recipe::parse(recipe_of(parts, R"("tokenise": "whole", )"), "mine.json");
+  const Sequence sequence = write(whole, 2, {1}).sequences.at(0);
+  std::vector<std::int32_t> expected{tokenizer_.bos()};
+  const auto append = [&](const std::string& words) {
+    for (const std::int32_t token : tokenizer_.encode(words)) expected.push_back(token);
+  };
+  append("Mia: Did you win?\nLeo: I won the first prize!\nNo way. Feeling:");
+  append("joy");
+  expected.push_back(tokenizer_.eos());
+  EXPECT_EQ(sequence.tokens, expected);
+  const Sequence by_parts = write(Recipe::parse(recipe_of(parts), "mine.json"), 2, {1}).sequences.at(0);
+  EXPECT_NE(by_parts.tokens, expected);
+}
+
+TEST_F(PromptTest, FeaturesTakeThePlaceOfTokens) {
+  dialogue_.utterances[0].first_feature = 4;
+  dialogue_.utterances[0].features = 2;
+  dialogue_.utterances[1].first_feature = 6;
+  dialogue_.utterances[1].features = 1;
+  for (const char* tokenise : {"parts", "whole"}) {
+    const Recipe recipe = Recipe::parse(
+        recipe_of(
+            R"({"kind": "history", "text": "{features}{utterance}\n"}, {"kind": "text", "text": "a {features}"})",
+            fmt::format(R"("supervise": "all", "tokenise": "{}", )", tokenise)),
+        "mine.json");
+    const Sequence sequence = write(recipe, 1, {1}).sequences.at(0);
+    std::vector<std::int32_t> expected{tokenizer_.bos(), feature_token(4), feature_token(5)};
+    const auto append = [&](const std::string& words) {
+      for (const std::int32_t token : tokenizer_.encode(words)) expected.push_back(token);
+    };
+    if (std::string(tokenise) == "parts") {
+      append("Did you win?\n");
+      append("a ");
+    } else {
+      append("Did you win?\na ");
+    }
+    expected.push_back(feature_token(6));
+    append("joy");
+    expected.push_back(tokenizer_.eos());
+    EXPECT_EQ(sequence.tokens, expected) << tokenise;
+    for (std::size_t i = 1; i < expected.size(); ++i)
+      EXPECT_EQ(sequence.labels[i], is_feature(expected[i]) ? unsupervised : expected[i])
+          << "no feature is to be learned";
+  }
+}
+
+TEST_F(PromptTest, TheImpactTaskSharesTheHistoryOfTheSharedRecipe) {
+  ForestBuilder builder;
+  builder.add(write(Recipe::load("shared"), 3, {1}).sequences.at(0));
+  const std::size_t before = builder.tokens().size();
+  builder.add(write(Recipe::load("impact"), 3, {1}).sequences.at(0));
+  const std::vector<std::int32_t> question = tokenizer_.encode("Next speaks Omar. Feeling:");
+  EXPECT_LE(builder.tokens().size() - before, question.size() + tokenizer_.encode("joy").size());
 }
 
 }  // namespace

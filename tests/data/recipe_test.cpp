@@ -65,15 +65,16 @@ TEST(Recipe, RefusesWhatDescribesNoPrompt) {
   expect_contains(message_for(with(R"("history": "some")")),
                   "must be a number of lines or \"all\", is \"some\"");
   expect_contains(message_for(with(R"("history": -1)")), "must be a number of lines");
-  expect_contains(message_for(with(R"("speakers": "both")")), "is 'both', it must be 'names' or 'numbered'");
+  expect_contains(message_for(with(R"("speakers": "both")")), "is 'both', it must be one of names, numbered");
   expect_contains(message_for(with(R"("supervise": 1)")), "field 'supervise' must be a string, is number");
   expect_contains(message_for(with(R"("label_words": {"joy": ""})")), "the word for label 'joy'");
   const std::string exactly_one = "exactly one part must be the answer, and it must be the last";
   expect_contains(message_for(with_parts("")), exactly_one);
   expect_contains(message_for(with_parts(answer + "," + answer)), exactly_one);
   expect_contains(message_for(with_parts(answer + R"(,{"kind": "text", "text": "a"})")), exactly_one);
-  expect_contains(message_for(with_parts(R"({"kind": "question", "text": "a"})")),
-                  "part 1: kind 'question' is none of text, history, answer");
+  expect_contains(
+      message_for(with_parts(R"({"kind": "question", "text": "a"})")),
+      "part 1: field 'kind' is 'question', it must be one of text, history, demonstrations, answer");
   const std::string history = R"({"kind": "history", "text": "a"},)";
   expect_contains(message_for(with_parts(history + history + answer)), "more than one history");
 }
@@ -83,7 +84,7 @@ TEST(Recipe, RefusesPlaceholdersThatMeanNothing) {
     return with_parts(R"({"kind": ")" + kind + R"(", "text": ")" + words + "\"}," + answer);
   };
   expect_contains(message_for(text("text", "{lables}")),
-                  "unknown placeholder {lables}; here can stand {index} {labels}");
+                  "unknown placeholder {lables}; here can stand {features} {index} {labels}");
   expect_contains(message_for(text("history", "{labels}")), "part 1: unknown placeholder {labels}");
   expect_contains(message_for(text("text", "{label}")), "unknown placeholder {label}");
   expect_contains(message_for(text("text", "a } b")), "a single '}' in the text");
@@ -92,17 +93,48 @@ TEST(Recipe, RefusesPlaceholdersThatMeanNothing) {
                   "does not contain {label}");
 }
 
+TEST(Recipe, RefusesPromptsThatTellTheAnswer) {
+  const auto task = [](const std::string& fields, const std::string& words) {
+    return R"({"name": "x", )" + fields + R"(, "parts": [{"kind": "text", "text": ")" + words + "\"}," +
+           answer + "]}";
+  };
+  const std::string speaker = R"("task": "speaker", "speakers": "numbered")", impact = R"("task": "impact")";
+  expect_contains(message_for(task(speaker, "{speaker}")), "unknown placeholder {speaker}");
+  expect_contains(message_for(task(speaker, "{speaker_number}")), "unknown placeholder {speaker_number}");
+  expect_contains(message_for(task(impact, "{utterance}")), "unknown placeholder {utterance}");
+  expect_contains(message_for(task(impact, "{features}")), "unknown placeholder {features}");
+  EXPECT_NO_THROW(Recipe::parse(task(speaker, "{utterance} {labels}"), "mine.json"));
+  EXPECT_NO_THROW(Recipe::parse(task(impact, "{speaker}"), "mine.json"));
+  expect_contains(message_for(task(R"("task": "speaker")", "a")), "\"speakers\" must be \"numbered\"");
+}
+
+TEST(Recipe, RefusesFieldsWhereTheyMeanNothing) {
+  const auto part = [](const std::string& fields) { return with_parts("{" + fields + "}," + answer); };
+  expect_contains(message_for(part(R"("kind": "text", "text": "a", "before": "b")")),
+                  "'before' and 'after' are for history and demonstrations");
+  expect_contains(message_for(part(R"("kind": "demonstrations", "text": "a", "captioned": "b")")),
+                  "'captioned' is for lines whose caption may be shown");
+  expect_contains(message_for(part(R"("kind": "history", "text": "a", "captioned": "{label}")")),
+                  "unknown placeholder {label}");
+  expect_contains(message_for(part(R"("kind": "history", "text": "a", "after": "{speaker}")")),
+                  "unknown placeholder {speaker}");
+  expect_contains(message_for(with(R"("speaker_numbers": {"M": -1})")),
+                  "the number of speaker 'M' must not be below 0");
+}
+
 TEST(Recipe, ShippedOnesAreFoundByName) {
   std::vector<std::string> names;
   for (const ShippedRecipe& shipped : shipped_recipes()) {
     names.push_back(shipped.name);
     EXPECT_EQ(Recipe::load(shipped.name).name, shipped.name);
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"shared", "window"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"shared", "window", "plain", "retrieval", "impact", "speaker",
+                                             "dialogue", "features"}));
   EXPECT_EQ(Recipe::load("shared").history, std::nullopt);
   EXPECT_EQ(Recipe::load("window").history, 12);
   expect_contains(message_of<ConfigurationError>([] { Recipe::load("sharde"); }),
-                  "--recipe sharde is neither a file nor a recipe of this program (shared, window)");
+                  "--recipe sharde is neither a file nor a recipe of this program (shared, window, plain, "
+                  "retrieval, impact, speaker, dialogue, features)");
 }
 
 TEST(Recipe, FilesOfTheUserAreRead) {

@@ -89,9 +89,9 @@ TEST(DialogueLines, LabelsOfTheFileSayOrderAndWhatIsKnown) {
     return message_of<DataError>([&] { read(folder, ledgers); });
   };
   expect_contains(message("[\"joy\", \"joy\"]"), "labels.json: \"joy\" stands there twice");
-  expect_contains(message("[\"joy\", 7]"), "labels.json: 7 is no label");
-  expect_contains(message("[]"), "labels.json: must be an array of labels");
-  expect_contains(message("{\"joy\": 1}"), "labels.json: must be an array of labels");
+  expect_contains(message("[\"joy\", 7]"), "labels.json: 7 is no name");
+  expect_contains(message("[]"), "labels.json: must be a list of names");
+  expect_contains(message("{\"joy\": 1}"), "labels.json: must be a list of names");
   expect_contains(message("[\"joy\""), "labels.json: is not valid JSON");
 }
 

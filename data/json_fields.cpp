@@ -1,0 +1,67 @@
+#include "data/json_fields.h"
+
+#include <algorithm>
+
+#include "data/words.h"
+#include "ops/error.h"
+
+namespace chorus {
+
+nlohmann::json parse_json(const std::string& text, const std::string& origin) {
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("{}: is not valid JSON: {}", origin, error.what()));
+  }
+}
+
+std::vector<std::string> parse_names(const nlohmann::json& json, const std::string& origin) {
+  require<DataError>(json.is_array() && !json.empty(), origin, ": must be a list of names");
+  std::vector<std::string> names;
+  for (const nlohmann::json& name : json) {
+    const bool good = name.is_string() &&
+                      name.get_ref<const std::string&>().find_first_not_of(" \t\r\n") != std::string::npos;
+    require<DataError>(good, origin, ": ", name.dump(), " is no name; each must be a text");
+    const bool is_new = std::find(names.begin(), names.end(), name.get<std::string>()) == names.end();
+    require<DataError>(is_new, origin, ": ", name.dump(), " stands there twice");
+    names.push_back(name.get<std::string>());
+  }
+  return names;
+}
+
+JsonObject::JsonObject(const nlohmann::json& object, std::string origin, std::vector<std::string> known)
+    : object_(object), origin_(std::move(origin)) {
+  require<DataError>(object_.is_object(), origin_, ": must be an object, is ", object_.type_name());
+  for (const auto& [name, value] : object_.items()) {
+    const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
+    require<DataError>(is_known, origin_, ": unknown field '", name, "'; did you mean '",
+                       nearest(name, known), "'?");
+  }
+}
+
+const nlohmann::json& JsonObject::get(const std::string& name) const {
+  require<DataError>(has(name), origin_, ": field '", name, "' is missing");
+  return object_.at(name);
+}
+
+std::string JsonObject::text(const std::string& name) const {
+  const nlohmann::json& value = get(name);
+  require<DataError>(value.is_string(), origin_, ": field '", name, "' must be a string, is ",
+                     value.type_name());
+  return value.get<std::string>();
+}
+
+std::string JsonObject::text_or(const std::string& name, const std::string& otherwise) const {
+  return has(name) ? text(name) : otherwise;
+}
+
+std::size_t JsonObject::word(const std::string& name, const std::vector<std::string>& words) const {
+  if (!has(name)) return 0;
+  const std::string value = text(name);
+  const auto found = std::find(words.begin(), words.end(), value);
+  require<DataError>(found != words.end(), origin_, ": field '", name, "' is '", value,
+                     "', it must be one of ", joined(words, ", "));
+  return static_cast<std::size_t>(found - words.begin());
+}
+
+}  // namespace chorus

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace chorus {
+
+// Throws DataError that begins with `origin` where the text is not valid JSON.
+nlohmann::json parse_json(const std::string& text, const std::string& origin);
+
+// A list of different names. Throws DataError that begins with `origin` unless it is one.
+std::vector<std::string> parse_names(const nlohmann::json& json, const std::string& origin);
+
+// Reads the fields of one JSON object and refuses those it does not know, naming the nearest. All errors are DataError
+// that begin with `origin`.
+class JsonObject {
+ public:
+  // `object` must outlive this.
+  JsonObject(const nlohmann::json& object, std::string origin, std::vector<std::string> known);
+
+  bool has(const std::string& name) const { return object_.contains(name); }
+  const nlohmann::json& get(const std::string& name) const;
+  std::string text(const std::string& name) const;
+  std::string text_or(const std::string& name, const std::string& otherwise) const;
+  // Index of the field's value in `words`; 0 where the field is missing.
+  std::size_t word(const std::string& name, const std::vector<std::string>& words) const;
+  const std::string& origin() const { return origin_; }
+
+ private:
+  const nlohmann::json& object_;
+  std::string origin_;
+};
+
+}  // namespace chorus

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/prepare.h"
+#include "data/tokenizer.h"
+
+namespace chorus {
+
+// One run of prepare(): what all kinds of corpora have in common. The three functions below each read one kind and
+// finish() a data set per split.
+struct Preparation {
+  Preparation(const PrepareOptions& options, const PrepareProgress& progress, const EmbedTexts& embed);
+
+  const Tokenizer& tokenizer() const;
+  DatasetOrigin origin(const std::string& split) const;
+  void report(const std::string& what, std::int64_t done, std::int64_t total) const;
+  // Keeps the data set and counts what is in it.
+  void finish(DatasetBuilder& builder, SplitLedger& ledger);
+
+  const PrepareOptions& options;
+  const PrepareProgress& progress;
+  const EmbedTexts& embed;
+  std::optional<Tokenizer> maybe_tokenizer;
+  std::int64_t vocabulary_size = 0;
+  Ledger ledger;
+  std::vector<Dataset> datasets;
+};
+
+void prepare_dialogues(Preparation& preparation);
+void prepare_tokens(Preparation& preparation);
+void prepare_text(Preparation& preparation);
+
+struct Source {
+  std::string name, path;
+};
+
+// NAME=PATH, or PATH alone, whose name is `default_name`. Throws ConfigurationError for a name that is missing, no name
+// or given twice; `kind` says in messages what it names.
+std::vector<Source> parse_sources(const std::vector<std::string>& inputs, const std::string& default_name,
+                                  const std::string& kind);
+
+}  // namespace chorus

@@ -1,0 +1,315 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <unordered_set>
+
+#include "data/captions.h"
+#include "data/corpora/corpus.h"
+#include "data/fraction.h"
+#include "data/label_map.h"
+#include "data/preparation.h"
+#include "data/prompt.h"
+#include "data/words.h"
+#include "ops/error.h"
+
+namespace chorus {
+
+namespace {
+
+using Task = Recipe::Task;
+
+bool is_training(const CorpusSplit& split) { return split.name == "train"; }
+
+// All that was read, before anything is written.
+struct Dialogues {
+  std::vector<Corpus> corpora;                    // that agree about their labels
+  std::vector<std::vector<SplitLedger>> ledgers;  // of each corpus and split
+  std::vector<std::int64_t> first_speakers;       // of each corpus
+
+  template <typename Visitor>
+  void for_each_line(const Visitor& visit) const {
+    for (std::size_t c = 0; c < corpora.size(); ++c) {
+      for (const CorpusSplit& split : corpora[c].splits) {
+        for (const Dialogue& dialogue : split.dialogues) {
+          for (std::size_t turn = 0; turn < dialogue.utterances.size(); ++turn) {
+            visit(c, split, Line{&dialogue, turn});
+          }
+        }
+      }
+    }
+  }
+};
+
+Dialogues read_corpora(const PrepareOptions& options) {
+  std::vector<Source> sources{{options.corpus, options.inputs[0]}};
+  if (options.corpus == "mixed") {
+    sources = parse_sources(options.inputs, "", "corpus");
+  } else {
+    require<ConfigurationError>(options.inputs.size() == 1, "corpus ", options.corpus,
+                                " takes one path, not ", options.inputs.size());
+  }
+  Dialogues dialogues;
+  for (const Source& source : sources) {
+    dialogues.corpora.push_back(
+        read_corpus(source.name, source.path, {options.skip_bad_rows}, dialogues.ledgers.emplace_back()));
+    dialogues.first_speakers.push_back(0);
+  }
+  return dialogues;
+}
+
+void unify_labels(Dialogues& dialogues, const PrepareOptions& options) {
+  std::vector<Corpus>& corpora = dialogues.corpora;
+  if (!options.label_map.empty()) {
+    const LabelMap map = LabelMap::load(options.label_map);
+    for (std::size_t c = 0; c < corpora.size(); ++c) {
+      map.apply(corpora[c]);
+      dialogues.first_speakers[c] = map.first_speaker(corpora[c].name);
+    }
+  }
+  for (const Corpus& corpus : corpora) {
+    require<ConfigurationError>(corpus.labels == corpora[0].labels, corpus.name, " has the labels ",
+                                joined(corpus.labels, ", "), " and ", corpora[0].name, " has ",
+                                joined(corpora[0].labels, ", "), "; say with --label-map what they become");
+  }
+}
+
+// What can be answered with.
+std::vector<std::string> answers_of(const Recipe& recipe, const Dialogues& dialogues) {
+  if (recipe.task != Task::speaker) return dialogues.corpora[0].labels;
+  std::int64_t last = 0;
+  dialogues.for_each_line([&](std::size_t corpus, const CorpusSplit&, const Line& line) {
+    last = std::max(last, speaker_number(recipe, line, dialogues.first_speakers[corpus]));
+  });
+  std::vector<std::string> speakers;
+  for (std::int64_t number = 0; number <= last; ++number) speakers.push_back(numbered_speaker(number));
+  return speakers;
+}
+
+Recipe load_recipe(const std::string& name, const std::string& option, const PrepareOptions& options) {
+  Recipe recipe = Recipe::load(name, option);
+  if (options.answer_end != AnswerEnd::as_recipe) recipe.open_answer = options.answer_end == AnswerEnd::none;
+  return recipe;
+}
+
+// Writes the data sets of one run.
+class DialogueWriter {
+ public:
+  DialogueWriter(Preparation& preparation, const Dialogues& dialogues, Recipe recipe)
+      : preparation_(preparation),
+        options_(preparation.options),
+        dialogues_(dialogues),
+        labels_(answers_of(recipe, dialogues)),
+        recipe_(std::move(recipe)) {
+    for (const std::int64_t first_speaker : dialogues_.first_speakers) {
+      writers_.emplace_back(recipe_, preparation_.tokenizer(), settings(first_speaker));
+    }
+    if (!options_.auxiliary.empty()) add_auxiliary();
+    select();
+    if (options_.demonstrations.count > 0) add_demonstrations();
+  }
+
+  void write(const std::string& split_name) {
+    SplitLedger& ledger = preparation_.ledger.splits.emplace_back();
+    ledger.split = split_name;
+    DatasetBuilder builder(origin(split_name));
+    std::int64_t done = 0;
+    for (std::size_t c = 0; c < dialogues_.corpora.size(); ++c) {
+      const std::vector<CorpusSplit>& splits = dialogues_.corpora[c].splits;
+      for (std::size_t s = 0; s < splits.size(); ++s) {
+        if (splits[s].name != split_name) continue;
+        ledger.add_reading(dialogues_.ledgers[c][s]);
+        for (const Dialogue& dialogue : splits[s].dialogues) {
+          add_dialogue(c, splits[s], dialogue, builder, ledger);
+          preparation_.report(split_name, ++done, total_dialogues(split_name));
+        }
+      }
+    }
+    preparation_.finish(builder, ledger);
+  }
+
+ private:
+  PromptWriter::Settings settings(std::int64_t first_speaker) const {
+    return {labels_, options_.max_tokens, first_speaker};
+  }
+
+  void add_auxiliary() {
+    const Recipe auxiliary = load_recipe(options_.auxiliary, "--auxiliary", options_);
+    require<ConfigurationError>(
+        auxiliary.task != Task::speaker && recipe_.task != Task::speaker, "--auxiliary ", options_.auxiliary,
+        ": two tasks of one data set must have the same answers, and those of a task about "
+        "speakers are their own; train it as a stage of its own, and start the next from "
+        "its --adapter");
+    for (const std::int64_t first_speaker : dialogues_.first_speakers) {
+      auxiliary_.emplace_back(auxiliary, preparation_.tokenizer(), settings(first_speaker));
+    }
+  }
+
+  bool can_be_asked(const Utterance& utterance) const {
+    return recipe_.task == Task::speaker || !utterance.label.empty();
+  }
+
+  // Which lines are asked about in training.
+  void select() {
+    std::vector<std::vector<const Utterance*>> candidates(dialogues_.corpora.size());
+    dialogues_.for_each_line([&](std::size_t corpus, const CorpusSplit& split, const Line& line) {
+      if (is_training(split) && can_be_asked(line.utterance()))
+        candidates[corpus].push_back(&line.utterance());
+    });
+    const double fraction = parse_fraction(options_.fraction);
+    for (const Utterance* utterance :
+         fraction_of(candidates, fraction, options_.mix, options_.fraction_seed)) {
+      selected_.insert(utterance);
+    }
+  }
+
+  void add_demonstrations() {
+    require<ConfigurationError>(recipe_.has(Recipe::PartKind::demonstrations), "--demonstrations: recipe ",
+                                recipe_.name, " has no part of kind demonstrations; use --recipe retrieval");
+    std::vector<Line> pool;
+    std::vector<std::string> texts;
+    dialogues_.for_each_line([&](std::size_t, const CorpusSplit&, const Line& line) {
+      if (selected_.contains(&line.utterance()) && !line.utterance().label.empty()) pool.push_back(line);
+      if (can_be_asked(line.utterance())) texts.push_back(line.utterance().text);
+    });
+    demonstrations_.emplace(options_.demonstrations, std::move(pool), std::move(texts), preparation_.embed);
+  }
+
+  DatasetOrigin origin(const std::string& split) const {
+    DatasetOrigin origin = preparation_.origin(split);
+    origin.corpora.clear();
+    for (const Corpus& corpus : dialogues_.corpora) origin.corpora.push_back(corpus.name);
+    origin.recipe_name = preparation_.ledger.recipe;
+    origin.recipe_text = recipe_.json;
+    origin.labels = labels_;
+    origin.label_words = writers_[0].words();
+    return origin;
+  }
+
+  std::int64_t total_dialogues(const std::string& split_name) const {
+    std::int64_t total = 0;
+    for (const Corpus& corpus : dialogues_.corpora) {
+      for (const CorpusSplit& split : corpus.splits)
+        total += split.name == split_name ? std::ssize(split.dialogues) : 0;
+    }
+    return total;
+  }
+
+  std::int32_t gold(std::size_t corpus, const Line& line) const {
+    if (recipe_.task == Task::speaker) {
+      return static_cast<std::int32_t>(speaker_number(recipe_, line, dialogues_.first_speakers[corpus]));
+    }
+    const auto label = std::find(labels_.begin(), labels_.end(), line.utterance().label);
+    return static_cast<std::int32_t>(label - labels_.begin());
+  }
+
+  void add_dialogue(std::size_t corpus, const CorpusSplit& split, const Dialogue& dialogue,
+                    DatasetBuilder& builder, SplitLedger& ledger) {
+    std::vector<GroupSample> samples;
+    for (std::size_t turn = 0; turn < dialogue.utterances.size(); ++turn) {
+      const Line line{&dialogue, turn};
+      if (!can_be_asked(line.utterance())) {
+        ++ledger.dropped["without a label, context only"];
+      } else if (is_training(split) && !selected_.contains(&line.utterance())) {
+        ++ledger.dropped["not in the fraction of " + options_.fraction];
+      } else {
+        add_line(corpus, split, line, builder, ledger, samples);
+      }
+    }
+    if (!samples.empty()) builder.add_group(samples, split.file + ": dialogue " + dialogue.id);
+  }
+
+  void add_line(std::size_t corpus, const CorpusSplit& split, const Line& line, DatasetBuilder& builder,
+                SplitLedger& ledger, std::vector<GroupSample>& samples) {
+    const bool training = is_training(split);
+    const std::int32_t right = gold(corpus, line);
+    std::vector<std::int32_t> answers{right};
+    if (!training) {
+      answers.resize(labels_.size());
+      std::iota(answers.begin(), answers.end(), 0);
+    }
+    std::vector<Line> examples;
+    if (demonstrations_) examples = demonstrations_->find(line, training);
+    const Prompts prompts =
+        writers_[corpus].write(line, answers, training && recipe_.supervise_all, examples);
+    if (prompts.sequences.empty()) {
+      ++ledger.dropped[fmt::format("more than {} tokens without history", options_.max_tokens)];
+      return;
+    }
+    const Utterance& utterance = line.utterance();
+    const std::int32_t index =
+        builder.add_utterance({static_cast<std::int32_t>(corpus), line.dialogue->id, utterance.id,
+                               utterance.speaker, utterance.text, right});
+    append(prompts, answers, index, 1, ledger, samples);
+    if (training && !auxiliary_.empty())
+      add_auxiliary(auxiliary_[corpus], line, index, right, ledger, samples);
+  }
+
+  void add_auxiliary(PromptWriter& writer, const Line& line, std::int32_t utterance, std::int32_t right,
+                     SplitLedger& ledger, std::vector<GroupSample>& samples) {
+    const Recipe& recipe = writer.recipe();
+    if (recipe.task == Task::impact && line.turn == 0) {
+      ++ledger.notes["first lines, about which " + recipe.name + " cannot ask"];
+      return;
+    }
+    const std::vector<std::int32_t> answers{right};
+    const Prompts prompts = writer.write(line, answers, recipe.supervise_all);
+    if (prompts.sequences.empty()) {
+      ++ledger.notes[fmt::format("lines too long to ask {} about", recipe.name)];
+      return;
+    }
+    append(prompts, answers, utterance, static_cast<float>(options_.auxiliary_weight), ledger, samples);
+    ++ledger.notes["samples of the auxiliary task"];
+  }
+
+  static void append(const Prompts& prompts, const std::vector<std::int32_t>& answers, std::int32_t utterance,
+                     float weight, SplitLedger& ledger, std::vector<GroupSample>& samples) {
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      ledger.longest_sample =
+          std::max(ledger.longest_sample, std::int64_t{std::ssize(prompts.sequences[i].tokens)});
+      samples.push_back({prompts.sequences[i], utterance, answers[i], weight});
+    }
+    if (prompts.lines_cut > 0) ledger.shortened_samples += std::ssize(answers);
+    ledger.lines_cut += prompts.lines_cut;
+  }
+
+  Preparation& preparation_;
+  const PrepareOptions& options_;
+  const Dialogues& dialogues_;
+  std::vector<std::string> labels_;
+  Recipe recipe_;
+  std::vector<PromptWriter> writers_, auxiliary_;  // of each corpus
+  std::unordered_set<const Utterance*> selected_;  // of the train splits
+  std::optional<Demonstrations> demonstrations_;
+};
+
+}  // namespace
+
+void prepare_dialogues(Preparation& preparation) {
+  const PrepareOptions& options = preparation.options;
+  Recipe recipe = load_recipe(options.recipe, "--recipe", options);
+  if (!options.history.empty()) recipe.history = parse_history(options.history, "--history");
+  preparation.ledger.recipe = recipe.name;
+  if (!options.auxiliary.empty()) {
+    preparation.ledger.recipe += fmt::format(" + {} x {}", options.auxiliary_weight, options.auxiliary);
+  }
+  Dialogues dialogues = read_corpora(options);
+  unify_labels(dialogues, options);
+  if (!options.captions.empty()) {
+    require<ConfigurationError>(
+        recipe.mentions("caption"), "--captions: recipe ", recipe.name,
+        " shows no captions; use --recipe dialogue, or a recipe with a part that is \"captioned\"");
+    join_captions(options.captions, dialogues.corpora, dialogues.ledgers, preparation.ledger);
+  }
+  DialogueWriter writer(preparation, dialogues, std::move(recipe));
+  std::vector<std::string> written;
+  for (const Corpus& corpus : dialogues.corpora) {
+    for (const CorpusSplit& split : corpus.splits) {
+      if (std::find(written.begin(), written.end(), split.name) != written.end()) continue;
+      writer.write(split.name);
+      written.push_back(split.name);
+    }
+  }
+}
+
+}  // namespace chorus

@@ -1,0 +1,210 @@
+#include <map>
+#include <set>
+
+#include "data/dataset.h"
+#include "data/prepare.h"
+#include "data/sample_corpus.h"
+#include "data/tokenizer.h"
+#include "tests/data/scratch.h"
+
+namespace chorus {
+namespace {
+
+// Two corpora with labels of their own, and a tokenizer.
+class PrepareDialoguesTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    shared_ = new ScratchFolder;
+    write_sample_corpus(
+        *shared_ / "meld",
+        {.seed = 3, .train_dialogues = 20, .dev_dialogues = 3, .test_dialogues = 4, .paragraphs = 60});
+    train_tokenizer({{*shared_ / "meld/pretraining.txt"}, 500, *shared_ / "t.model"});
+    const std::string dialogues =
+        R"({"id": "a", "utterances": [{"speaker": "Kim", "text": "My bike is gone!", "label": "rage"},
+           {"speaker": "Lou", "text": "Hm.", "label": "calm"}, {"speaker": "Max", "text": "A door closes."}]})";
+    std::string line = dialogues;
+    line.erase(line.find('\n'), 1);
+    for (const char* split : {"train", "dev"})
+      shared_->write(std::string("own/") + split + ".jsonl", line + "\n");
+    shared_->write("map.json", R"({"name": "both", "labels": ["good", "bad"], "corpora": {
+      "meld": {"labels": {"neutral": "good", "surprise": "good", "joy": "good", "fear": "bad", "sadness": "bad",
+                          "disgust": "bad", "anger": "bad"}},
+      "jsonl": {"labels": {"rage": "bad", "calm": "good"}, "first_speaker": 20}}})");
+  }
+  static void TearDownTestSuite() { delete shared_; }
+
+  PrepareOptions options() const {
+    PrepareOptions options;
+    options.inputs = {*shared_ / "meld"};
+    options.output = folder_ / ("out" + std::to_string(outputs_++));
+    options.tokenizer = *shared_ / "t.model";
+    return options;
+  }
+  PrepareOptions mixed() const {
+    PrepareOptions mixed = options();
+    mixed.corpus = "mixed";
+    mixed.inputs = {"meld=" + (*shared_ / "meld"), "jsonl=" + (*shared_ / "own")};
+    mixed.label_map = *shared_ / "map.json";
+    return mixed;
+  }
+  static Dataset read(const PrepareOptions& options, const std::string& split = "train") {
+    return Dataset::read(options.output + "/" + split + ".h5");
+  }
+  static std::string words(const Dataset& dataset, std::int64_t sample) {
+    const Tokenizer tokenizer = Tokenizer::load(*shared_ / "t.model");
+    std::vector<std::int32_t> tokens = dataset.sequence(sample).tokens;
+    std::erase_if(tokens, [&](std::int32_t t) { return t == tokenizer.bos() || t == tokenizer.eos(); });
+    return tokenizer.decode(tokens);
+  }
+
+  static inline ScratchFolder* shared_ = nullptr;
+  ScratchFolder folder_;
+  mutable int outputs_ = 0;
+};
+
+TEST_F(PrepareDialoguesTest, MixedCorporaAreOneDataSet) {
+  const PrepareOptions both = mixed();
+  const Ledger ledger = prepare(both);
+  const Dataset train = read(both);
+  EXPECT_EQ(train.origin.corpora, (std::vector<std::string>{"meld", "jsonl"}));
+  EXPECT_EQ(train.origin.labels, (std::vector<std::string>{"good", "bad"}));
+  ASSERT_EQ(ledger.splits.size(), 3U);
+  EXPECT_EQ(ledger.splits[0].dialogues, 21);
+  EXPECT_EQ(ledger.splits[2].dialogues, 4) << "only one of them has a test split";
+
+  std::map<std::int32_t, std::int64_t> utterances;
+  for (const UtteranceReference& utterance : train.utterances) ++utterances[utterance.corpus];
+  EXPECT_EQ(utterances[1], 2) << "the line without a label is context only";
+  EXPECT_EQ(ledger.splits[0].dropped.at("without a label, context only"), 1);
+  const UtteranceReference& last = train.utterances.back();
+  EXPECT_EQ(last.speaker, "Lou");
+  EXPECT_EQ(last.text, "Hm.");
+  EXPECT_EQ(train.origin.labels[static_cast<std::size_t>(last.label)], "good");
+  EXPECT_EQ(read(both, "dev").samples.size(), 2 * read(both, "dev").utterances.size())
+      << "a candidate for each label";
+}
+
+TEST_F(PrepareDialoguesTest, MixedCorporaNeedOneSetOfLabels) {
+  PrepareOptions both = mixed();
+  both.label_map.clear();
+  expect_contains(message_of<ConfigurationError>([&] { prepare(both); }),
+                  "say with --label-map what they become");
+  both = mixed();
+  both.inputs[1] = both.inputs[1].substr(6);
+  expect_contains(message_of<ConfigurationError>([&] { prepare(both); }), "cannot be the name of a corpus");
+}
+
+TEST_F(PrepareDialoguesTest, NumbersOfSpeakersBeginWhereTheMapSays) {
+  PrepareOptions both = mixed();
+  both.recipe = "window";
+  prepare(both);
+  const Dataset train = read(both);
+  expect_contains(words(train, std::ssize(train.samples) - 1), "Speaker_20: \"My bike is gone!\"");
+}
+
+TEST_F(PrepareDialoguesTest, AFractionAsksAboutFewerLinesOfWholeDialogues) {
+  PrepareOptions whole = options(), part = options();
+  const std::int64_t all = prepare(whole).splits[0].samples;
+  part.fraction = "1/4";
+  const Ledger ledger = prepare(part);
+  EXPECT_EQ(ledger.splits[0].samples, (all + 2) / 4);
+  EXPECT_EQ(ledger.splits[0].dropped.at("not in the fraction of 1/4"), all - ledger.splits[0].samples);
+  EXPECT_EQ(read(part, "test"), read(whole, "test")) << "only the train split shrinks";
+  std::map<std::pair<std::string, std::string>, std::string> prompts;
+  const Dataset train = read(whole), quarter = read(part);
+  for (std::int64_t i = 0; i < all; ++i) {
+    const UtteranceReference& u = train.utterances[static_cast<std::size_t>(i)];
+    prompts[{u.dialogue, u.id}] = words(train, i);
+  }
+  for (std::int64_t i = 0; i < std::ssize(quarter.samples); ++i) {
+    const UtteranceReference& u = quarter.utterances[static_cast<std::size_t>(i)];
+    EXPECT_EQ(words(quarter, i), prompts.at({u.dialogue, u.id})) << "histories stay whole";
+  }
+}
+
+TEST_F(PrepareDialoguesTest, AnAuxiliaryTaskEntersWithItsWeight) {
+  PrepareOptions plain = options(), with = options();
+  const std::int64_t samples = prepare(plain).splits[0].samples;
+  with.auxiliary = "impact";
+  with.auxiliary_weight = 0.25;
+  const Ledger ledger = prepare(with);
+  const Dataset train = read(with);
+  EXPECT_EQ(train.origin.recipe_name, "shared + 0.25 x impact");
+  std::int64_t auxiliary = 0;
+  for (std::size_t i = 0; i < train.samples.size(); ++i) {
+    const bool is_auxiliary =
+        words(train, static_cast<std::int64_t>(i)).find("Next speaks") != std::string::npos;
+    EXPECT_EQ(train.samples[i].weight, is_auxiliary ? 0.25F : 1.0F);
+    auxiliary += is_auxiliary ? 1 : 0;
+    EXPECT_EQ(train.samples[i].answer,
+              train.utterances[static_cast<std::size_t>(train.samples[i].utterance)].label);
+  }
+  EXPECT_EQ(std::ssize(train.samples), samples + auxiliary);
+  EXPECT_EQ(auxiliary, samples - 20) << "first lines have nothing before them";
+  EXPECT_EQ(ledger.splits[0].notes.at("samples of the auxiliary task"), auxiliary);
+  EXPECT_EQ(ledger.splits[0].notes.at("first lines, about which impact cannot ask"), 20);
+  EXPECT_EQ(read(with, "dev").samples, read(plain, "dev").samples) << "scoring asks the main task only";
+
+  with = options();
+  with.auxiliary = "speaker";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }), "train it as a stage of its own");
+}
+
+TEST_F(PrepareDialoguesTest, SpeakersCanBeAskedFor) {
+  PrepareOptions speakers = options();
+  speakers.recipe = "speaker";
+  prepare(speakers);
+  const Dataset train = read(speakers);
+  ASSERT_GE(train.origin.labels.size(), 2U);
+  EXPECT_EQ(train.origin.labels[1], "Speaker_1");
+  std::map<std::string, std::map<std::string, std::int32_t>> numbers;  // of a dialogue's speakers
+  for (const UtteranceReference& u : train.utterances) {
+    const auto [entry, is_new] = numbers[u.dialogue].try_emplace(u.speaker, u.label);
+    EXPECT_EQ(entry->second, u.label);
+    EXPECT_EQ(is_new, u.label == std::ssize(numbers[u.dialogue]) - 1 && is_new) << "by first appearance";
+  }
+}
+
+TEST_F(PrepareDialoguesTest, DemonstrationsStandInThePrompts) {
+  PrepareOptions with = options();
+  with.recipe = "retrieval";
+  with.demonstrations.count = 2;
+  prepare(with);
+  const Dataset test = read(with, "test");
+  const std::string prompt = words(test, 0);
+  const std::size_t first = prompt.find("Lines from elsewhere:");
+  ASSERT_NE(first, std::string::npos);
+  std::size_t examples = 0;
+  for (std::size_t at = prompt.find(" Feeling: ", first); at != std::string::npos;
+       at = prompt.find(" Feeling: ", at + 1))
+    ++examples;
+  EXPECT_GE(examples, 2U);
+  with = options();
+  with.demonstrations.count = 1;
+  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }),
+                  "recipe shared has no part of kind demonstrations");
+}
+
+TEST_F(PrepareDialoguesTest, CaptionsStandInThePrompts) {
+  PrepareOptions with = options();
+  with.recipe = "dialogue";
+  const Dataset any = [&] {
+    PrepareOptions plain = options();
+    prepare(plain);
+    return read(plain, "test");
+  }();
+  with.captions = folder_.write(
+      "captions.jsonl", R"({"split": "test", "dialogue": ")" + any.utterances[0].dialogue +
+                            R"(", "utterance": ")" + any.utterances[0].id + R"(", "text": "A cat sleeps."})");
+  const Ledger ledger = prepare(with);
+  const Dataset test = read(with, "test");
+  expect_contains(words(test, 0), "### Video:\nA cat sleeps.");
+  EXPECT_EQ(words(test, 7).find("### Video"), std::string::npos);
+  EXPECT_EQ(ledger.splits[2].notes.at("utterances without a caption"), std::ssize(test.utterances) - 1);
+  with = options();
+  with.captions = folder_ / "captions.jsonl";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }), "recipe shared shows no captions");
+}
+
+}  // namespace
+}  // namespace chorus
