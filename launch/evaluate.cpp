@@ -9,6 +9,7 @@
 #include "core/generator.h"
 #include "data/tokenizer.h"
 #include "launch/commands.h"
+#include "launch/evaluation_report.h"
 #include "launch/model_setup.h"
 #include "launch/process.h"
 
@@ -19,19 +20,12 @@ namespace {
 enum class Decode { score, greedy };
 
 struct Options {
-  std::string base, adapter, data, split = "test", output;
+  std::string base, adapter, data, split = "test", output, predictions, exclude;
   Decode decode = Decode::score;
   bool compare_base = true, prefix_sharing = true;
   std::int64_t tokens_per_microbatch = 2048, max_new_tokens = 16;
   DType precision = DType::f32;
   RuntimeOptions runtime;
-};
-
-// One way of answering, and how well it did.
-struct Result {
-  std::string name;
-  Evaluation evaluation;
-  Scores scores;
 };
 
 ModelOptions model_options(const Options& options, const std::optional<PeftAdapter>& adapter) {
@@ -73,52 +67,29 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
   return match_answers(std::move(texts), dataset);
 }
 
-// One JSON object per utterance.
-std::string prediction_lines(const Evaluation& evaluation, const Dataset& dataset) {
-  const auto label = [&](std::int32_t index) {
-    return dataset.origin.labels[static_cast<std::size_t>(index)];
-  };
-  std::vector<nlohmann::ordered_json> lines;
-  for (std::size_t u = 0; u < evaluation.predictions.size(); ++u) {
-    lines.push_back({{"dialogue", dataset.utterances[u].dialogue},
-                     {"utterance", dataset.utterances[u].id},
-                     {"gold", label(evaluation.predictions[u].gold)},
-                     {"predicted", label(evaluation.predictions[u].predicted)}});
-    if (!evaluation.answers.empty()) lines.back()["answer"] = evaluation.answers[u];
-  }
-  for (std::size_t i = 0; i < evaluation.sample_scores.size(); ++i) {
-    const Sample& sample = dataset.samples[i];
-    lines[static_cast<std::size_t>(sample.utterance)]["log_probability"][label(sample.answer)] =
-        evaluation.sample_scores[i];
-  }
-  std::string text;
-  for (const nlohmann::ordered_json& line : lines) text += line.dump() + "\n";
-  return text;
-}
-
-void write_results(const Options& options, const Dataset& dataset, double majority,
-                   const std::vector<Result>& results) {
+void write_results(const Options& options, const Dataset& dataset, const EvaluationReport& report,
+                   const AnsweredSplit& best) {
+  if (!options.predictions.empty()) write_predictions(options.predictions, best.utterances);
+  if (options.output.empty()) return;
   const std::filesystem::path output = options.output;
   nlohmann::ordered_json json{{"data", options.data},
                               {"split", options.split},
                               {"base", options.base},
                               {"adapter", options.adapter},
-                              {"utterances", dataset.utterances.size()},
-                              {"majority_weighted_f1", majority}};
-  for (const Result& result : results) json["results"][result.name] = result.scores.to_json();
-  write_file_atomically(output / "eval_results.json", json.dump(2) + "\n");
-  write_file_atomically(output / "predictions.jsonl", prediction_lines(results.back().evaluation, dataset));
+                              {"utterances", dataset.utterances.size()}};
+  json.update(report.to_json());
+  write_predictions(output / "predictions.jsonl", best.utterances);
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
+  write_file_atomically(output / "eval_results.json", json.dump(2) + "\n");
 }
 
-std::string comparison(double majority, const std::vector<Result>& results) {
-  std::string text = fmt::format("{:<28}{:>12}{:>12}{:>12}\n", "", "weighted F1", "accuracy", "macro F1");
-  text += fmt::format("{:<28}{:>12.2f}\n", "majority label", 100 * majority);
-  for (const Result& result : results) {
-    text += fmt::format("{:<28}{:>12.2f}{:>12.2f}{:>12.2f}\n", result.name, 100 * result.scores.weighted_f1(),
-                        100 * result.scores.accuracy(), 100 * result.scores.macro_f1());
-  }
-  return text;
+// Everything that can be wrong with what is written is found before anything is computed.
+void begin_output(const Options& options, bool is_first) {
+  require<ConfigurationError>(options.predictions.empty() || !std::filesystem::exists(options.predictions),
+                              "--predictions ", options.predictions,
+                              " exists already, and nothing is ever overwritten; name another file");
+  if (!options.exclude.empty()) read_utterance_keys(options.exclude);
+  if (!options.output.empty() && is_first) create_output_folder(options.output);
 }
 
 int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
@@ -131,31 +102,26 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
       ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
       "labelled corpus, dev or test");
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
-  if (!options.output.empty() && runtime->is_first()) create_output_folder(options.output);
+  begin_output(options, runtime->is_first());
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
                                        runtime->description()));
 
-  std::vector<Result> results;
+  std::vector<AnsweredSplit> results;
   const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {
     const auto progress = [&](std::int64_t done, std::int64_t total) {
       runtime->console().progress(name, done, total);
     };
     const auto way = options.decode == Decode::score ? score : decode;
-    Evaluation evaluation = way(options, base, with, dataset, *runtime, progress);
+    const Evaluation evaluation = way(options, base, with, dataset, *runtime, progress);
     runtime->console().finish();
-    Scores scores(dataset.origin.labels, evaluation.predictions);
-    results.push_back({name, std::move(evaluation), std::move(scores)});
+    results.push_back({name, answered_utterances(evaluation, dataset)});
   };
   if (!adapter || options.compare_base) answer(std::nullopt, "base");
   if (adapter) answer(adapter, "base + adapter");
-  const Result& best = results.back();
-  std::vector<std::int32_t> gold;
-  for (const UtteranceReference& utterance : dataset.utterances) gold.push_back(utterance.label);
-  const double majority = majority_baseline(gold);
-  runtime->console().print(
-      fmt::format("\n{}\n{}:\n{}", comparison(majority, results), best.name, best.scores.to_table()));
-  if (!options.output.empty() && runtime->is_first()) write_results(options, dataset, majority, results);
+  const EvaluationReport report(dataset.origin.labels, results, options.exclude);
+  runtime->console().print(fmt::format("\n{}", report.to_text()));
+  if (runtime->is_first()) write_results(options, dataset, report, results.back());
   return 0;
 }
 
@@ -171,6 +137,9 @@ int evaluate(const Arguments& arguments) {
     table.add("split", options.split, "which file of it: train, dev, test");
     table.add("output", options.output, "new folder for eval_results.json and predictions.jsonl")
         .shown_as("DIR");
+    table.add("predictions", options.predictions, "also write the answers to this new file").shown_as("FILE");
+    table.add("exclude", options.exclude, "JSON lines of utterances; also scores what remains without them")
+        .shown_as("FILE");
     table.choice("decode", options.decode, {{"score", Decode::score}, {"greedy", Decode::greedy}},
                  "compare the probabilities of all labels, or generate an answer and look for a label in it");
     table.add("compare-base", options.compare_base, "also score the base without the adapter");
