@@ -15,6 +15,7 @@ int prepare(const Arguments& arguments);
 int train(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int generate(const Arguments& arguments);
+int score(const Arguments& arguments);
 int bench(const Arguments& arguments);
 
 }  // namespace chorus::command

@@ -29,6 +29,7 @@ constexpr std::array commands{
     Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train},
     Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate},
     Command{"generate", "continues a prompt", command::generate},
+    Command{"score", "scores files of predictions, and compares them with others", command::score},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
 
