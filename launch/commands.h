@@ -16,6 +16,7 @@ int train(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int generate(const Arguments& arguments);
 int score(const Arguments& arguments);
+int study(const Arguments& arguments);
 int bench(const Arguments& arguments);
 
 }  // namespace chorus::command

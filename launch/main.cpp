@@ -30,6 +30,7 @@ constexpr std::array commands{
     Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate},
     Command{"generate", "continues a prompt", command::generate},
     Command{"score", "scores files of predictions, and compares them with others", command::score},
+    Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
 

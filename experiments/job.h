@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace chorus {
+
+enum class JobKind { prepare, train, evaluate };
+
+// One run of a command, as part of many. Its output folder is `folder`/output; beside it stand the log, and a record
+// once the job has ended.
+struct Job {
+  JobKind kind = JobKind::prepare;
+  std::string name;                    // for people
+  std::vector<std::string> arguments;  // of chorus; the command comes first
+  std::filesystem::path folder;
+  std::vector<std::size_t> after;  // jobs, by index, that must have succeeded; all of them stand earlier
+};
+
+inline std::filesystem::path output_of(const Job& job) { return job.folder / "output"; }
+
+// The words as a shell reads them, in quotes where they need some.
+std::string shell_line(std::span<const std::string> words);
+
+}  // namespace chorus

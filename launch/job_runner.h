@@ -1,0 +1,39 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "experiments/job.h"
+#include "launch/console.h"
+
+namespace chorus {
+
+// What became of a job.
+struct JobOutcome {
+  enum class State { done, found_done, failed, not_run };
+  State state = State::not_run;
+  int exit_code = 0;  // of a failed one; -1: killed by a signal
+  double seconds = 0;
+  std::string last_lines;  // of a failed one's log; of one that was not run: why
+};
+
+// Whether the job's record says that this very command succeeded.
+bool is_done(const Job& job);
+
+// Throws ConfigurationError if a job's folder records the end of another command: its results must not pass for those
+// of this one.
+void check_records(std::span<const Job> jobs);
+
+// Runs the jobs one after another as processes of this very program, the `launcher` before those that compute, and
+// prints one line for each. A job whose record says that it succeeded is not run again; whatever else its folder
+// holds, from a run that was stopped or failed, is removed first. After a failure the others go on, but for those that
+// need it. check_records() must have passed.
+std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<std::string>& launcher,
+                                 Console& console);
+
+// The command line of a job, as run_jobs() starts it.
+std::vector<std::string> command_line(const Job& job, const std::vector<std::string>& launcher);
+
+}  // namespace chorus
