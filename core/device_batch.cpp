@@ -16,12 +16,20 @@ MicroBatch filled_up(MicroBatch batch, std::int64_t token_multiple) {
   return batch;
 }
 
+Tensor upload_vector(Backend& backend, Arena& arena, DType dtype, std::span<const float> values) {
+  const Tensor tensor = arena.take(dtype, {std::ssize(values)});
+  upload_floats(backend, tensor, values);
+  return tensor;
+}
+
 }  // namespace
 
-DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, std::int64_t token_multiple) {
+DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, DType precision,
+                   std::int64_t token_multiple) {
   if (batch.forest.tokens % token_multiple != 0)
-    return upload(filled_up(batch, token_multiple), backend, arena);
+    return upload(filled_up(batch, token_multiple), backend, arena, precision);
   std::vector<std::int32_t> rows, chunk_rows, tokens;
+  std::vector<float> weights;
   DeviceBatch device;
   for (std::size_t t = 0; t < batch.targets.size(); ++t) {
     const Target& target = batch.targets[t];
@@ -34,6 +42,7 @@ DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, std:
     }
     chunk_rows.push_back(static_cast<std::int32_t>((std::ssize(rows) - 1) % VocabularyHead::rows_per_chunk));
     tokens.push_back(target.token);
+    weights.push_back(batch.weights.empty() ? 1 : batch.weights[static_cast<std::size_t>(target.sample)]);
   }
   device.chunk_offsets.push_back(std::ssize(batch.targets));
 
@@ -45,6 +54,7 @@ DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, std:
   device.targets = {.rows = std::ssize(rows),
                     .chunk_rows = upload_integers(backend, arena, chunk_rows),
                     .tokens = upload_integers(backend, arena, tokens),
+                    .weights = upload_vector(backend, arena, accumulator(precision), weights),
                     .offsets = device.chunk_offsets};
   return device;
 }

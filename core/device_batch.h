@@ -26,7 +26,8 @@ struct DeviceBatch {
   DeviceBatch& operator=(DeviceBatch&&) = default;
 };
 
-// Appends a tree of tokens that nobody asks about where N is no multiple of `token_multiple`.
-DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, std::int64_t token_multiple = 1);
+// Floats become those of a model that computes in `precision`. Appends a tree of tokens that nobody asks about where N is no multiple of `token_multiple`.
+DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, DType precision,
+                   std::int64_t token_multiple = 1);
 
 }  // namespace chorus

@@ -27,7 +27,8 @@ void sum_over_data_ranks(std::vector<float>& values, Backend& backend, const Gro
 void score_microbatch(const MicroBatch& microbatch, const Llama& model, Backend& backend, Arena& arena,
                       std::vector<float>& scores, std::vector<float>& times) {
   Arena::Scope scope(arena);
-  const DeviceBatch batch = upload(microbatch, backend, arena, model.token_multiple());
+  const DeviceBatch batch =
+      upload(microbatch, backend, arena, model.options().precision, model.token_multiple());
   const Tensor log_probability =
       arena.take(accumulator(model.options().precision), {std::ssize(microbatch.targets)});
   model.score(log_probability, batch, arena);

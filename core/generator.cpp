@@ -53,7 +53,7 @@ class Decoding {
     Arena::Scope scope(arena_);
     CacheAccess access;
     access.rows = upload_integers(backend_, arena_, cache_rows);
-    take_best(model_.logits(upload(batch, backend_, arena_), access, caches_, arena_));
+    take_best(model_.logits(upload(batch, backend_, arena_, model_.options().precision), access, caches_, arena_));
   }
 
   // One more token of every prompt; those that have ended go on unread, which keeps the shapes.
@@ -74,7 +74,7 @@ class Decoding {
     batch.forest.tokens = static_cast<std::int32_t>(prompts_.size());
     batch.token_ids.resize(batch.tokens.size());
     Arena::Scope scope(arena_);
-    DeviceBatch device = upload(batch, backend_, arena_);
+    DeviceBatch device = upload(batch, backend_, arena_, model_.options().precision);
     device.positions = upload_integers(backend_, arena_, positions);
     CacheAccess access;
     access.rows = upload_integers(backend_, arena_, cache_rows);

@@ -57,7 +57,8 @@ class Llama {
 
   // log_probability[t] = log p(target t)                     acc [T]
   void score(Tensor log_probability, const DeviceBatch& batch, Arena& arena) const;
-  // The same with dropout of `step`, and adds the gradient of - scale · sum of log_probability to the parameters'.
+  // The same with dropout of `step`, and adds the gradient of - scale · sum of weight · log_probability to the
+  // parameters'.
   void score_and_backward(Tensor log_probability, const DeviceBatch& batch, double scale, std::uint32_t step,
                           Arena& arena) const;
   // Logits [M, V] of the batch's target rows, on the host of every tensor rank. `caches` (one per layer) are used

@@ -53,13 +53,13 @@ MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, c
 
   if (limits.cached_sequences > 0) {
     const auto caches = llama.take_caches(limits.cached_sequences, limits.cached_length, activations);
-    const DeviceBatch batch = upload(batch_of(limits.tokens, limits.cached_sequences), backend, activations);
+    const DeviceBatch batch = upload(batch_of(limits.tokens, limits.cached_sequences), backend, activations, options.precision);
     CacheAccess access;
     access.rows = upload_integers(backend, activations, batch.forest.positions());
     llama.logits(batch, access, caches, activations);
   } else {
     const DeviceBatch batch =
-        upload(batch_of(limits.tokens, limits.tokens), backend, activations, llama.token_multiple());
+        upload(batch_of(limits.tokens, limits.tokens), backend, activations, options.precision, llama.token_multiple());
     const Tensor log_probability = activations.take(accumulator(options.precision), {limits.tokens});
     llama.score(log_probability, batch, activations);
     if (limits.training) {

@@ -25,8 +25,9 @@ struct TextBatch {
 void append_means(const TextBatch& batch, const Llama& model, Backend& backend, Arena& arena,
                   std::vector<float>& means) {
   Arena::Scope scope(arena);
-  const std::vector<float> hidden =
-      model.hidden_states(upload(batch.microbatch, backend, arena, model.token_multiple()), arena);
+  const DeviceBatch device =
+      upload(batch.microbatch, backend, arena, model.options().precision, model.token_multiple());
+  const std::vector<float> hidden = model.hidden_states(device, arena);
   const auto width = static_cast<std::size_t>(model.config().hidden_size);
   for (const Segment& segment : batch.microbatch.forest.segments) {
     std::vector<double> sum(width);

@@ -24,6 +24,15 @@ std::int64_t rows_with_targets(const MicroBatch& batch) {
   return rows;
 }
 
+double weighted_sum(const std::vector<float>& log_probability, const MicroBatch& batch) {
+  double sum = 0;
+  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
+    const float weight = batch.weights[static_cast<std::size_t>(batch.targets[t].sample)];
+    sum += static_cast<double>(weight) * static_cast<double>(log_probability[t]);
+  }
+  return sum;
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
@@ -58,16 +67,18 @@ double Trainer::sum_over_data_ranks(double value) {
 }
 
 double Trainer::accumulate(const Batches::Step& batch) {
-  const double scale = 1.0 / static_cast<double>(batch.supervised_tokens);
+  // Without any weight there is nothing to learn, and nothing to divide by.
+  const double scale = batch.weight > 0 ? 1.0 / batch.weight : 0.0;
   double sum = 0;
   for (const MicroBatch& microbatch : batch.microbatches) {
     Arena::Scope scope(activations_);
-    const DeviceBatch device = upload(microbatch, backend_, activations_, model_.token_multiple());
+    const DeviceBatch device =
+        upload(microbatch, backend_, activations_, config_.precision, model_.token_multiple());
     const Tensor log_probability =
         activations_.take(accumulator(config_.precision), {std::ssize(microbatch.targets)});
     model_.score_and_backward(log_probability, device, scale, static_cast<std::uint32_t>(state_.step),
                               activations_);
-    for (const float value : download_floats(backend_, log_probability)) sum += static_cast<double>(value);
+    sum += weighted_sum(download_floats(backend_, log_probability), microbatch);
   }
   return sum;
 }
@@ -93,7 +104,7 @@ StepReport Trainer::step() {
   parameters.zero_gradients();
   const double log_probability = sum_over_data_ranks(accumulate(batch));
   parameters.reduce_gradients();
-  report.loss = -log_probability / static_cast<double>(batch.supervised_tokens);
+  report.loss = batch.weight > 0 ? -log_probability / batch.weight : 0.0;
   report.gradient_norm = parameters.gradient_norm();
   report.learning_rate = learning_rate(schedule_, state_.step);
   require<DataError>(std::isfinite(report.loss) && std::isfinite(report.gradient_norm), "step ",

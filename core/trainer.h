@@ -21,7 +21,7 @@ namespace chorus {
 struct StepReport {
   std::int64_t step = 0;     // updates done, this one included
   double epoch = 0;          // passes over the data, as a fraction
-  double loss = 0;           // mean over the step's supervised tokens, before the update
+  double loss = 0;           // weighted mean over the step's supervised tokens, before the update
   double gradient_norm = 0;  // global, before clipping
   double learning_rate = 0;
   std::int64_t tokens = 0, unshared_tokens = 0;  // computed; needed without prefix sharing
@@ -77,7 +77,7 @@ class Trainer {
   const TrainingState& state() const { return state_; }
 
  private:
-  // Sum of log probabilities of this rank's micro-batches; gradients are added.
+  // Weighted sum of log probabilities of this rank's micro-batches; gradients are added.
   double accumulate(const Batches::Step& batch);
   double sum_over_data_ranks(double value);
   StepWork work_of(const Batches::Step& batch);

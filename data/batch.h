@@ -28,6 +28,7 @@ struct MicroBatch {
   std::vector<std::int64_t> token_ids;  // [N] index of the token in the data set, whatever batch it stands in
   std::vector<Target> targets;          // [T] rows ascending
   std::vector<std::int64_t> samples;    // data-set index of each sample
+  std::vector<float> weights;           // [samples] of their targets in the loss; empty: all 1
   // Tokens that the same samples would need as separate prompts: N is smaller where prefixes are shared.
   std::int64_t unshared_tokens = 0;
 };

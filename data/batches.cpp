@@ -112,6 +112,7 @@ class MicroBatchWriter {
   void add_targets(std::int64_t sample) {
     const auto index = static_cast<std::int32_t>(out_.samples.size());
     out_.samples.push_back(sample);
+    out_.weights.push_back(dataset_.samples[at(sample)].weight);
     out_.unshared_tokens += dataset_.length(sample);
     for (const Target& target : dataset_.targets_of(sample)) {
       out_.targets.push_back({new_row_[at(target.row)], target.token, index});
@@ -348,7 +349,11 @@ Batches::Step Batches::step(std::int64_t step, int data_rank) const {
     result.tokens += piece.tokens;
     result.supervised_tokens += piece.targets;
   }
-  for (const std::int64_t sample : samples) result.unshared_tokens += dataset_.length(sample);
+  for (const std::int64_t sample : samples) {
+    result.unshared_tokens += dataset_.length(sample);
+    result.weight += static_cast<double>(dataset_.samples[at(sample)].weight) *
+                     static_cast<double>(std::ssize(dataset_.targets_of(sample)));
+  }
   for (const auto& contents : pack(pieces, assignment, data_rank, options_.tokens_per_microbatch)) {
     MicroBatchWriter writer(dataset_, result.microbatches.emplace_back());
     for (const std::size_t piece : contents) writer.add(pieces[piece].samples);

@@ -38,6 +38,7 @@ class Batches {
     std::vector<MicroBatch> microbatches;  // of the data rank asked for; may be none
     // Over all data ranks. `tokens` are computed, `unshared_tokens` would be without prefix sharing.
     std::int64_t samples = 0, supervised_tokens = 0, tokens = 0, unshared_tokens = 0;
+    double weight = 0;  // sum over the supervised tokens of the weights of their samples
   };
   // `step` counts from 0 over all epochs.
   Step step(std::int64_t step, int data_rank) const;

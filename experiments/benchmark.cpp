@@ -230,10 +230,11 @@ class OperatorBenchmark {
     std::vector<std::int32_t> targets(static_cast<std::size_t>(m));
     std::iota(targets.begin(), targets.end(), 0);
     const Tensor rows = upload_integers(backend_, arena_, targets),
-                 tokens = upload_integers(backend_, arena_, targets);
+                 tokens = upload_integers(backend_, arena_, targets), weights = take(acc(), {m});
+    backend_.fill(weights, 1);
     measure("loss", "log_sum_exp", shape, bytes_of({logits}), 0, [&] { backend_.log_sum_exp(lse, logits); });
     measure("loss", "cross entropy backward", shape, bytes_of({logits, dlogits}), 0,
-            [&] { backend_.cross_entropy_backward(dlogits, logits, lse, rows, tokens, 0, 1); });
+            [&] { backend_.cross_entropy_backward(dlogits, logits, lse, rows, tokens, weights, 0, 1); });
   }
 
   void optimizer() {
@@ -375,7 +376,7 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
 
   const Stopwatch watch(backend, groups.groups().world, activations, least_seconds);
   const MicroBatch microbatch = dialogues(shape.tokens, shape.model.vocabulary_size);
-  const DeviceBatch batch = upload(microbatch, backend, activations);
+  const DeviceBatch batch = upload(microbatch, backend, activations, shape.precision);
   const Tensor log_probability =
       activations.take(accumulator(shape.precision), {std::ssize(microbatch.targets)});
   const StepWork work{shape.tokens, std::ssize(microbatch.targets), microbatch.forest.attended_pairs()};

@@ -115,11 +115,12 @@ class Backend {
   //                                                         rows, tokens i32 [T]  out acc [T]
   virtual void target_log_probability(Tensor out, ConstTensor logits, ConstTensor lse, ConstTensor rows,
                                       ConstTensor tokens, std::int64_t first) = 0;
-  // Gradient of  - scale · sum over t of log p(tokens[t] | row rows[t]),  rows ascending:
-  // dlogits[m, v] = scale · (c[m] · exp(logits[m, v] - lse[m]) - |{t : rows[t] = m, tokens[t] = first + v}|),
-  // c[m] = |{t : rows[t] = m}|                               dlogits float [M, V/P]
+  // Gradient of  - scale · sum over t of weights[t] · log p(tokens[t] | row rows[t]),  rows ascending:
+  // dlogits[m, v] = scale · (c[m] · exp(logits[m, v] - lse[m]) - sum of weights[t] with rows[t] = m and
+  // tokens[t] = first + v),  c[m] = sum of weights[t] with rows[t] = m     dlogits float [M, V/P]  weights acc [T]
   virtual void cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse, ConstTensor rows,
-                                      ConstTensor tokens, std::int64_t first, double scale) = 0;
+                                      ConstTensor tokens, ConstTensor weights, std::int64_t first,
+                                      double scale) = 0;
 
   // --- optimizer ----------------------------------------------------------------------------------------------
   // out[0] = sum of x²                                       x acc [n]  out acc [1]

@@ -397,17 +397,19 @@ void CheckedBackend::target_log_probability(Tensor out, ConstTensor logits, Cons
 }
 
 void CheckedBackend::cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse,
-                                            ConstTensor rows, ConstTensor tokens, std::int64_t first,
-                                            double scale) {
+                                            ConstTensor rows, ConstTensor tokens, ConstTensor weights,
+                                            std::int64_t first, double scale) {
   const Contract contract("cross_entropy_backward");
   check_targets(contract, {"logits", logits}, {"lse", lse}, {"rows", rows}, {"tokens", tokens}, first);
   contract.float_type({"dlogits", dlogits});
   contract.accumulator_of({"dlogits", dlogits}, {{"logits", logits}});
   contract.same_shape({"logits", logits}, {{"dlogits", dlogits}});
+  contract.type({"weights", weights}, logits.dtype());
+  contract.same_shape({"rows", rows}, {{"weights", weights}});
   contract.expect(std::isfinite(scale), "scale is ", scale);
   contract.apart({"dlogits", dlogits},
-                 {{"logits", logits}, {"lse", lse}, {"rows", rows}, {"tokens", tokens}});
-  inner_.cross_entropy_backward(dlogits, logits, lse, rows, tokens, first, scale);
+                 {{"logits", logits}, {"lse", lse}, {"rows", rows}, {"tokens", tokens}, {"weights", weights}});
+  inner_.cross_entropy_backward(dlogits, logits, lse, rows, tokens, weights, first, scale);
 }
 
 void CheckedBackend::sum_of_squares(Tensor out, ConstTensor x) {

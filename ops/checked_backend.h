@@ -42,7 +42,8 @@ class CheckedBackend final : public Backend {
   void target_log_probability(Tensor out, ConstTensor logits, ConstTensor lse, ConstTensor rows,
                               ConstTensor tokens, std::int64_t first) override;
   void cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse, ConstTensor rows,
-                              ConstTensor tokens, std::int64_t first, double scale) override;
+                              ConstTensor tokens, ConstTensor weights, std::int64_t first,
+                              double scale) override;
   void sum_of_squares(Tensor out, ConstTensor x) override;
   void adamw(Tensor value, Tensor m, Tensor v, ConstTensor gradient, const AdamWOptions& options) override;
 

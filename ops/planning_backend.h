@@ -37,8 +37,8 @@ class PlanningBackend final : public Backend {
   void combine_log_sum_exp(Tensor, ConstTensor) override {}
   void target_log_probability(Tensor, ConstTensor, ConstTensor, ConstTensor, ConstTensor,
                               std::int64_t) override {}
-  void cross_entropy_backward(Tensor, ConstTensor, ConstTensor, ConstTensor, ConstTensor, std::int64_t,
-                              double) override {}
+  void cross_entropy_backward(Tensor, ConstTensor, ConstTensor, ConstTensor, ConstTensor, ConstTensor,
+                              std::int64_t, double) override {}
   void sum_of_squares(Tensor, ConstTensor) override {}
   void adamw(Tensor, Tensor, Tensor, ConstTensor, const AdamWOptions&) override {}
 };

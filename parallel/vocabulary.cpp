@@ -43,7 +43,8 @@ void VocabularyHead::score_and_backward(Tensor log_probability, Tensor dh, Const
     const ConstTensor rows = targets.chunk_rows.rows(begin, end), tokens = targets.tokens.rows(begin, end);
     const Chunk chunk = score_chunk(log_probability.rows(begin, end), h_chunk, rows, tokens, arena);
     const Tensor dlogits = arena.take(h.dtype(), chunk.logits.shape());
-    backend_.cross_entropy_backward(dlogits, chunk.logits, chunk.lse, rows, tokens, part_.begin, scale);
+    backend_.cross_entropy_backward(dlogits, chunk.logits, chunk.lse, rows, tokens,
+                                    targets.weights.rows(begin, end), part_.begin, scale);
     backend_.matmul(dh.rows(first_row, last_row), dlogits, weight.value());
     if (weight.trained != nullptr) {
       backend_.matmul(weight.trained->gradient, dlogits, h_chunk, {.transpose_a = true, .accumulate = true});

@@ -14,6 +14,7 @@ struct Targets {
   std::int64_t rows = 0;                  // M
   ConstTensor chunk_rows;                 // i32 [T] row of each target, counted from the start of its chunk
   ConstTensor tokens;                     // i32 [T]
+  ConstTensor weights;                    // acc [T] in the loss
   std::span<const std::int64_t> offsets;  // [chunks + 1] first target of each chunk of rows
 };
 
@@ -33,7 +34,7 @@ class VocabularyHead {
 
   // log_probability[t] = log p(target t | its row)           h [M, D]  log_probability acc [T]
   void score(Tensor log_probability, ConstTensor h, const Targets& targets, Arena& arena) const;
-  // The same, and dh = gradient of - scale · sum of log_probability, complete on every rank; adds dW.
+  // The same, and dh = gradient of - scale · sum of weight · log_probability, complete on every rank; adds dW.
   void score_and_backward(Tensor log_probability, Tensor dh, ConstTensor h, const Targets& targets,
                           double scale, Arena& arena) const;
   // All logits [M, V] of a few rows on the host, on every tensor rank. Collective.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/exponential.h"
@@ -85,8 +86,9 @@ namespace {
 // One row of cross_entropy_backward; `tokens` are those that the row should predict.
 template <typename T>
 void cross_entropy_row(T* dlogits, const float* logits, float lse, const std::int32_t* tokens,
-                       std::int64_t targets, std::int64_t width, std::int64_t first, float scale) {
-  const float weight = static_cast<float>(targets);
+                       const float* weights, std::int64_t targets, std::int64_t width, std::int64_t first,
+                       float scale) {
+  const float weight = std::accumulate(weights, weights + targets, 0.0F);
 #pragma omp simd
   for (std::int64_t v = 0; v < width; ++v) {
     store(dlogits[v], scale * (weight * exponential(logits[v] - lse)));
@@ -95,18 +97,22 @@ void cross_entropy_row(T* dlogits, const float* logits, float lse, const std::in
   for (std::int64_t t = 0; t < targets; ++t) {
     const std::int64_t column = tokens[t] - first;
     if (column < 0 || column >= width) continue;
-    const auto times = static_cast<float>(std::count(tokens, tokens + targets, tokens[t]));
-    store(dlogits[column], scale * (weight * exponential(logits[column] - lse) - times));
+    float own = 0;
+    for (std::int64_t other = 0; other < targets; ++other)
+      own += tokens[other] == tokens[t] ? weights[other] : 0;
+    store(dlogits[column], scale * (weight * exponential(logits[column] - lse) - own));
   }
 }
 
 }  // namespace
 
 void CpuBackend::cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse, ConstTensor rows,
-                                        ConstTensor tokens, std::int64_t first, double scale) {
+                                        ConstTensor tokens, ConstTensor weights, std::int64_t first,
+                                        double scale) {
   const std::int64_t width = logits.dim(1), count = rows.dim(0);
   const std::int32_t* row = rows.data<std::int32_t>();
   const std::int32_t* token = tokens.data<std::int32_t>();
+  const float* weight = weights.data<float>();
   require_targets(row, count, logits.dim(0), "cross_entropy_backward");
   require(std::is_sorted(row, row + count), "cross_entropy_backward: the rows of the targets do not ascend");
   visit_float(dlogits.dtype(), [&]<typename T>(T) {
@@ -122,7 +128,7 @@ void CpuBackend::cross_entropy_backward(Tensor dlogits, ConstTensor logits, Cons
               continue;
             }
             cross_entropy_row(to + m * width, x + m * width, normalizer[m], token + (lower - row),
-                              upper - lower, width, first, static_cast<float>(scale));
+                              weight + (lower - row), upper - lower, width, first, static_cast<float>(scale));
           }
         });
   });

@@ -96,8 +96,8 @@ __device__ __forceinline__ std::int64_t lower_bound(const std::int32_t* rows, st
 template <typename T, int width>
 __global__ void __launch_bounds__(threads_per_block)
     cross_entropy_backward_kernel(T* dlogits, const float* logits, const float* lse, const std::int32_t* rows,
-                                  const std::int32_t* tokens, std::int64_t targets, std::int64_t columns,
-                                  std::int64_t first, float scale) {
+                                  const std::int32_t* tokens, const float* weights, std::int64_t targets,
+                                  std::int64_t columns, std::int64_t first, float scale) {
   const std::int64_t m = blockIdx.x;
   const float* x = logits + m * columns;
   T* dx = dlogits + m * columns;
@@ -107,7 +107,9 @@ __global__ void __launch_bounds__(threads_per_block)
     for_each_in_row<width>(columns, [&](std::int64_t i) { store_floats(dx + i, zeros); });
     return;
   }
-  const float here = static_cast<float>(end - begin), normalizer = lse[m];
+  const float normalizer = lse[m];
+  float here = 0;
+  for (std::int64_t t = begin; t < end; ++t) here += weights[t];
   for_each_in_row<width>(columns, [&](std::int64_t i) {
     float p[width];
     load_floats(p, x + i);
@@ -121,15 +123,16 @@ __global__ void __launch_bounds__(threads_per_block)
   for (std::int64_t t = begin + threadIdx.x; t < end; t += blockDim.x) {
     const std::int64_t column = tokens[t] - first;
     if (column < 0 || column >= columns) continue;
-    std::int64_t earlier = 0, times = 0;
+    bool earlier = false;
+    float own = 0;
     for (std::int64_t other = begin; other < end; ++other) {
       const bool equal = tokens[other] == tokens[t];
-      times += equal ? 1 : 0;
-      earlier += equal && other < t ? 1 : 0;
+      own += equal ? weights[other] : 0.0F;
+      earlier = earlier || (equal && other < t);
     }
-    if (earlier > 0) continue;
+    if (earlier) continue;
     const float p = here * expf(x[column] - normalizer);
-    dx[column] = static_cast<T>(scale * (p - static_cast<float>(times)));
+    dx[column] = static_cast<T>(scale * (p - own));
   }
 }
 
@@ -158,8 +161,8 @@ void CudaBackend::target_log_probability(Tensor out, ConstTensor logits, ConstTe
 }
 
 void CudaBackend::cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse,
-                                         ConstTensor rows, ConstTensor tokens, std::int64_t first,
-                                         double scale) {
+                                         ConstTensor rows, ConstTensor tokens, ConstTensor weights,
+                                         std::int64_t first, double scale) {
   const std::int64_t columns = logits.dim(1);
   cuda::visit_float(dlogits.dtype(), [&]<typename T>(T) {
     const std::initializer_list<const void*> addresses = {dlogits.address(), logits.address()};
@@ -167,7 +170,8 @@ void CudaBackend::cross_entropy_backward(Tensor dlogits, ConstTensor logits, Con
       cuda::launch(cuda::cross_entropy_backward_kernel<T, width>, cuda::blocks(logits.dim(0)),
                    cuda::threads_for(columns / width), 0, stream(), cuda::elements<T>(dlogits),
                    logits.data<float>(), lse.data<float>(), rows.data<std::int32_t>(),
-                   tokens.data<std::int32_t>(), rows.dim(0), columns, first, static_cast<float>(scale));
+                   tokens.data<std::int32_t>(), weights.data<float>(), rows.dim(0), columns, first,
+                   static_cast<float>(scale));
     });
   });
 }

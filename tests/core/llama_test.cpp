@@ -38,7 +38,7 @@ LossAndGradients run(TinyModel& tiny, const std::vector<MicroBatch>& batches, Ba
   tiny.model.parameters().zero_gradients();
   for (const MicroBatch& batch : batches) {
     Arena::Scope scope(tiny.activations);
-    const DeviceBatch device = upload(batch, backend, tiny.activations);
+    const DeviceBatch device = upload(batch, backend, tiny.activations, tiny.model.options().precision);
     const Tensor log_probability =
         tiny.activations.take(accumulator(tiny.model.options().precision), {std::ssize(batch.targets)});
     tiny.model.score_and_backward(log_probability, device, 1.0, 5, tiny.activations);
@@ -116,6 +116,34 @@ double largest_relative_difference(const std::vector<double>& a, const std::vect
   for (const double value : a) scale = std::max(scale, std::abs(value));
   for (std::size_t i = 0; i < a.size(); ++i) difference = std::max(difference, std::abs(a[i] - b[i]));
   return difference / scale;
+}
+
+// The gradient is linear in the weights, and a sample of weight 0 might as well not be there.
+TEST(Llama, WeightsMultiplyWhatASampleContributes) {
+  ReferenceBackend backend;
+  IdleCommunicator solo;
+  Dataset dataset = test::random_dataset(6, 37, 4);
+  TinyModel tiny(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(0.2)}, backend,
+                 solo_groups(solo));
+  const auto gradients = [&](float of_even, float of_odd) {
+    for (std::size_t i = 0; i < dataset.samples.size(); ++i)
+      dataset.samples[i].weight = i % 2 == 0 ? of_even : of_odd;
+    return run(tiny, one_step(dataset, true), backend).gradients;
+  };
+  const std::vector<double> even = gradients(1, 0), odd = gradients(0, 1), half = gradients(1, 0.5);
+  std::vector<double> expected = even;
+  for (std::size_t i = 0; i < odd.size(); ++i) expected[i] += 0.5 * odd[i];
+  EXPECT_LT(largest_relative_difference(expected, half), 1e-12);
+  EXPECT_GT(largest_relative_difference(even, half), 1e-2) << "the odd samples add something";
+
+  std::vector<MicroBatch> batches = one_step(dataset, true);
+  for (MicroBatch& batch : batches) {
+    batch.weights.assign(batch.samples.size(), 1);
+    std::erase_if(batch.targets, [&](const Target& target) {
+      return batch.samples[static_cast<std::size_t>(target.sample)] % 2 == 1;
+    });
+  }
+  EXPECT_LT(largest_relative_difference(run(tiny, batches, backend).gradients, even), 1e-12);
 }
 
 // Shared and separate prompts do the same sums in another order: in f64 they agree to rounding.

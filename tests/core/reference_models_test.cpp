@@ -44,7 +44,8 @@ std::vector<float> logits_of(const BaseModel& base, const std::vector<std::int32
     batch.tokens = tokens;
     batch.token_ids.resize(tokens.size());
     for (std::int32_t row = 0; row < n; ++row) batch.targets.push_back({row, 0, 0});
-    const auto logits = model.logits(upload(batch, backend, activations), std::nullopt, {}, activations);
+    const auto logits = model.logits(upload(batch, backend, activations, model.options().precision),
+                                     std::nullopt, {}, activations);
     if (groups.world.rank() == 0) result = logits;
   });
   return result;

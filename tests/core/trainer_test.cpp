@@ -120,6 +120,35 @@ TEST_F(TrainerTest, GridsGiveTheSameAdapter) {
   }
 }
 
+TEST_F(TrainerTest, GridsAgreeOnWeightedSamples) {
+  for (std::size_t i = 0; i < dataset_.samples.size(); ++i)
+    dataset_.samples[i].weight = i % 3 == 0 ? 0.1F : static_cast<float>(i % 3 - 1);
+  const Trained solo = train(config("1x1"), 1, 1);
+  const std::pair<int, int> grids[] = {{2, 1}, {1, 2}, {2, 2}};
+  for (const auto& [data_size, tensor_size] : grids) {
+    const std::string grid = fmt::format("weighted {}x{}", data_size, tensor_size);
+    const Trained other = train(config(grid), data_size, tensor_size);
+    for (std::size_t i = 0; i < solo.losses.size(); ++i)
+      EXPECT_NEAR(other.losses[i], solo.losses[i], 1e-5 * solo.losses[i]) << grid << " step " << i;
+    EXPECT_LT(difference_of_updates(solo, other), 1e-4) << grid;
+  }
+}
+
+TEST_F(TrainerTest, OnlyRatiosOfWeightsMatter) {
+  const Trained ones = train(config("ones"), 2, 1);
+  for (Sample& sample : dataset_.samples) sample.weight = 0.25F;
+  const Trained quarters = train(config("quarters"), 2, 1);
+  EXPECT_EQ(ones.losses, quarters.losses) << "a power of two changes no rounding";
+  EXPECT_EQ(ones.after, quarters.after);
+}
+
+TEST_F(TrainerTest, WithoutAnyWeightNothingIsLearned) {
+  for (Sample& sample : dataset_.samples) sample.weight = 0;
+  const Trained trained = train(config("nothing"), 1, 2);
+  EXPECT_EQ(trained.losses, std::vector<double>(8, 0.0));
+  EXPECT_EQ(trained.before, trained.after);
+}
+
 // Ranks 2 and 4 divide rows that are no multiple of them; 1 has nothing to divide.
 TEST_F(TrainerTest, DividedSequencesAndPiecewiseSumsGiveTheSameAdapter) {
   TrainConfig solo_config = config("solo");

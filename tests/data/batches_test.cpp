@@ -328,6 +328,26 @@ TEST(Batches, RefusesWhatCannotWork) {
   expect_contains(message_of<DataError>([&] { Batches(empty, {}); }), "the dev split has no samples");
 }
 
+TEST(Batches, WeightsOfAStepAreThoseOfItsTargets) {
+  Dataset dataset = dialogues(9);
+  for (std::size_t i = 0; i < dataset.samples.size(); ++i)
+    dataset.samples[i].weight = static_cast<float>(i % 4) / 4;
+  const Batches batches(dataset, {.batch_size = 11, .data_ranks = 3, .seed = 5});
+  for (std::int64_t step = 0; step < batches.steps_per_epoch(); ++step) {
+    double sum = 0;
+    for (int rank = 0; rank < 3; ++rank) {
+      for (const MicroBatch& batch : batches.step(step, rank).microbatches) {
+        ASSERT_EQ(batch.weights.size(), batch.samples.size());
+        for (std::size_t i = 0; i < batch.samples.size(); ++i)
+          EXPECT_EQ(batch.weights[i], dataset.samples[at(batch.samples[i])].weight);
+        for (const Target& target : batch.targets)
+          sum += static_cast<double>(batch.weights[at(target.sample)]);
+      }
+    }
+    EXPECT_EQ(batches.step(step, 2).weight, sum) << "quarters add up without rounding";
+  }
+}
+
 // Time of the processor, so that other tests that run beside it do not count. A sanitizer's build makes no sense here.
 TEST(Batches, CostLittle) {
   const Dataset dataset = dialogues(2000);

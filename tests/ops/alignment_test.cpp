@@ -127,10 +127,11 @@ TEST_P(AlignmentTest, LossAndOptimizer) {
                   dlogits = shifted(shape), square = shifted_accumulator({1}),
                   value = shifted_accumulator({shape[1]}), m = shifted_accumulator({shape[1]}),
                   v = {both(random_tensor(DType::f32, {1 + shape[1]}, 99, 0.5, 1)), {shape[1]}};
-    const Both rows = index<std::int32_t>({0, 2, 2}), tokens = index<std::int32_t>({5, 36, 7});
+    const Both rows = index<std::int32_t>({0, 2, 2}), tokens = index<std::int32_t>({5, 36, 7}),
+               weights = random_accumulator({3}, 0, 1);
     run([&](Backend& backend, Side s) {
       backend.log_sum_exp(lse[s], logits[s]);
-      backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], rows[s], tokens[s], 0, 0.5);
+      backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], rows[s], tokens[s], weights[s], 0, 0.5);
       backend.sum_of_squares(square[s], logits[s].reshape({shape.elements()}));
       backend.adamw(value[s], m[s], v[s], logits[s].rows(0, 1).reshape({shape[1]}), {.learning_rate = 0.1});
     });

@@ -200,7 +200,10 @@ TEST_F(CheckedBackendTest, LossAndOptimizer) {
   refuses("target_log_probability: tokens (i32 [3]) must have the shape of rows",
           [&] { checked_.target_log_probability(f32({2}), logits, lse, rows, i32({3}), 0); });
   refuses("cross_entropy_backward: dlogits (bf16 [3, 4]) must have the shape of logits", [&] {
-    checked_.cross_entropy_backward(bf16({3, 4}), logits, lse, rows, tokens, 0, 1);
+    checked_.cross_entropy_backward(bf16({3, 4}), logits, lse, rows, tokens, f32({2}), 0, 1);
+  });
+  refuses("cross_entropy_backward: weights (f32 [3]) must have the shape of rows", [&] {
+    checked_.cross_entropy_backward(bf16({3, 5}), logits, lse, rows, tokens, f32({3}), 0, 1);
   });
   refuses("sum_of_squares: out (f32 [2]) must be [1]", [&] { checked_.sum_of_squares(f32({2}), f32({9})); });
   const Tensor value = f32({9}), m = f32({9}), v = f32({9}), gradient = f32({9});

@@ -142,7 +142,7 @@ TEST_F(GradientTest, Dropout) {
 // Two ranks hold half of the vocabulary each; the gradient of each half is of the whole loss.
 TEST_F(GradientTest, CrossEntropyOverAShardedVocabulary) {
   const auto left = random({3, 4}, -2, 2), right = random({3, 5}, -2, 2);
-  const auto rows = index({0, 0, 2, 2}), tokens = index({1, 8, 3, 3});
+  const auto rows = index({0, 0, 2, 2}), tokens = index({1, 8, 3, 3}), weights = random({4}, 0, 1);
   const auto parts = zeros({2, 3}), lse = zeros({3}), left_part = zeros({4}), right_part = zeros({4});
   const auto loss = [&] {
     backend_.log_sum_exp(parts.view().rows(0, 1).reshape({3}), left);
@@ -151,13 +151,15 @@ TEST_F(GradientTest, CrossEntropyOverAShardedVocabulary) {
     backend_.target_log_probability(left_part, left, lse, rows, tokens, 0);
     backend_.target_log_probability(right_part, right, lse, rows, tokens, 4);
     double sum = 0;
-    for (std::int64_t t = 0; t < 4; ++t) sum += left_part.download().at(t) + right_part.download().at(t);
+    for (std::int64_t t = 0; t < 4; ++t) {
+      sum += weights.download().at(t) * (left_part.download().at(t) + right_part.download().at(t));
+    }
     return -0.3 * sum;
   };
   loss();
   const auto dleft = random({3, 4}), dright = random({3, 5});
-  backend_.cross_entropy_backward(dleft, left, lse, rows, tokens, 0, 0.3);
-  backend_.cross_entropy_backward(dright, right, lse, rows, tokens, 4, 0.3);
+  backend_.cross_entropy_backward(dleft, left, lse, rows, tokens, weights, 0, 0.3);
+  backend_.cross_entropy_backward(dright, right, lse, rows, tokens, weights, 4, 0.3);
   EXPECT_TRUE(is_gradient(dleft, left, loss));
   EXPECT_TRUE(is_gradient(dright, right, loss));
 }

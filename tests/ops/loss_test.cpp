@@ -83,9 +83,10 @@ TEST_P(LossTest, CrossEntropyBackward) {
     const Both rows = index<std::int32_t>({0, 2, 3, 3, 3, 4});
     const auto last = static_cast<std::int32_t>(width - 1);
     const Both tokens = index<std::int32_t>({100, 100 + last, 100, 100, 99, 100 + last / 2});
-    const Both dlogits = random({5, width});
+    const Both dlogits = random({5, width}), weights = random_accumulator({6}, 0, 1);
     run([&](Backend& backend, Side s) {
-      backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], rows[s], tokens[s], 100, 0.01);
+      backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], rows[s], tokens[s], weights[s], 100,
+                                     0.01);
     });
     EXPECT_TRUE(near(dlogits, 0.01 * 8 * unit_f32, 1.01 * unit() + 32 * unit_f32)) << width;
   }
@@ -95,11 +96,28 @@ TEST_P(LossTest, ManyTargetsOfOneRow) {
   const Both logits = random_accumulator({2, 40}, -3, 3), lse = random_accumulator({2}, 3, 4);
   std::vector<std::int32_t> list(600);
   for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<std::int32_t>(i * i % 47);
-  const Both rows = index(std::vector<std::int32_t>(600, 1)), tokens = index(list), dlogits = random({2, 40});
+  const Both rows = index(std::vector<std::int32_t>(600, 1)), tokens = index(list), dlogits = random({2, 40}),
+             weights = random_accumulator({600}, 0, 1);
   run([&](Backend& backend, Side s) {
-    backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], rows[s], tokens[s], 0, 0.01);
+    backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], rows[s], tokens[s], weights[s], 0, 0.01);
   });
   EXPECT_TRUE(near(dlogits, 6 * 32 * unit_f32, 1.01 * unit() + 32 * unit_f32));
+}
+
+// A weight is a share of the scale: equal weights in its place give the same bits.
+TEST_P(LossTest, EqualWeightsScaleTheGradient) {
+  const auto backend = std::get<0>(GetParam()).make();
+  const DeviceTensor logits(*backend, random_tensor(DType::f32, {3, 70}, 1, -3, 3)),
+      lse(*backend, values(DType::f32, {3}, {5, 5, 5})), by_weight(*backend, dtype(), {3, 70}),
+      by_scale(*backend, dtype(), {3, 70}), rows(*backend, integers(DType::i32, std::vector{0, 0, 2})),
+      tokens(*backend, integers(DType::i32, std::vector{3, 3, 69})),
+      quarter(*backend, values(DType::f32, {3}, {0.25, 0.25, 0.25})),
+      one(*backend, values(DType::f32, {3}, {1, 1, 1})), zero(*backend, DType::f32, {3});
+  backend->cross_entropy_backward(by_weight, logits, lse, rows, tokens, quarter, 0, 2);
+  backend->cross_entropy_backward(by_scale, logits, lse, rows, tokens, one, 0, 0.5);
+  EXPECT_TRUE(is_same(by_weight.download(), by_scale.download()));
+  backend->cross_entropy_backward(by_weight, logits, lse, rows, tokens, zero, 0, 2);
+  EXPECT_TRUE(is_near(by_weight.download(), HostTensor(dtype(), {3, 70}), 0));
 }
 
 TEST_P(LossTest, NanReachesTheGradient) {
@@ -107,8 +125,9 @@ TEST_P(LossTest, NanReachesTheGradient) {
   const DeviceTensor logits(*backend, values(DType::f32, {1, 3}, {1, std::nan(""), std::nan("")}));
   const DeviceTensor lse(*backend, values(DType::f32, {1}, {2})), dlogits(*backend, dtype(), {1, 3});
   const DeviceTensor row(*backend, integers(DType::i32, std::vector<std::int32_t>{0})),
-      token(*backend, integers(DType::i32, std::vector<std::int32_t>{2}));
-  backend->cross_entropy_backward(dlogits, logits, lse, row, token, 0, 1);
+      token(*backend, integers(DType::i32, std::vector<std::int32_t>{2})),
+      weight(*backend, values(DType::f32, {1}, {1}));
+  backend->cross_entropy_backward(dlogits, logits, lse, row, token, weight, 0, 1);
   const HostTensor result = dlogits.download();
   for (std::int64_t v = 0; v < 3; ++v) EXPECT_EQ(std::isnan(result.at(v)), v > 0) << v;
 }
@@ -116,9 +135,10 @@ TEST_P(LossTest, NanReachesTheGradient) {
 TEST_P(LossTest, RowsWithoutTargetsHaveNoGradient) {
   const Both logits = both(values(DType::f32, {1, 2}, {3e38, 1})),
              lse = both(values(DType::f32, {1}, {-3e38}));
-  const Both none = index(std::vector<std::int32_t>{}), dlogits = random({1, 2});
+  const Both none = index(std::vector<std::int32_t>{}), dlogits = random({1, 2}),
+             no_weights = random_accumulator({0});
   run([&](Backend& backend, Side s) {
-    backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], none[s], none[s], 0, 1);
+    backend.cross_entropy_backward(dlogits[s], logits[s], lse[s], none[s], none[s], no_weights[s], 0, 1);
   });
   EXPECT_TRUE(near(dlogits, 0, 0));
 }

@@ -373,15 +373,16 @@ void ReferenceBackend::target_log_probability(Tensor out, ConstTensor logits, Co
 }
 
 void ReferenceBackend::cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor lse,
-                                              ConstTensor rows, ConstTensor tokens, std::int64_t first,
-                                              double scale) {
+                                              ConstTensor rows, ConstTensor tokens, ConstTensor weights,
+                                              std::int64_t first, double scale) {
   const std::int64_t width = logits.dim(1);
   fill(dlogits, 0);
   for (std::int64_t t = 0; t < rows.dim(0); ++t) {
     const std::int64_t row = indices(rows)[t];
     for (std::int64_t v = 0; v < width; ++v) {
       const double p = std::exp(of(logits)[row * width + v] - of(lse)[row]);
-      of(dlogits)[row * width + v] += scale * (p - (first + v == indices(tokens)[t] ? 1 : 0));
+      const double here = first + v == indices(tokens)[t] ? 1 : 0;
+      of(dlogits)[row * width + v] += scale * of(weights)[t] * (p - here);
     }
   }
 }
