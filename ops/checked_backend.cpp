@@ -177,6 +177,23 @@ void CheckedBackend::add(Tensor out, ConstTensor a, ConstTensor b) {
   inner_.add(out, a, b);
 }
 
+void CheckedBackend::relu(Tensor out, ConstTensor x) {
+  const Contract contract("relu");
+  contract.float_type({"out", out}, {{"x", x}});
+  contract.same_shape({"out", out}, {{"x", x}});
+  contract.apart_or_same({"out", out}, {{"x", x}});
+  inner_.relu(out, x);
+}
+
+void CheckedBackend::relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) {
+  const Contract contract("relu_backward");
+  contract.float_type({"dx", dx}, {{"dout", dout}, {"x", x}});
+  contract.same_shape({"dx", dx}, {{"dout", dout}, {"x", x}});
+  contract.apart_or_same({"dx", dx}, {{"dout", dout}});
+  contract.apart({"dx", dx}, {{"x", x}});
+  inner_.relu_backward(dx, dout, x);
+}
+
 void CheckedBackend::dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) {
   const Contract contract("dropout");
   contract.float_type({"x", x}, {{"out", out}});
@@ -407,8 +424,9 @@ void CheckedBackend::cross_entropy_backward(Tensor dlogits, ConstTensor logits, 
   contract.type({"weights", weights}, logits.dtype());
   contract.same_shape({"rows", rows}, {{"weights", weights}});
   contract.expect(std::isfinite(scale), "scale is ", scale);
-  contract.apart({"dlogits", dlogits},
-                 {{"logits", logits}, {"lse", lse}, {"rows", rows}, {"tokens", tokens}, {"weights", weights}});
+  contract.apart(
+      {"dlogits", dlogits},
+      {{"logits", logits}, {"lse", lse}, {"rows", rows}, {"tokens", tokens}, {"weights", weights}});
   inner_.cross_entropy_backward(dlogits, logits, lse, rows, tokens, weights, first, scale);
 }
 

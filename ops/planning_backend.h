@@ -17,6 +17,8 @@ class PlanningBackend final : public Backend {
   void convert(Tensor, ConstTensor) override {}
   void fill(Tensor, double) override {}
   void add(Tensor, ConstTensor, ConstTensor) override {}
+  void relu(Tensor, ConstTensor) override {}
+  void relu_backward(Tensor, ConstTensor, ConstTensor) override {}
   void dropout(Tensor, ConstTensor, ConstTensor, const DropoutMask&) override {}
   void matmul(Tensor, ConstTensor, ConstTensor, MatmulOptions = {}) override {}
   void gather_rows(Tensor, ConstTensor, ConstTensor) override {}

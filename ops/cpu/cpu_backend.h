@@ -26,6 +26,8 @@ class CpuBackend final : public Backend {
   void convert(Tensor out, ConstTensor x) override;
   void fill(Tensor out, double value) override;
   void add(Tensor out, ConstTensor a, ConstTensor b) override;
+  void relu(Tensor out, ConstTensor x) override;
+  void relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) override;
   void dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) override;
 
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;

@@ -55,6 +55,35 @@ void CpuBackend::add(Tensor out, ConstTensor a, ConstTensor b) {
   });
 }
 
+// Comparisons are such that NaN passes through.
+void CpuBackend::relu(Tensor out, ConstTensor x) {
+  visit_float(out.dtype(), [&]<typename T>(T) {
+    T* to = out.data<T>();
+    const T* from = x.data<T>();
+    parallel_chunks(threads_, out.elements(), elements_per_chunk, [&](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto value = static_cast<float>(from[i]);
+        store(to[i], value < 0 ? 0.0F : value);
+      }
+    });
+  });
+}
+
+void CpuBackend::relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) {
+  visit_float(dx.dtype(), [&]<typename T>(T) {
+    T* to = dx.data<T>();
+    const T* d = dout.data<T>();
+    const T* at = x.data<T>();
+    parallel_chunks(threads_, dx.elements(), elements_per_chunk, [&](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) {
+        store(to[i], static_cast<float>(at[i]) <= 0 ? 0.0F : static_cast<float>(d[i]));
+      }
+    });
+  });
+}
+
 namespace {
 
 // How many Philox blocks (of four words) are drawn at once, so that the drawing vectorises.

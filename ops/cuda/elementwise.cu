@@ -46,6 +46,31 @@ __global__ void __launch_bounds__(threads_per_block)
   });
 }
 
+// Comparisons are such that NaN passes through.
+template <typename T, int width>
+__global__ void __launch_bounds__(threads_per_block) relu_kernel(T* out, const T* x, std::int64_t count) {
+  for_each_pack<width>(count, [&]<int n>(Width<n>, std::int64_t i) {
+    float value[n];
+    load_floats(value, x + i);
+#pragma unroll
+    for (int k = 0; k < n; ++k) value[k] = value[k] < 0 ? 0.0F : value[k];
+    store_floats(out + i, value);
+  });
+}
+
+template <typename T, int width>
+__global__ void __launch_bounds__(threads_per_block)
+    relu_backward_kernel(T* dx, const T* dout, const T* x, std::int64_t count) {
+  for_each_pack<width>(count, [&]<int n>(Width<n>, std::int64_t i) {
+    float d[n], value[n];
+    load_floats(d, dout + i);
+    load_floats(value, x + i);
+#pragma unroll
+    for (int k = 0; k < n; ++k) d[k] = value[k] <= 0 ? 0.0F : d[k];
+    store_floats(dx + i, d);
+  });
+}
+
 // One draw decides on four features, of which some of a row's first and last may lie outside it.
 // width 4: every row is made of whole blocks, which move at once. width 1: feature by feature.
 template <typename T, int width>
@@ -120,6 +145,29 @@ void CudaBackend::add(Tensor out, ConstTensor a, ConstTensor b) {
       cuda::launch(cuda::add_kernel<T, width>, cuda::blocks_for(cuda::divide_up(out.elements(), width)),
                    cuda::threads_per_block, 0, stream(), cuda::elements<T>(out), cuda::elements<T>(a),
                    cuda::elements<T>(b), out.elements());
+    });
+  });
+}
+
+void CudaBackend::relu(Tensor out, ConstTensor x) {
+  if (x.empty()) return;
+  cuda::visit_float(out.dtype(), [&]<typename T>(T) {
+    cuda::visit_width<T>(0, {out.address(), x.address()}, [&]<int width>(cuda::Width<width>) {
+      cuda::launch(cuda::relu_kernel<T, width>, cuda::blocks_for(cuda::divide_up(out.elements(), width)),
+                   cuda::threads_per_block, 0, stream(), cuda::elements<T>(out), cuda::elements<T>(x),
+                   out.elements());
+    });
+  });
+}
+
+void CudaBackend::relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) {
+  if (x.empty()) return;
+  cuda::visit_float(dx.dtype(), [&]<typename T>(T) {
+    cuda::visit_width<T>(0, {dx.address(), dout.address(), x.address()}, [&]<int width>(cuda::Width<width>) {
+      cuda::launch(cuda::relu_backward_kernel<T, width>,
+                   cuda::blocks_for(cuda::divide_up(dx.elements(), width)), cuda::threads_per_block, 0,
+                   stream(), cuda::elements<T>(dx), cuda::elements<T>(dout), cuda::elements<T>(x),
+                   dx.elements());
     });
   });
 }

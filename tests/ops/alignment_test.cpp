@@ -32,16 +32,21 @@ TEST_P(AlignmentTest, Elementwise) {
   for (const Shape& shape : shapes) {
     const Shifted a = shifted(shape), b = shifted(shape), out = shifted(shape), filled = shifted(shape),
                   wide = shifted_accumulator(shape), dropped = shifted(shape),
-                  exact = shifted_accumulator(shape), narrow = shifted(shape);
+                  exact = shifted_accumulator(shape), narrow = shifted(shape), positive = shifted(shape),
+                  sloped = shifted(shape);
     const Both ids = index<std::int64_t>({3, 1, 4, 1, 5});
     run([&](Backend& backend, Side s) {
       backend.add(out[s], a[s], b[s]);
+      backend.relu(positive[s], a[s]);
+      backend.relu_backward(sloped[s], b[s], a[s]);
       backend.fill(filled[s], -2.5);
       backend.convert(wide[s], a[s]);
       backend.convert(narrow[s], exact[s]);
       backend.dropout(dropped[s], a[s], ids[s], {.probability = 0.4F, .seed = 7});
     });
     EXPECT_TRUE(close(out, 0, 1.01 * unit()));
+    EXPECT_TRUE(close(positive, 0, 0));
+    EXPECT_TRUE(close(sloped, 0, 0));
     EXPECT_TRUE(close(filled, 0, 0));
     EXPECT_TRUE(close(wide, 0, 0));
     EXPECT_TRUE(close(narrow, 0, 1.01 * unit()));

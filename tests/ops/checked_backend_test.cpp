@@ -188,6 +188,15 @@ TEST_F(CheckedBackendTest, Attention) {
   });
 }
 
+TEST_F(CheckedBackendTest, Relu) {
+  const Tensor x = f32({3, 5}), out = f32({3, 5});
+  refuses("relu: x (f32 [3, 4]) must have the shape of out", [&] { checked_.relu(out, f32({3, 4})); });
+  refuses("relu_backward: dout (bf16 [3, 5]) must have the type of dx", [&] {
+    checked_.relu_backward(out, bf16({3, 5}), x);
+  });
+  refuses("relu_backward: dx (f32 [3, 5]) must not overlap x", [&] { checked_.relu_backward(x, out, x); });
+}
+
 TEST_F(CheckedBackendTest, LossAndOptimizer) {
   const Tensor logits = f32({3, 5}), lse = f32({3}), rows = i32({2}), tokens = i32({2});
   refuses("log_sum_exp: logits (bf16 [3, 5]) must be of type f32 or f64", [&] {

@@ -27,6 +27,45 @@ TEST_P(ElementwiseTest, AddMayWriteOverEitherInput) {
   EXPECT_TRUE(near(c, 0, 1.01 * unit()));
 }
 
+TEST_P(ElementwiseTest, ReluAndItsBackward) {
+  for (const std::int64_t n : sizes) {
+    const Both x = random({n}), out = random({n}), dout = random({n}), dx = random({n});
+    run([&](Backend& backend, Side s) {
+      backend.relu(out[s], x[s]);
+      backend.relu_backward(dx[s], dout[s], x[s]);
+    });
+    EXPECT_TRUE(near(out, 0, 0)) << n;
+    EXPECT_TRUE(near(dx, 0, 0)) << n;
+    run([&](Backend& backend, Side s) {  // in place, and with the output in place of the input
+      backend.relu(x[s], x[s]);
+      backend.relu_backward(dout[s], dout[s], x[s]);
+    });
+    EXPECT_TRUE(is_same(x.tested.download(), out.tested.download())) << n;
+    EXPECT_TRUE(is_same(dout.tested.download(), dx.tested.download())) << n;
+  }
+}
+
+TEST_P(ElementwiseTest, ReluHasNoSlopeAtZeroAndHidesNoNan) {
+  const auto backend = std::get<0>(GetParam()).make();
+  const double nan = std::nan("");
+  const DeviceTensor x(*backend, values(dtype(), {5}, {0, -0.0, nan, -1, 2})),
+      dout(*backend, values(dtype(), {5}, {1, 1, 1, nan, nan})), out(*backend, dtype(), {5}),
+      dx(*backend, dtype(), {5});
+  backend->relu(out, x);
+  backend->relu_backward(dx, dout, x);
+  const HostTensor y = out.download(), gradient = dx.download();
+  EXPECT_EQ(y.at(0), 0);
+  EXPECT_EQ(y.at(1), 0);
+  EXPECT_TRUE(std::isnan(y.at(2)));
+  EXPECT_EQ(y.at(3), 0);
+  EXPECT_EQ(y.at(4), 2);
+  EXPECT_EQ(gradient.at(0), 0);
+  EXPECT_EQ(gradient.at(1), 0);
+  EXPECT_EQ(gradient.at(2), 1);
+  EXPECT_EQ(gradient.at(3), 0);
+  EXPECT_TRUE(std::isnan(gradient.at(4)));
+}
+
 TEST_P(ElementwiseTest, ConvertRoundsToNearest) {
   for (const std::int64_t n : sizes) {
     for (const DType from : {DType::f32, DType::bf16}) {

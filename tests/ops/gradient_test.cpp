@@ -139,6 +139,16 @@ TEST_F(GradientTest, Dropout) {
   EXPECT_TRUE(is_gradient(dx, x, loss));
 }
 
+TEST_F(GradientTest, Relu) {
+  const auto x = random({4, 9}), dx = zeros({4, 9}), dout = random({4, 9}), out = zeros({4, 9});
+  const auto loss = [&] {
+    backend_.relu(out, x);
+    return product(out.view(), dout.view());
+  };
+  backend_.relu_backward(dx, dout, x);
+  EXPECT_TRUE(is_gradient(dx, x, loss));
+}
+
 // Two ranks hold half of the vocabulary each; the gradient of each half is of the whole loss.
 TEST_F(GradientTest, CrossEntropyOverAShardedVocabulary) {
   const auto left = random({3, 4}, -2, 2), right = random({3, 5}, -2, 2);

@@ -9,14 +9,16 @@ class MatmulTest : public OperatorTest {
     std::int64_t m, n, k;
   };
 
-  // out = scale · op(a) op(b) (+ out) against the reference, out in the element type or in its accumulator.
+  // out = scale · op(a) op(b) (+ out) against the reference, out in the element type or in its accumulator. A library
+  // may add the products of a single row one after another: then the partial sums, and with them the errors, grow too.
   void compare(const Extents& e, const MatmulOptions& options, bool to_accumulator) {
     const Both a = random(options.transpose_a ? Shape{e.k, e.m} : Shape{e.m, e.k});
     const Both b = random(options.transpose_b ? Shape{e.n, e.k} : Shape{e.k, e.n});
     const Both out = to_accumulator ? random_accumulator({e.m, e.n}) : random({e.m, e.n});
     run([&](Backend& backend, Side s) { backend.matmul(out[s], a[s], b[s], options); });
     const double scale = std::abs(static_cast<double>(options.scale));
-    const double sums = 4 * unit_f32 * std::sqrt(static_cast<double>(e.k) + 1) * (scale + 1);
+    const double terms = static_cast<double>(e.k) + 1, growth = e.m == 1 ? std::sqrt(terms) : 1;
+    const double sums = 4 * unit_f32 * std::sqrt(terms) * growth * (scale + 1);
     EXPECT_TRUE(near(out, sums, 1.01 * (to_accumulator ? unit_f32 : unit())))
         << e.m << " x " << e.n << " x " << e.k << (options.transpose_a ? " aT" : "")
         << (options.transpose_b ? " bT" : "") << (options.accumulate ? " accumulate" : "") << " scale "
@@ -59,6 +61,16 @@ TEST_P(MatmulTest, AdapterShapes) {
   compare({130, 16, 96}, {.transpose_b = true}, false);                                     // u = x Aᵀ
   compare({130, 96, 16}, {.transpose_b = true, .accumulate = true, .scale = 2.0F}, false);  // y += s u Bᵀ
   compare({16, 96, 130}, {.transpose_a = true, .accumulate = true}, true);                  // dA += duᵀ x
+}
+
+// y += 1 biasᵀ adds a bias to every row, dbias += 1ᵀ dy sums over the rows.
+TEST_P(MatmulTest, RankOneShapesOfABias) {
+  for (const std::int64_t rows : {1, 2, 7, 130, 513}) {
+    compare({rows, 96, 1}, {.accumulate = true}, false);
+    compare({rows, 37, 1}, {.accumulate = true}, false);
+    compare({1, 96, rows}, {.transpose_a = true, .accumulate = true}, true);
+    compare({1, 37, rows}, {.transpose_a = true, .accumulate = true}, true);
+  }
 }
 
 TEST_P(MatmulTest, EmptyExtents) {

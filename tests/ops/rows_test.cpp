@@ -41,6 +41,21 @@ TEST_P(RowsTest, EmbedHoldsItsShardOfTheVocabulary) {
   }
 }
 
+// Such tokens are rows of features, which something else puts there.
+TEST_P(RowsTest, TokensBelowZeroAreInNoShard) {
+  const Both tokens = index<std::int32_t>({-1, 2, -7, std::numeric_limits<std::int32_t>::min(), 0, -1});
+  for (const std::int64_t width : {1, 24}) {
+    const Both table = random({5, width}), out = random({6, width}), dtable = random_accumulator({5, width}),
+               dout = random({6, width});
+    run([&](Backend& backend, Side s) {
+      backend.embed(out[s], table[s], tokens[s], 0);
+      backend.embed_backward(dtable[s], dout[s], tokens[s], 0);
+    });
+    EXPECT_TRUE(near(out, 0, 0)) << width;
+    EXPECT_TRUE(near(dtable, 2 * unit_f32, 0)) << width;
+  }
+}
+
 TEST_P(RowsTest, EmbedBackwardAddsEveryOccurrence) {
   const Both tokens = index<std::int32_t>({3, 9, 4, 8, 4, 100, 4, 4});
   for (const std::int64_t width : {1, 24, 300}) {

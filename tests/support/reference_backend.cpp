@@ -124,6 +124,14 @@ void ReferenceBackend::add(Tensor out, ConstTensor a, ConstTensor b) {
   for (std::int64_t i = 0; i < out.elements(); ++i) of(out)[i] = of(a)[i] + of(b)[i];
 }
 
+void ReferenceBackend::relu(Tensor out, ConstTensor x) {
+  for (std::int64_t i = 0; i < x.elements(); ++i) of(out)[i] = of(x)[i] < 0 ? 0 : of(x)[i];
+}
+
+void ReferenceBackend::relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) {
+  for (std::int64_t i = 0; i < x.elements(); ++i) of(dx)[i] = of(x)[i] <= 0 ? 0 : of(dout)[i];
+}
+
 void ReferenceBackend::dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) {
   const std::int64_t width = x.dim(1);
   for (std::int64_t n = 0; n < x.dim(0); ++n) {
