@@ -303,8 +303,10 @@ Dataset Dataset::read(const std::string& path) {
   read_samples(file, path, dataset);
   read_targets(file, path, dataset);
   read_utterances(file, path, dataset);
-  dataset.features.width = static_cast<std::int32_t>(file.integer("feature_width"));
-  if (dataset.features.width > 0) dataset.features.values = file.read<float>("features");
+  if (const std::int64_t width = file.integer("feature_width"); width != 0) {
+    FloatArray features = file.read_floats("features");
+    dataset.features = {static_cast<std::int32_t>(width), std::move(features.values), features.bits == 16};
+  }
   dataset.validate(path);
   return dataset;
 }
@@ -344,7 +346,8 @@ void Dataset::write(const std::string& path) const {
   write_column(file, "utterance_corpus", column(utterances, &UtteranceReference::corpus));
   write_column(file, "utterance_label", column(utterances, &UtteranceReference::label));
   file.attribute("feature_width", std::int64_t{features.width});
-  if (features.width > 0) write_column(file, "features", features.values);
+  if (features.width > 0 && features.half_precision) file.write_halves("features", features.values);
+  if (features.width > 0 && !features.half_precision) write_column(file, "features", features.values);
   file.commit();
 }
 

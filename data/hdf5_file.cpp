@@ -1,6 +1,7 @@
 #include "data/hdf5_file.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -74,22 +75,46 @@ Handle string_type(std::size_t width) {
   return type;
 }
 
+// IEEE 754 binary16, which the library has no name for before 1.14.4.
+Handle half_type() {
+  Handle type(H5Tcopy(H5T_IEEE_F32LE), H5Tclose);
+  H5Tset_fields(type, 15, 10, 5, 0, 10);
+  H5Tset_size(type, 2);
+  H5Tset_ebias(type, 15);
+  return type;
+}
+constexpr float largest_half = 65504;
+
+// What goes into an array: values of the type `memory`, in rows of `width` where that is not 0.
+struct Contents {
+  hid_t memory;
+  const void* values;
+  hsize_t count, width = 0;
+};
+
+// `type` is that of the file.
 void write_array(hid_t file, const std::filesystem::path& path, const std::string& name, hid_t type,
-                 hsize_t count, const void* values) {
-  const Handle space(H5Screate_simple(1, &count, nullptr), H5Sclose);
+                 const Contents& contents) {
+  std::vector<hsize_t> shape{contents.count};
+  if (contents.width > 0) shape = {contents.count / contents.width, contents.width};
+  const Handle space(H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr), H5Sclose);
   const Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  if (count > 0) {  // an empty array has no chunks
-    const hsize_t chunk = std::min<hsize_t>(count, std::max<hsize_t>(chunk_bytes / H5Tget_size(type), 1));
-    check(H5Pset_chunk(properties, 1, &chunk), path, name);
+  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+  check(H5Pset_create_intermediate_group(links, 1), path, name);
+  if (contents.count > 0) {  // an empty array has no chunks
+    std::vector<hsize_t> chunk = shape;
+    const hsize_t row_bytes = H5Tget_size(type) * std::max<hsize_t>(contents.width, 1);
+    chunk[0] = std::min<hsize_t>(shape[0], std::max<hsize_t>(chunk_bytes / row_bytes, 1));
+    check(H5Pset_chunk(properties, static_cast<int>(chunk.size()), chunk.data()), path, name);
     check(H5Pset_deflate(properties, 4), path, name);
     check(H5Pset_fletcher32(properties), path, name);
   }
-  const Handle dataset(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, properties, H5P_DEFAULT),
-                       H5Dclose);
+  const Handle dataset(H5Dcreate2(file, name.c_str(), type, space, links, properties, H5P_DEFAULT), H5Dclose);
   require<DataError>(dataset >= 0, path.string(), ": cannot create '", name, "': ", reason());
-  if (count > 0)
-    check(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), path,
+  if (contents.count > 0) {
+    check(H5Dwrite(dataset, contents.memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, contents.values), path,
           "cannot write '" + name + "'");
+  }
 }
 
 void write_attribute(hid_t file, const std::filesystem::path& path, const std::string& name, hid_t type,
@@ -127,21 +152,29 @@ std::string describe(hid_t type) {
 
 // An array opened for reading, its type and extent known and plausible.
 struct OpenArray {
-  OpenArray(hid_t file, const std::filesystem::path& path, const std::string& name)
+  OpenArray(hid_t file, const std::filesystem::path& path, const std::string& name, int most_dims = 1)
       : dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose),
         type(dataset >= 0 ? H5Dget_type(dataset) : -1, H5Tclose),
         space(dataset >= 0 ? H5Dget_space(dataset) : -1, H5Sclose) {
     require<DataError>(dataset >= 0, path.string(), ": array '", name, "' is missing or damaged: ", reason());
-    require<DataError>(type >= 0 && space >= 0 && H5Sget_simple_extent_ndims(space) == 1, path.string(),
-                       ": '", name, "' is not a one-dimensional array");
-    H5Sget_simple_extent_dims(space, &count, nullptr);
+    require<DataError>(type >= 0 && space >= 0, path.string(), ": array '", name, "' is damaged: ", reason());
+    const int dims = H5Sget_simple_extent_ndims(space);
+    require<DataError>(dims >= 1 && dims <= most_dims, path.string(), ": '", name, "' has ", dims,
+                       " dims, not ", most_dims == 1 ? "one" : "one or two");
+    shape.resize(static_cast<std::size_t>(dims));
+    H5Sget_simple_extent_dims(space, shape.data(), nullptr);
     const std::uint64_t file_bytes = std::filesystem::file_size(path);
-    require<DataError>(count / greatest_compression <= file_bytes / H5Tget_size(type) + 1, path.string(),
-                       ": array '", name, "' claims ", count, " elements, which a file of ", file_bytes,
-                       " bytes cannot hold");
+    const std::uint64_t most = (file_bytes / H5Tget_size(type) + 1) * greatest_compression;
+    for (const hsize_t extent : shape) {
+      require<DataError>(extent == 0 || count <= most / extent, path.string(), ": array '", name, "' claims ",
+                         extent, " times ", count, " elements, which a file of ", file_bytes,
+                         " bytes cannot hold");
+      count *= extent;
+    }
   }
   Handle dataset, type, space;
-  hsize_t count = 0;
+  std::vector<hsize_t> shape;
+  hsize_t count = 1;
 };
 
 // An attribute of the root, of the wanted class of types.
@@ -184,14 +217,14 @@ Hdf5Writer::~Hdf5Writer() {
 }
 
 template <typename T>
-void Hdf5Writer::write(const std::string& name, std::span<const T> values) {
-  write_array(file_, path_, name, memory_type<T>(), values.size(), values.data());
+void Hdf5Writer::write(const std::string& name, std::span<const T> values, std::size_t width) {
+  write_array(file_, path_, name, memory_type<T>(), {memory_type<T>(), values.data(), values.size(), width});
 }
-template void Hdf5Writer::write(const std::string&, std::span<const std::uint8_t>);
-template void Hdf5Writer::write(const std::string&, std::span<const std::int32_t>);
-template void Hdf5Writer::write(const std::string&, std::span<const std::int64_t>);
-template void Hdf5Writer::write(const std::string&, std::span<const float>);
-template void Hdf5Writer::write(const std::string&, std::span<const double>);
+template void Hdf5Writer::write(const std::string&, std::span<const std::uint8_t>, std::size_t);
+template void Hdf5Writer::write(const std::string&, std::span<const std::int32_t>, std::size_t);
+template void Hdf5Writer::write(const std::string&, std::span<const std::int64_t>, std::size_t);
+template void Hdf5Writer::write(const std::string&, std::span<const float>, std::size_t);
+template void Hdf5Writer::write(const std::string&, std::span<const double>, std::size_t);
 
 void Hdf5Writer::write_strings(const std::string& name, std::span<const std::string> values) {
   std::size_t width = 1;
@@ -202,7 +235,16 @@ void Hdf5Writer::write_strings(const std::string& name, std::span<const std::str
   }
   std::string block(width * values.size(), '\0');
   for (std::size_t i = 0; i < values.size(); ++i) values[i].copy(block.data() + i * width, values[i].size());
-  write_array(file_, path_, name, string_type(width), values.size(), block.data());
+  const Handle type = string_type(width);
+  write_array(file_, path_, name, type, {type, block.data(), values.size()});
+}
+
+void Hdf5Writer::write_halves(const std::string& name, std::span<const float> values, std::size_t width) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    require<DataError>(std::abs(values[i]) <= largest_half, path_.string(), ": value ", i, " of '", name,
+                       "' is ", values[i], ", and f16 ends at ", largest_half, ": store f32");
+  }
+  write_array(file_, path_, name, half_type(), {H5T_NATIVE_FLOAT, values.data(), values.size(), width});
 }
 
 void Hdf5Writer::attribute(const std::string& name, std::int64_t value) {
@@ -270,6 +312,58 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name) const
   std::vector<std::string> values(array.count);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = trimmed(block.data() + i * width, width);
   return values;
+}
+
+FloatArray Hdf5Reader::read_floats(const std::string& name) const {
+  const OpenArray array(file_, path_, name, 2);
+  require<DataError>(H5Tget_class(array.type) == H5T_FLOAT && H5Tget_size(array.type) <= sizeof(double),
+                     path_.string(), ": array '", name, "' is ", describe(array.type),
+                     ", expected f16, f32 or f64");
+  FloatArray read{{array.shape.begin(), array.shape.end()},
+                  std::vector<float>(array.count),
+                  static_cast<int>(8 * H5Tget_size(array.type))};
+  check(H5Dread(array.dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, read.values.data()), path_,
+        "array '" + name + "' is damaged");
+  return read;
+}
+
+// HDF5 asks for one link at a time: a path whose middle is missing would be an error.
+bool Hdf5Reader::exists(const std::string& path) const {
+  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    if (!is_group(path.substr(0, end))) return false;
+  }
+  return path == "/" || H5Lexists(file_, path.c_str(), H5P_DEFAULT) > 0;
+}
+
+bool Hdf5Reader::is_group(const std::string& path) const {
+  if (path == "/") return true;
+  if (H5Lexists(file_, path.c_str(), H5P_DEFAULT) <= 0) return false;
+  const Handle object(H5Oopen(file_, path.c_str(), H5P_DEFAULT), H5Oclose);
+  return object >= 0 && H5Iget_type(object) == H5I_GROUP;
+}
+
+bool Hdf5Reader::holds_floats(const std::string& path) const {
+  const Handle dataset(H5Dopen2(file_, path.c_str(), H5P_DEFAULT), H5Dclose);
+  if (dataset < 0) return false;
+  const Handle type(H5Dget_type(dataset), H5Tclose), space(H5Dget_space(dataset), H5Sclose);
+  const int dims = H5Sget_simple_extent_ndims(space);
+  return H5Tget_class(type) == H5T_FLOAT && (dims == 1 || dims == 2);
+}
+
+std::vector<std::string> Hdf5Reader::children(const std::string& group) const {
+  const Handle opened(H5Gopen2(file_, group.c_str(), H5P_DEFAULT), H5Gclose);
+  require<DataError>(opened >= 0, path_.string(), ": there is no group '", group, "'");
+  std::vector<std::string> names;
+  hsize_t position = 0;
+  const herr_t status = H5Literate(
+      opened, H5_INDEX_NAME, H5_ITER_INC, &position,
+      [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
+        static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+        return 0;
+      },
+      &names);
+  check(status, path_, "group '" + group + "' is damaged");
+  return names;
 }
 
 bool Hdf5Reader::has_attribute(const std::string& name) const { return H5Aexists(file_, name.c_str()) > 0; }

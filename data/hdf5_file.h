@@ -23,12 +23,15 @@ class Hdf5Writer {
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
-  // T is one of std::uint8_t, std::int32_t, std::int64_t, float, double.
+  // T is one of std::uint8_t, std::int32_t, std::int64_t, float, double. A name "group/array" makes its groups. With a
+  // `width` the array has two dims, rows of so many values.
   template <typename T>
-  void write(const std::string& name, std::span<const T> values);
+  void write(const std::string& name, std::span<const T> values, std::size_t width = 0);
   // Stored as UTF-8 of fixed width, padded with zeros: unlike HDF5's variable-length strings these are
   // checksummed.
   void write_strings(const std::string& name, std::span<const std::string> values);
+  // Stored as f16, rounded to the nearest. Throws DataError for a value beyond what f16 holds.
+  void write_halves(const std::string& name, std::span<const float> values, std::size_t width = 0);
 
   void attribute(const std::string& name, std::int64_t value);
   void attribute(const std::string& name, double value);
@@ -41,7 +44,14 @@ class Hdf5Writer {
   std::int64_t file_ = -1;
 };
 
-// Reads such files, and any others that hold one-dimensional arrays of the same types.
+// Numbers of an array of one or two dims.
+struct FloatArray {
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+  int bits = 32;  // of a number in the file: 16, 32 or 64
+};
+
+// Reads such files, and any others that hold arrays of the same types. Names may be paths, "group/array".
 class Hdf5Reader {
  public:
   // Throws DataError for a file that is missing, not HDF5, truncated or damaged.
@@ -54,6 +64,16 @@ class Hdf5Reader {
   template <typename T>
   std::vector<T> read(const std::string& name) const;
   std::vector<std::string> read_strings(const std::string& name) const;
+  // Of any floating-point type; an f64 beyond f32 becomes infinite.
+  FloatArray read_floats(const std::string& name) const;
+
+  // Whether there is a group or an array of that path.
+  bool exists(const std::string& path) const;
+  bool is_group(const std::string& path) const;
+  // Whether read_floats() can read it.
+  bool holds_floats(const std::string& path) const;
+  // Names in a group, in alphabetical order; "/" is the root.
+  std::vector<std::string> children(const std::string& group) const;
 
   bool has_attribute(const std::string& name) const;
   std::int64_t integer(const std::string& name) const;

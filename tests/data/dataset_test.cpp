@@ -1,5 +1,6 @@
 #include "data/dataset.h"
 
+#include <cmath>
 #include <functional>
 #include <random>
 
@@ -84,6 +85,37 @@ TEST(Dataset, IsReadAsItWasWritten) {
   EXPECT_EQ(Dataset::read(folder / "train.h5"), dataset);
   expect_contains(message_of<ConfigurationError>([&] { dataset.write(folder / "train.h5"); }),
                   "exists already");
+}
+
+// Two samples share the rows of a feature as they share words.
+TEST(Dataset, FeaturesAreKeptAsF32OrF16) {
+  const ScratchFolder folder;
+  DatasetBuilder builder(origin());
+  FeatureTable features{.width = 3, .values = {1, 2, 3, -4, 0.5, 65504}};
+  builder.set_features(features);
+  const std::int32_t first = feature_token(0), second = feature_token(1);
+  builder.add_group(std::vector<GroupSample>{{{{1, first, second, 7}, {-100, -100, -100, 7}}},
+                                             {{{1, first, 8, 9}, {-100, -100, -100, 9}}}},
+                    "here");
+  Dataset dataset = builder.finish();
+  EXPECT_EQ(dataset.tokens, (std::vector<std::int32_t>{1, -1, -2, 8}));
+  dataset.write(folder / "f32.h5");
+  EXPECT_EQ(Dataset::read(folder / "f32.h5"), dataset);
+  dataset.features.half_precision = true;
+  dataset.write(folder / "f16.h5");
+  EXPECT_EQ(Dataset::read(folder / "f16.h5"), dataset) << "these values are exact in f16";
+
+  dataset.features.values[4] = 70000;
+  expect_contains(message_of<DataError>([&] { dataset.write(folder / "large.h5"); }),
+                  "large.h5: value 4 of 'features' is 70000, and f16 ends at 65504");
+  EXPECT_FALSE(std::filesystem::exists(folder / "large.h5"));
+  dataset.features.values.pop_back();
+  expect_contains(message_of<DataError>([&] { dataset.validate("x.h5"); }),
+                  "5 feature values are no rows of 3");
+  dataset.features.values = {1, 2, 3};
+  expect_contains(message_of<DataError>([&] { dataset.validate("x.h5"); }), "token -2 at 2");
+  dataset.features.values = {1, 2, 3, 4, 5, NAN};
+  expect_contains(message_of<DataError>([&] { dataset.validate("x.h5"); }), "feature value 5 is nan");
 }
 
 TEST(Dataset, WithoutUtterancesAndLabels) {

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "tests/data/scratch.h"
 
 // The HDF5 library loses some of its own memory when it meets damaged metadata, which these tests feed it.
@@ -84,6 +86,58 @@ TEST(Hdf5File, NothingStaysWithoutCommitAndNothingIsOverwritten) {
                   "x.h5: exists already and is not overwritten");
   EXPECT_EQ(bytes_of(path), before);
   expect_contains(message_of<DataError>([&] { Hdf5Writer file(folder / "none/x.h5"); }), "cannot be created");
+}
+
+TEST(Hdf5File, FloatsOfEveryWidthAndShape) {
+  const ScratchFolder folder;
+  const std::string path = folder / "x.h5";
+  const std::vector<float> values{1, -2.5F, 65504, 0x1p-24F, 0.1F, 0};
+  {
+    Hdf5Writer file(path);
+    file.write<float>("a/b/rows", values, 3);
+    file.write<double>("a/wide", std::vector<double>{1e-3, 2, 3, 1e300});
+    file.write_halves("halves", values, 2);
+    file.write<float>("a/none", std::vector<float>{}, 3);
+    file.write<std::int32_t>("integers", std::vector<std::int32_t>{1});
+    file.commit();
+  }
+  const Hdf5Reader file(path);
+  EXPECT_EQ(file.read_floats("a/b/rows").shape, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ(file.read_floats("a/b/rows").values, values);
+  EXPECT_EQ(file.read_floats("a/b/rows").bits, 32);
+  EXPECT_EQ(file.read_floats("a/wide").values, (std::vector<float>{1e-3F, 2, 3, INFINITY}));
+  EXPECT_EQ(file.read_floats("a/wide").bits, 64);
+  EXPECT_EQ(file.read_floats("a/none").shape, (std::vector<std::int64_t>{0, 3}));
+  const FloatArray halves = file.read_floats("halves");
+  EXPECT_EQ(halves.bits, 16);
+  EXPECT_EQ(halves.shape, (std::vector<std::int64_t>{3, 2}));
+  // 0.1 rounds to 1638.4 / 2^14 -> 1638 / 2^14; the others are exact in f16, the smallest subnormal among them.
+  EXPECT_EQ(halves.values, (std::vector<float>{1, -2.5F, 65504, 0x1p-24F, 1638 * 0x1p-14F, 0}));
+
+  EXPECT_EQ(file.children("/"), (std::vector<std::string>{"a", "halves", "integers"}));
+  EXPECT_EQ(file.children("a"), (std::vector<std::string>{"b", "none", "wide"}));
+  for (const std::string there : {"/", "a", "a/b", "a/b/rows"}) EXPECT_TRUE(file.exists(there)) << there;
+  for (const std::string missing : {"b", "a/c/rows", "halves/rows", "a/b/rows/x"})
+    EXPECT_FALSE(file.exists(missing)) << missing;
+  EXPECT_TRUE(file.is_group("a/b"));
+  EXPECT_FALSE(file.is_group("halves"));
+  expect_contains(message_of<DataError>([&] { file.read<float>("a/b/rows"); }),
+                  "'a/b/rows' has 2 dims, not one");
+  expect_contains(message_of<DataError>([&] { file.read_floats("integers"); }),
+                  "'integers' is i32, expected f16");
+  expect_contains(message_of<DataError>([&] { file.children("halves"); }),
+                  "x.h5: there is no group 'halves'");
+}
+
+TEST(Hdf5File, HalvesDoNotOverflow) {
+  const ScratchFolder folder;
+  for (const float value : {65505.0F, -1e6F, INFINITY, NAN}) {
+    Hdf5Writer file(folder / "x.h5");
+    expect_contains(message_of<DataError>([&] {
+                      file.write_halves("x", std::vector<float>{1, value});
+                    }),
+                    fmt::format("value 1 of 'x' is {}, and f16 ends at 65504: store f32", value));
+  }
 }
 
 TEST(Hdf5File, NamesFileAndObject) {
