@@ -78,6 +78,11 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& da
     identity["lora-targets"] = config.lora_targets;
     identity["rslora"] = config.rslora;
   }
+  if (dataset.features.width > 0) {
+    identity["projector"] = name(config.projector);
+    identity["projector-hidden"] = config.projector_hidden;
+    identity["features of the data"] = {dataset.features.rows(), dataset.features.width};
+  }
   return identity;
 }
 
@@ -87,16 +92,25 @@ std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::pa
   return found.rbegin()->second;
 }
 
+std::vector<const Parameter*> CheckpointStore::parameters_of(bool projector) const {
+  std::vector<const Parameter*> chosen;
+  for (const Parameter& parameter : model_.parameters().all()) {
+    if (is_projector_tensor(parameter.name) == projector) chosen.push_back(&parameter);
+  }
+  return chosen;
+}
+
 void CheckpointStore::write_tensors(const std::filesystem::path& file,
+                                    const std::vector<const Parameter*>& chosen,
                                     const std::vector<std::pair<std::string, Tensor>>& flats,
                                     Arena& arena) const {
   const ParameterSet& parameters = model_.parameters();
   std::vector<TensorDescription> descriptions;
   std::map<std::string, std::pair<const Parameter*, Tensor>> sources;
   for (const auto& [prefix, flat] : flats) {
-    for (const Parameter& parameter : parameters.all()) {
-      descriptions.push_back({prefix + parameter.name, FileDType::f32, extents(parameter.full)});
-      sources[prefix + parameter.name] = {&parameter, flat};
+    for (const Parameter* parameter : chosen) {
+      descriptions.push_back({prefix + parameter->name, FileDType::f32, extents(parameter->full)});
+      sources[prefix + parameter->name] = {parameter, flat};
     }
   }
   std::optional<SafetensorsWriter> writer;
@@ -115,22 +129,38 @@ void CheckpointStore::write_tensors(const std::filesystem::path& file,
   if (writer) writer->finish();
 }
 
-void CheckpointStore::write_adapter(const std::filesystem::path& folder, Arena& arena) const {
-  const ParameterSet& parameters = model_.parameters();
+struct CheckpointStore::GatheredTensors {
   std::vector<std::vector<float>> values;
-  std::vector<TensorToWrite> tensors;
-  for (const Parameter& parameter : parameters.all()) {
-    values.push_back(parameters.gather(parameter, parameters.masters(), arena));
-    tensors.push_back({{parameter.name, FileDType::f32, extents(parameter.full)}, values.back().data()});
+  std::vector<TensorToWrite> tensors;  // view the values
+};
+
+CheckpointStore::GatheredTensors CheckpointStore::gather(const std::vector<const Parameter*>& chosen,
+                                                         Arena& arena) const {
+  const ParameterSet& parameters = model_.parameters();
+  GatheredTensors gathered;
+  for (const Parameter* parameter : chosen) {
+    gathered.values.push_back(parameters.gather(*parameter, parameters.masters(), arena));
+    gathered.tensors.push_back(
+        {{parameter->name, FileDType::f32, extents(parameter->full)}, gathered.values.back().data()});
   }
-  if (writes()) write_peft(folder, *model_.options().lora, base_.folder().string(), tensors);
+  return gathered;
 }
 
 void CheckpointStore::write_model(const std::filesystem::path& folder, Arena& arena) const {
   if (groups_.grid.data_rank() != 0) return;
   if (writes()) std::filesystem::create_directories(folder);
-  if (config_.method == Method::lora) return write_adapter(folder, arena);
-  write_tensors(folder / "model.safetensors", {{"", model_.parameters().masters()}}, arena);
+  if (model_.options().projector) {
+    const GatheredTensors projector = gather(parameters_of(true), arena);
+    if (writes())
+      write_projector(folder, *model_.options().projector, model_.config().hidden_size, projector.tensors);
+  }
+  if (config_.method == Method::lora) {
+    const GatheredTensors adapter = gather(parameters_of(false), arena);
+    if (writes()) write_peft(folder, *model_.options().lora, base_.folder().string(), adapter.tensors);
+    return;
+  }
+  write_tensors(folder / "model.safetensors", parameters_of(false), {{"", model_.parameters().masters()}},
+                arena);
   if (!writes()) return;
   write_model_config(folder, model_.config(), "float32");
   std::filesystem::copy_file(base_.tokenizer_path(), folder / "tokenizer.model",
@@ -162,8 +192,10 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
   if (writes()) remove_folder(folder);
   write_model(folder, arena);
   if (groups_.grid.data_rank() == 0) {
+    std::vector<const Parameter*> all = parameters_of(false);
+    for (const Parameter* parameter : parameters_of(true)) all.push_back(parameter);
     write_tensors(
-        folder / "optimizer.safetensors",
+        folder / "optimizer.safetensors", all,
         {{"first_moment.", optimizer.first_moments()}, {"second_moment.", optimizer.second_moments()}},
         arena);
   }
@@ -200,6 +232,9 @@ TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, Ada
 
   const SafetensorsFile model(
       checkpoint / (config_.method == Method::lora ? "adapter_model.safetensors" : "model.safetensors"));
+  const std::optional<SavedProjector> projector = find_projector(checkpoint);
+  require<DataError>(projector.has_value() == model_.options().projector.has_value(), checkpoint.string(),
+                     projector ? " has a projector, the model none" : " has no projector, the model has one");
   const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
   ParameterSet& parameters = model_.parameters();
   const auto tensor = [](const SafetensorsFile& file, const std::string& name, const Parameter& parameter) {
@@ -209,7 +244,8 @@ TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, Ada
     return read_tensor(view);
   };
   for (Parameter& parameter : parameters.all()) {
-    parameters.assign(parameter, tensor(model, parameter.name, parameter));
+    const SafetensorsFile& file = is_projector_tensor(parameter.name) ? projector->file : model;
+    parameters.assign(parameter, tensor(file, parameter.name, parameter));
     parameters.scatter(parameter, optimizer.first_moments(),
                        tensor(moments, "first_moment." + parameter.name, parameter));
     parameters.scatter(parameter, optimizer.second_moments(),

@@ -35,8 +35,8 @@ class CheckpointStore {
                   const Groups& groups)
       : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
 
-  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full. Files that
-  // are there are replaced one by one, each atomically.
+  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full, and beside it
+  // the projector, if any. Files that are there are replaced one by one, each atomically.
   void write_model(const std::filesystem::path& folder, Arena& arena) const;
 
   // Keeps the present model in OUTPUT/best.
@@ -54,9 +54,13 @@ class CheckpointStore {
 
  private:
   bool writes() const { return groups_.world.rank() == 0; }
-  void write_adapter(const std::filesystem::path& folder, Arena& arena) const;
-  // Every parameter of `flat`, full, as F32 tensors called prefix + name.
-  void write_tensors(const std::filesystem::path& file,
+  // The chosen parameters, full, in host memory.
+  struct GatheredTensors;
+  GatheredTensors gather(const std::vector<const Parameter*>& chosen, Arena& arena) const;
+  // Those of the projector, or all others.
+  std::vector<const Parameter*> parameters_of(bool projector) const;
+  // The chosen parameters of every `flat`, full, as F32 tensors called prefix + name.
+  void write_tensors(const std::filesystem::path& file, const std::vector<const Parameter*>& chosen,
                      const std::vector<std::pair<std::string, Tensor>>& flats, Arena& arena) const;
   void remove_old() const;
 

@@ -14,6 +14,10 @@ void validate(const TrainConfig& config) {
   require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
                               "nothing to train: both --epochs and --max-steps are 0");
   require<ConfigurationError>(
+      config.projector == ProjectorKind::mlp || config.projector_hidden == 0,
+      "--projector-hidden is the width between two layers, and --projector linear has one: ",
+      "leave one of them out");
+  require<ConfigurationError>(
       config.method == Method::lora || !config.sequence_parallel,
       "--sequence-parallel works with a frozen base only: leave it out of --method full");
   require<ConfigurationError>(
@@ -30,6 +34,15 @@ LoraConfig lora_config(const TrainConfig& config) {
   lora.rslora = config.rslora;
   lora.targets = parse_targets(config.lora_targets);
   return lora;
+}
+
+std::optional<ProjectorConfig> projector_config(const TrainConfig& config, const FeatureTable& features,
+                                                const ModelConfig& model) {
+  if (features.width == 0) return std::nullopt;
+  ProjectorConfig projector{config.projector, features.width, 0};
+  if (config.projector == ProjectorKind::mlp)
+    projector.hidden = config.projector_hidden > 0 ? config.projector_hidden : model.hidden_size;
+  return projector;
 }
 
 ModelOptions model_options(const TrainConfig& config) {

@@ -27,6 +27,10 @@ struct TrainConfig {
   std::string lora_targets = "all";
   bool rslora = false;
 
+  // Of the projector, which there is where the data has features.
+  ProjectorKind projector = ProjectorKind::mlp;
+  std::int64_t projector_hidden = 0;  // 0: the model's width
+
   double learning_rate = 2e-4;
   ScheduleKind schedule = ScheduleKind::cosine;
   double warmup_ratio = 0.05;
@@ -59,6 +63,10 @@ struct TrainConfig {
 void validate(const TrainConfig& config);
 
 LoraConfig lora_config(const TrainConfig& config);
+// The projector for rows of so many features, if any.
+std::optional<ProjectorConfig> projector_config(const TrainConfig& config, const FeatureTable& features,
+                                                const ModelConfig& model);
+// Without projector.
 ModelOptions model_options(const TrainConfig& config);
 BatchOptions batch_options(const TrainConfig& config, int data_ranks);
 

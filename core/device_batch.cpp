@@ -22,6 +22,20 @@ Tensor upload_vector(Backend& backend, Arena& arena, DType dtype, std::span<cons
   return tensor;
 }
 
+FeatureRows upload_features(const MicroBatch& batch, Backend& backend, Arena& arena, DType precision) {
+  std::vector<std::int32_t> rows;
+  for (std::size_t n = 0; n < batch.tokens.size(); ++n) {
+    if (is_feature(batch.tokens[n])) rows.push_back(static_cast<std::int32_t>(n));
+  }
+  if (rows.empty()) return {};
+  const std::int64_t width = std::ssize(batch.features) / std::ssize(rows);
+  require(width > 0 && width * std::ssize(rows) == std::ssize(batch.features), batch.features.size(),
+          " numbers for ", rows.size(), " rows of features");
+  const Tensor values = arena.take(precision, {std::ssize(rows), width});
+  upload_floats(backend, values, batch.features);
+  return {values, upload_integers(backend, arena, rows)};
+}
+
 }  // namespace
 
 DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, DType precision,
@@ -50,6 +64,7 @@ DeviceBatch upload(const MicroBatch& batch, Backend& backend, Arena& arena, DTyp
   device.tokens = upload_integers(backend, arena, batch.tokens);
   device.positions = upload_integers(backend, arena, batch.forest.positions());
   device.token_ids = upload_integers(backend, arena, batch.token_ids);
+  device.features = upload_features(batch, backend, arena, precision);
   device.target_rows = upload_integers(backend, arena, rows);
   device.targets = {.rows = std::ssize(rows),
                     .chunk_rows = upload_integers(backend, arena, chunk_rows),

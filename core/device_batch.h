@@ -9,12 +9,20 @@
 
 namespace chorus {
 
+// Tokens that are no words but rows of features.
+struct FeatureRows {
+  ConstTensor values;  // [n, d]
+  ConstTensor rows;    // i32 [n] which of the N tokens they are, ascending
+  std::int64_t count() const { return rows.elements(); }
+};
+
 // A micro-batch in the memory of the backend.
 struct DeviceBatch {
   Forest forest;
-  ConstTensor tokens;       // i32 [N]
-  ConstTensor positions;    // i32 [N]
-  ConstTensor token_ids;    // i64 [N]
+  ConstTensor tokens;     // i32 [N]
+  ConstTensor positions;  // i32 [N]
+  ConstTensor token_ids;  // i64 [N]
+  FeatureRows features;
   ConstTensor target_rows;  // i32 [M] distinct rows that have targets, ascending
   Targets targets;          // of these M rows
 

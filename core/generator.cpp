@@ -15,10 +15,11 @@ std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 class Decoding {
  public:
   Decoding(const Llama& model, std::span<const std::vector<std::int32_t>> prompts, std::int64_t length,
-           Backend& backend, Arena& arena)
+           const FeatureTable* features, Backend& backend, Arena& arena)
       : model_(model),
         prompts_(prompts),
         length_(length),
+        features_(features),
         backend_(backend),
         arena_(arena),
         caches_(model.take_caches(std::ssize(prompts), length, arena)),
@@ -48,12 +49,19 @@ class Decoding {
         cache_rows.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(p) * length_ + t));
       }
       batch.targets.push_back({batch.forest.tokens - 1, 0, 0});
+      for (const std::int32_t token : prompts_[p]) {
+        if (!is_feature(token)) continue;
+        require(features_ != nullptr, "a prompt with features, and no features");
+        const std::span<const float> values = features_->row(feature_row(token));
+        batch.features.insert(batch.features.end(), values.begin(), values.end());
+      }
     }
     batch.token_ids.resize(batch.tokens.size());
     Arena::Scope scope(arena_);
     CacheAccess access;
     access.rows = upload_integers(backend_, arena_, cache_rows);
-    take_best(model_.logits(upload(batch, backend_, arena_, model_.options().precision), access, caches_, arena_));
+    take_best(
+        model_.logits(upload(batch, backend_, arena_, model_.options().precision), access, caches_, arena_));
   }
 
   // One more token of every prompt; those that have ended go on unread, which keeps the shapes.
@@ -100,6 +108,7 @@ class Decoding {
   const Llama& model_;
   std::span<const std::vector<std::int32_t>> prompts_;
   std::int64_t length_;  // S of the caches
+  const FeatureTable* features_;
   Backend& backend_;
   Arena& arena_;
   std::vector<LayerCache> caches_;
@@ -166,7 +175,8 @@ std::vector<std::vector<std::int32_t>> generate(const Llama& model,
     std::vector<std::vector<std::int32_t>> together;
     for (std::size_t i = begin; i < end; ++i) together.push_back(prompts[at(own[i])]);
     Arena::Scope scope(arena);
-    auto found = Decoding(model, together, limits.length, backend, arena).run(options.max_new_tokens);
+    auto found = Decoding(model, together, limits.length, options.features, backend, arena)
+                     .run(options.max_new_tokens);
     for (std::size_t i = begin; i < end; ++i) answers[at(own[i])] = std::move(found[i - begin]);
     if (progress) progress(static_cast<std::int64_t>(end), std::ssize(own));
   }

@@ -6,12 +6,14 @@
 
 #include "core/llama.h"
 #include "core/progress.h"
+#include "data/dataset.h"
 
 namespace chorus {
 
 struct GenerateOptions {
   std::int64_t max_new_tokens = 64;
-  std::int64_t sequences_at_once = 8;  // decoded together, each with its own cache
+  std::int64_t sequences_at_once = 8;      // decoded together, each with its own cache
+  const FeatureTable* features = nullptr;  // what tokens below 0 of the prompts stand for
 };
 
 // How much a generation of these prompts takes, for plan_memory().

@@ -23,7 +23,7 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
       groups_(groups),
       rows_(backend, groups.tensor, division_of(options)),
       parameters_(backend, groups, options.precision),
-      embedding_(backend, groups.tensor, config.vocabulary_size, division_of(options)),
+      embedding_(backend, groups.tensor, config.vocabulary_size),
       head_(backend, groups.tensor, config.vocabulary_size) {
   require_tensor_parallel(config, groups.tensor.size());
   require(!options.sequence_parallel || !options.train_base, "a trained base and a divided sequence");
@@ -35,6 +35,7 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
   name_weights();
   place_weights(arena);
   if (options.lora) add_adapters();
+  if (options.projector) projector_.emplace(*options.projector, config.hidden_size, backend, parameters_);
   parameters_.allocate(arena);
   if (config.tied_head) head_.weight = embedding_.table;
 
@@ -161,6 +162,11 @@ void Llama::load_adapters(const PeftAdapter& adapter) {
   }
 }
 
+void Llama::load_projector(const SavedProjector& projector) {
+  require_fits(projector, config_);
+  projector_->load(projector.file);
+}
+
 Pass Llama::make_pass(const DeviceBatch& batch) const {
   Pass pass;
   pass.forest = &batch.forest;
@@ -169,11 +175,33 @@ Pass Llama::make_pass(const DeviceBatch& batch) const {
   return pass;
 }
 
+// Words are in one rank's table and 0 on the others. Features are in none; the first rank adds them to the sum.
+void Llama::embed(Tensor x, const DeviceBatch& batch, Arena& arena) const {
+  Arena::Scope scope(arena);
+  const Tensor all = rows_.all_for(x, arena);
+  embedding_.forward(all, batch.tokens);
+  if (batch.features.count() > 0) {
+    require(projector_.has_value(), batch.features.count(),
+            " rows of features for a model without projector");
+    if (groups_.tensor.rank() == 0) projector_->forward(all, batch.features, arena);
+  }
+  const Tensor own = rows_.reduce(all);
+  if (rows_.divided()) backend_.convert(x, own);
+}
+
+// Every tensor rank needs dx of all features: its copy of the projector gets the same gradient as the others'.
+void Llama::backward_embedding(ConstTensor dx, const DeviceBatch& batch, Arena& arena) const {
+  embedding_.backward(dx, batch.tokens);
+  if (batch.features.count() == 0) return;
+  Arena::Scope scope(arena);
+  projector_->backward(rows_.gather(dx, arena), batch.features, arena);
+}
+
 Tensor Llama::run_blocks(const DeviceBatch& batch, const Pass& pass, std::span<const LayerCache> caches,
                          Arena& arena) const {
   const Shape shape{rows_.own_count(batch.size()), config_.hidden_size};
   Tensor x = arena.take(options_.precision, shape), y = arena.take(options_.precision, shape);
-  embedding_.forward(x, batch.tokens, arena);
+  embed(x, batch, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     Arena::Scope scope(arena);
     Block::Saved saved = blocks_[i]->take_saved(arena, batch.size(), options_.precision);
@@ -210,7 +238,7 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
   std::vector<Tensor> x;  // the input of every block and the output of the last
   for (std::size_t i = 0; i <= blocks_.size(); ++i) x.push_back(arena.take(dtype, shape));
   std::vector<Block::Saved> saved(blocks_.size());
-  embedding_.forward(x[0], batch.tokens, arena);
+  embed(x[0], batch, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     std::optional<Arena::Scope> forgotten;
     if (options_.recompute) forgotten.emplace(arena);
@@ -234,7 +262,7 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
     }
     blocks_[i]->backward(dx, saved[i], pass, arena);
   }
-  embedding_.backward(dx, batch.tokens);
+  backward_embedding(dx, batch, arena);
 }
 
 void Llama::backward_final_rows(Tensor dx, ConstTensor dh, const FinalRows& rows, const DeviceBatch& batch,

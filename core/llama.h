@@ -12,6 +12,8 @@
 #include "core/device_batch.h"
 #include "core/model_config.h"
 #include "core/peft.h"
+#include "core/projector.h"
+#include "parallel/token_rows.h"
 #include "parallel/vocabulary.h"
 
 namespace chorus {
@@ -22,6 +24,8 @@ struct ModelOptions {
   // nothing is.
   std::optional<LoraConfig> lora = {};
   bool train_base = false;
+  // Trained with either: what maps rows of features into the model.
+  std::optional<ProjectorConfig> projector = {};
   bool recompute = false;  // keep only the inputs of the blocks and run their forward pass again in backward
   std::uint64_t seed = 0;  // of initial adapters and dropout
   // Tensor ranks divide the rows of norms and residuals among them. Frozen base only.
@@ -29,11 +33,12 @@ struct ModelOptions {
   int overlap_chunks = 1;  // of Linear
 };
 
-// LLaMA on one rank: base weights, adapters, and the passes over a micro-batch.
+// LLaMA on one rank: base weights, adapters, projector, and the passes over a micro-batch.
 class Llama {
  public:
   // Takes memory for weights, parameters and the rope table from `arena`; contents are set by load_base(),
-  // initialise_adapters() or load_adapters().
+  // initialise_adapters() or load_adapters(),
+  // and the same of the projector.
   Llama(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
         Arena& arena);
 
@@ -47,6 +52,10 @@ class Llama {
   // Sets every adapter. options().lora must be the configuration of `adapter`. Throws DataError unless it fits the
   // model.
   void load_adapters(const PeftAdapter& adapter);
+
+  // Of options().projector, as Projector does it.
+  void initialise_projector() { projector_->initialise(options_.seed); }
+  void load_projector(const SavedProjector& projector);
 
   const ModelConfig& config() const { return config_; }
   // A batch must have a multiple of so many tokens.
@@ -81,6 +90,9 @@ class Llama {
   void place_weights(Arena& arena);
   void add_adapters();
   Pass make_pass(const DeviceBatch& batch) const;
+  // Own rows of what the tokens mean to the first block: words of the table, or projected features.
+  void embed(Tensor x, const DeviceBatch& batch, Arena& arena) const;
+  void backward_embedding(ConstTensor dx, const DeviceBatch& batch, Arena& arena) const;
   // Own rows of x after the last block, in memory taken from `arena`.
   Tensor run_blocks(const DeviceBatch& batch, const Pass& pass, std::span<const LayerCache> caches,
                     Arena& arena) const;
@@ -100,6 +112,7 @@ class Llama {
   TokenRows rows_;
   ParameterSet parameters_;
   Embedding embedding_;
+  std::optional<Projector> projector_;
   std::vector<std::unique_ptr<Block>> blocks_;
   Weight final_norm_;
   VocabularyHead head_;

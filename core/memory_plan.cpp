@@ -22,6 +22,13 @@ MicroBatch batch_of(std::int64_t tokens, std::int64_t rows) {
   return batch;
 }
 
+// In the worst case every token is a row of features.
+FeatureRows most_features(const ModelOptions& options, std::int64_t tokens, Arena& arena) {
+  if (!options.projector) return {};
+  return {arena.take(options.precision, {tokens, options.projector->inputs}),
+          arena.take(DType::i32, {tokens})};
+}
+
 std::int64_t largest_parameter(const ParameterSet& parameters) {
   std::int64_t largest = 0;
   for (const Parameter& parameter : parameters.all()) largest = std::max(largest, parameter.full.elements());
@@ -53,13 +60,16 @@ MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, c
 
   if (limits.cached_sequences > 0) {
     const auto caches = llama.take_caches(limits.cached_sequences, limits.cached_length, activations);
-    const DeviceBatch batch = upload(batch_of(limits.tokens, limits.cached_sequences), backend, activations, options.precision);
+    DeviceBatch batch =
+        upload(batch_of(limits.tokens, limits.cached_sequences), backend, activations, options.precision);
+    batch.features = most_features(options, limits.tokens, activations);
     CacheAccess access;
     access.rows = upload_integers(backend, activations, batch.forest.positions());
     llama.logits(batch, access, caches, activations);
   } else {
-    const DeviceBatch batch =
-        upload(batch_of(limits.tokens, limits.tokens), backend, activations, options.precision, llama.token_multiple());
+    DeviceBatch batch = upload(batch_of(limits.tokens, limits.tokens), backend, activations,
+                               options.precision, llama.token_multiple());
+    batch.features = most_features(options, limits.tokens, activations);
     const Tensor log_probability = activations.take(accumulator(options.precision), {limits.tokens});
     llama.score(log_probability, batch, activations);
     if (limits.training) {

@@ -25,6 +25,7 @@ struct Target {
 struct MicroBatch {
   Forest forest;
   std::vector<std::int32_t> tokens;     // [N]
+  std::vector<float> features;          // [n, d] rows of the n tokens below 0, in their order
   std::vector<std::int64_t> token_ids;  // [N] index of the token in the data set, whatever batch it stands in
   std::vector<Target> targets;          // [T] rows ascending
   std::vector<std::int64_t> samples;    // data-set index of each sample

@@ -82,7 +82,12 @@ class MicroBatchWriter {
  private:
   void add_row(std::int32_t row) {
     new_row_[at(row)] = out_.forest.tokens++;
-    out_.tokens.push_back(dataset_.tokens[at(first_token_ + row)]);
+    const std::int32_t token = dataset_.tokens[at(first_token_ + row)];
+    out_.tokens.push_back(token);
+    if (is_feature(token)) {
+      const std::span<const float> values = dataset_.features.row(feature_row(token));
+      out_.features.insert(out_.features.end(), values.begin(), values.end());
+    }
     out_.token_ids.push_back(first_token_ + row);
   }
 

@@ -47,6 +47,10 @@ struct FeatureTable {
   std::vector<float> values;    // [rows, d]
   bool half_precision = false;  // kept as f16 in the file
   std::int64_t rows() const { return width == 0 ? 0 : std::ssize(values) / width; }
+  std::span<const float> row(std::int64_t index) const {
+    return std::span(values).subspan(static_cast<std::size_t>(index * width),
+                                     static_cast<std::size_t>(width));
+  }
   bool operator==(const FeatureTable&) const = default;
 };
 

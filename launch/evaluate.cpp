@@ -28,10 +28,24 @@ struct Options {
   RuntimeOptions runtime;
 };
 
-ModelOptions model_options(const Options& options, const std::optional<PeftAdapter>& adapter) {
+// Beside the adapter, or beside the base where --method full trained it.
+std::optional<SavedProjector> projector_of(const Options& options, const BaseModel& base,
+                                           const std::optional<PeftAdapter>& adapter,
+                                           const Dataset& dataset) {
+  return projector_for(adapter ? options.adapter : options.base, dataset, base);
+}
+
+// The base alone cannot answer with features that only the adapter's projector knows to map.
+bool base_can_answer(const Options& options, const Dataset& dataset) {
+  return dataset.features.width == 0 || find_projector(options.base).has_value();
+}
+
+ModelOptions model_options(const Options& options, const std::optional<PeftAdapter>& adapter,
+                           const std::optional<SavedProjector>& projector) {
   ModelOptions model;
   model.precision = options.precision;
   if (adapter) model.lora = adapter->config;
+  if (projector) model.projector = projector->config;
   return model;
 }
 
@@ -43,9 +57,10 @@ std::string trimmed(const std::string& text) {
 // Every label of every utterance in one forward pass.
 Evaluation score(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
                  const Dataset& dataset, Runtime& runtime, const Progress& progress) {
-  ModelSetup setup(base.config(), model_options(options, adapter), {.tokens = options.tokens_per_microbatch},
-                   runtime);
-  setup.load(base, adapter);
+  const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
+  ModelSetup setup(base.config(), model_options(options, adapter, projector),
+                   {.tokens = options.tokens_per_microbatch}, runtime);
+  setup.load(base, adapter, projector);
   return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
                           runtime.backend(), runtime.groups().groups(), setup.activations, progress);
 }
@@ -54,11 +69,13 @@ Evaluation score(const Options& options, const BaseModel& base, const std::optio
 Evaluation decode(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
                   const Dataset& dataset, Runtime& runtime, const Progress& progress) {
   const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset);
-  const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens};
-  ModelSetup setup(base.config(), model_options(options, adapter),
+  const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
+  const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
+                                         .features = &dataset.features};
+  ModelSetup setup(base.config(), model_options(options, adapter, projector),
                    pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
                    runtime);
-  setup.load(base, adapter);
+  setup.load(base, adapter, projector);
   const auto answers = chorus::generate(setup.model, prompts, generate_options, runtime.backend(),
                                         runtime.groups().groups(), setup.activations, progress);
   const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
@@ -117,7 +134,10 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
     runtime->console().finish();
     results.push_back({name, answered_utterances(evaluation, dataset)});
   };
-  if (!adapter || options.compare_base) answer(std::nullopt, "base");
+  const bool base_answers = base_can_answer(options, dataset);
+  if (adapter && options.compare_base && !base_answers)
+    runtime->console().print("the base alone is left out: it has no projector for the features of the data");
+  if (!adapter || (options.compare_base && base_answers)) answer(std::nullopt, "base");
   if (adapter) answer(adapter, "base + adapter");
   const EvaluationReport report(dataset.origin.labels, results, options.exclude);
   runtime->console().print(fmt::format("\n{}", report.to_text()));

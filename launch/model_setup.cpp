@@ -19,9 +19,11 @@ ModelSetup::ModelSetup(const ModelConfig& config, const ModelOptions& options, c
       plan(memory_plan),
       model(config, options, runtime.backend(), runtime.groups().groups(), model_arena) {}
 
-void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& adapter) {
+void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                      const std::optional<SavedProjector>& projector) {
   model.load_base(base);
   if (adapter) model.load_adapters(*adapter);
+  if (projector) model.load_projector(*projector);
 }
 
 void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime) {
@@ -59,6 +61,24 @@ void require_fits(const Dataset& dataset, const std::string& file, const BaseMod
   require<DataError>(longest <= config.max_positions, file, " has a sample of ", longest,
                      " tokens, the base has ", config.max_positions, " positions: prepare with --max-tokens ",
                      config.max_positions);
+}
+
+std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
+                                            const BaseModel& base) {
+  const std::int64_t width = dataset.features.width;
+  std::optional<SavedProjector> projector = find_projector(folder);
+  require<DataError>(projector || width == 0, "the ", dataset.origin.split, " split has rows of ", width,
+                     " features, and ", folder,
+                     " has no projector for them: give the --adapter that was trained with such features");
+  if (!projector) return projector;
+  require<DataError>(width > 0, folder, " was trained with rows of ", projector->config.inputs,
+                     " features, and the ", dataset.origin.split,
+                     " split has none: prepare it with the same features");
+  require<DataError>(projector->config.inputs == width, folder, " was trained with rows of ",
+                     projector->config.inputs, " features, and those of the ", dataset.origin.split,
+                     " split have ", width);
+  require_fits(*projector, base.config());
+  return projector;
 }
 
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base) {

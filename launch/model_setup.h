@@ -18,8 +18,9 @@ struct ModelSetup {
   ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
              Runtime& runtime);
 
-  // Weights of the base, and the adapter's where there is one.
-  void load(const BaseModel& base, const std::optional<PeftAdapter>& adapter);
+  // Weights of the base, and those of adapter and projector where there are some.
+  void load(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+            const std::optional<SavedProjector>& projector = std::nullopt);
 
   Arena model_arena, optimizer_arena, activations;
   MemoryPlan plan;
@@ -37,6 +38,11 @@ PassLimits pass_limits(const GenerationLimits& limits);
 
 // Throws DataError unless the data was prepared for this base: its tokenizer, vocabulary and positions.
 void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base);
+
+// The projector in the folder of an adapter or base, for data that has features; nothing for data that has none. Throws
+// DataError where only one of them has features, or another width.
+std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
+                                            const BaseModel& base);
 
 // Reads FOLDER/SPLIT.h5 and checks it against the base.
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base);

@@ -36,6 +36,14 @@ void add_method(OptionTable& table, TrainConfig& c) {
   table.add("rslora", c.rslora, "scale by alpha / sqrt(r) instead");
 }
 
+void add_projector(OptionTable& table, TrainConfig& c) {
+  table.group("Features of the data, where it has some");
+  table.choice("projector", c.projector, {{"linear", ProjectorKind::linear}, {"mlp", ProjectorKind::mlp}},
+               "what maps their rows into the model: one layer, or two with a ReLU between");
+  table.add("projector-hidden", c.projector_hidden, "width between the two layers; 0: the model's")
+      .at_least(0);
+}
+
 void add_optimisation(OptionTable& table, TrainConfig& c) {
   table.group("Optimisation");
   table.add("learning-rate", c.learning_rate, "peak learning rate").at_least(0);
@@ -124,6 +132,20 @@ void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& co
   }
 }
 
+// The same of the projector that lies beside the adapter, or beside a base of --method full.
+void take_over(const ProjectorConfig& saved, const std::string& folder, const OptionTable& table,
+               TrainConfig& config) {
+  const std::int64_t hidden = config.projector_hidden;
+  require<ConfigurationError>(!table.changed("projector") || config.projector == saved.kind,
+                              "--projector differs from that in ", folder, ", ", name(saved.kind),
+                              ": leave it out");
+  require<ConfigurationError>(!table.changed("projector-hidden") || hidden == 0 || hidden == saved.hidden,
+                              "--projector-hidden ", hidden, " differs from that in ", folder, ", ",
+                              saved.hidden, ": leave it out");
+  config.projector = saved.kind;
+  config.projector_hidden = saved.hidden;
+}
+
 void write_results(const TrainConfig& config, const TrainingSummary& summary, const MemoryPlan& plan,
                    std::int64_t trainable) {
   nlohmann::ordered_json results{{"finished", summary.finished},
@@ -145,10 +167,21 @@ void write_results(const TrainConfig& config, const TrainingSummary& summary, co
 
 struct Inputs {
   std::optional<PeftAdapter> adapter;
+  std::optional<SavedProjector> projector;
   BaseModel base;
   Dataset train;
   std::optional<Dataset> dev;
 };
+
+// A base or an adapter of text alone gets a fresh projector.
+std::optional<SavedProjector> projector_to_start_from(TrainConfig& config, const OptionTable& table,
+                                                      const Dataset& train, const BaseModel& base) {
+  const std::string& folder = config.adapter.empty() ? config.base : config.adapter;
+  if (!find_projector(folder)) return std::nullopt;
+  std::optional<SavedProjector> projector = projector_for(folder, train, base);
+  take_over(projector->config, folder, table, config);
+  return projector;
+}
 
 // Everything that can be wrong with the input is found here, before anything is written.
 Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
@@ -163,8 +196,12 @@ Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
   std::optional<Dataset> dev;
   if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5")) {
     dev = read_split(config.data, "dev", base);
+    require<DataError>(dev->features.width == train.features.width, config.data,
+                       ": the rows of features have ", train.features.width, " numbers in train.h5 and ",
+                       dev->features.width, " in dev.h5");
   }
-  return {std::move(adapter), std::move(base), std::move(train), std::move(dev)};
+  std::optional<SavedProjector> projector = projector_to_start_from(config, table, train, base);
+  return {std::move(adapter), std::move(projector), std::move(base), std::move(train), std::move(dev)};
 }
 
 int report_end(const TrainConfig& config, const TrainingSummary& summary, Console& console) {
@@ -189,15 +226,18 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(table.print_effective());
   console.print(runtime->description());
 
-  ModelSetup setup(inputs.base.config(), model_options(config),
-                   {.tokens = config.tokens_per_microbatch, .training = true}, *runtime);
+  ModelOptions model = model_options(config);
+  model.projector = projector_config(config, inputs.train.features, inputs.base.config());
+  ModelSetup setup(inputs.base.config(), model, {.tokens = config.tokens_per_microbatch, .training = true},
+                   *runtime);
   console.print(setup.plan.to_table());
-  setup.load(inputs.base, inputs.adapter);
+  setup.load(inputs.base, inputs.adapter, inputs.projector);
   if (!inputs.adapter && config.method == Method::lora) setup.model.initialise_adapters();
+  if (model.projector && !inputs.projector) setup.model.initialise_projector();
   const std::int64_t trainable = setup.model.parameters().full_elements();
-  const std::int64_t added = config.method == Method::lora ? trainable : 0;
+  const std::int64_t of_base = parameter_count(inputs.base.config());
   console.print(fmt::format("{} of {} parameters are trained", trainable,
-                            parameter_count(inputs.base.config()) + added));
+                            config.method == Method::lora ? of_base + trainable : trainable));
 
   Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
                   {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations});
@@ -220,6 +260,7 @@ int train(const Arguments& arguments) {
     RuntimeOptions options;
     OptionTable table("train", "fine-tunes a base with LoRA, or trains all of its weights");
     add_method(table, config);
+    add_projector(table, config);
     add_optimisation(table, config);
     add_running(table, config, options);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);

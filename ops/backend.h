@@ -68,7 +68,7 @@ class Backend {
   virtual void gather_rows(Tensor out, ConstTensor x, ConstTensor rows) = 0;
   // out[rows[i]] = x[i]; other rows stay. `rows` are distinct.  x [M, D]  out [N, D]  rows i32 [M]
   virtual void scatter_rows(Tensor out, ConstTensor x, ConstTensor rows) = 0;
-  // out[n] = table[tokens[n] - first] or 0 where the table's shard does not hold it.
+  // out[n] = table[tokens[n] - first] or 0 where the table's shard does not hold it: tokens below 0 are in none.
   //                                                         table [V/P, D]  tokens i32 [N]  out [N, D]
   virtual void embed(Tensor out, ConstTensor table, ConstTensor tokens, std::int64_t first) = 0;
   // dtable[tokens[n] - first] += dout[n], in order of n.     dtable acc [V/P, D]  dout [N, D]

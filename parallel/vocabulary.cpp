@@ -73,12 +73,8 @@ std::vector<float> VocabularyHead::logits(ConstTensor h, Arena& arena) const {
   return download_floats(backend_, whole);
 }
 
-void Embedding::forward(Tensor x, ConstTensor tokens, Arena& arena) const {
-  Arena::Scope scope(arena);
-  const Tensor all = rows_.all_for(x, arena);
-  backend_.embed(all, table.value(), tokens, part_.begin);
-  const Tensor own = rows_.reduce(all);
-  if (rows_.divided()) backend_.convert(x, own);
+void Embedding::forward(Tensor x, ConstTensor tokens) const {
+  backend_.embed(x, table.value(), tokens, part_.begin);
 }
 
 void Embedding::backward(ConstTensor dx, ConstTensor tokens) const {

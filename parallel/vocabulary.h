@@ -5,7 +5,6 @@
 #include "ops/backend.h"
 #include "parallel/communicator.h"
 #include "parallel/parameters.h"
-#include "parallel/token_rows.h"
 
 namespace chorus {
 
@@ -58,22 +57,19 @@ class VocabularyHead {
 // The token embedding, vocabulary rows split over tensor ranks.
 class Embedding {
  public:
-  Embedding(Backend& backend, Communicator& tensor, std::int64_t vocabulary_size,
-            TokenDivision division = TokenDivision::none)
-      : backend_(backend),
-        rows_(backend, tensor, division),
-        part_(shard(vocabulary_size, tensor.rank(), tensor.size())) {}
+  Embedding(Backend& backend, const Communicator& tensor, std::int64_t vocabulary_size)
+      : backend_(backend), part_(shard(vocabulary_size, tensor.rank(), tensor.size())) {}
 
   Weight table;  // local part [V/P, D]
 
-  // x[n] = table[tokens[n]], of the own rows where the sequence is divided.   x [N or N/P, D]  tokens i32 [N]
-  void forward(Tensor x, ConstTensor tokens, Arena& arena) const;
+  // x[n] = table[tokens[n]] of the rank that holds it, 0 on the others: the caller sums over tensor ranks. Tokens
+  // below 0 are 0 on all.                                    x [N, D]  tokens i32 [N]
+  void forward(Tensor x, ConstTensor tokens) const;
   // Adds to the table's gradient where it is trained. dx [N, D]
   void backward(ConstTensor dx, ConstTensor tokens) const;
 
  private:
   Backend& backend_;
-  TokenRows rows_;
   Shard part_;
 };
 

@@ -1,129 +1,37 @@
 #include "core/llama.h"
 
-#include <cmath>
-#include <cstring>
-
-#include <gtest/gtest.h>
-
-#include "data/batches.h"
 #include "ops/checked_backend.h"
 #include "ops/cpu/cpu_backend.h"
-#include "ops/transfer.h"
 #include "parallel/thread_communicator.h"
-#include "tests/support/reference_backend.h"
-#include "tests/support/tiny_model.h"
+#include "tests/core/passes.h"
 
 namespace chorus {
 namespace {
 
-using test::TinyModel;
-
-struct LossAndGradients {
-  double loss = 0;                // - sum of log probabilities
-  std::vector<double> gradients;  // flat, of this rank
-};
-
-std::vector<double> download_doubles(Backend& backend, ConstTensor tensor) {
-  if (tensor.dtype() == DType::f64) {
-    std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
-    backend.download(values.data(), tensor);
-    return values;
-  }
-  const std::vector<float> values = download_floats(backend, tensor);
-  return {values.begin(), values.end()};
-}
-
-LossAndGradients run(TinyModel& tiny, const std::vector<MicroBatch>& batches, Backend& backend) {
-  LossAndGradients result;
-  tiny.model.parameters().zero_gradients();
-  for (const MicroBatch& batch : batches) {
-    Arena::Scope scope(tiny.activations);
-    const DeviceBatch device = upload(batch, backend, tiny.activations, tiny.model.options().precision);
-    const Tensor log_probability =
-        tiny.activations.take(accumulator(tiny.model.options().precision), {std::ssize(batch.targets)});
-    tiny.model.score_and_backward(log_probability, device, 1.0, 5, tiny.activations);
-    for (const double value : download_doubles(backend, log_probability)) result.loss -= value;
-  }
-  result.gradients = download_doubles(backend, tiny.model.parameters().gradients());
-  return result;
-}
-
-std::vector<MicroBatch> one_step(const Dataset& dataset, bool sharing, std::int64_t tokens = 200) {
-  const Batches batches(dataset, {.batch_size = std::ssize(dataset.samples),
-                                  .tokens_per_microbatch = tokens,
-                                  .shuffle = false,
-                                  .prefix_sharing = sharing});
-  return batches.step(0, 0).microbatches;
-}
-
-Groups solo_groups(IdleCommunicator& solo) { return {ProcessGrid{}, solo, solo, solo}; }
-
-// Central differences of every 7th parameter on the f64 backend, where they are good to nine digits.
-void check_gradients(const ModelOptions& options, const ModelConfig& config) {
-  ReferenceBackend backend;
-  IdleCommunicator solo;
-  const Dataset dataset = test::random_dataset(2, static_cast<std::int32_t>(config.vocabulary_size), 3);
-  const std::vector<MicroBatch> batches = one_step(dataset, true);
-  TinyModel tiny(config, options, backend, solo_groups(solo));
-  const std::vector<double> gradients = run(tiny, batches, backend).gradients;
-
-  const Tensor masters = tiny.model.parameters().masters();
-  std::vector<double> values = download_doubles(backend, masters);
-  const double h = 1e-5;
-  int checked = 0;
-  for (std::size_t i = 0; i < values.size(); i += 7) {
-    const auto loss_at = [&](double value) {
-      std::vector<double> moved = values;
-      moved[i] = value;
-      backend.upload(masters, moved.data());
-      return run(tiny, batches, backend).loss;
-    };
-    const double numeric = (loss_at(values[i] + h) - loss_at(values[i] - h)) / (2 * h);
-    ASSERT_NEAR(gradients[i], numeric, 1e-6 * (1 + std::abs(numeric))) << "parameter " << i;
-    checked += std::abs(numeric) > 1e-6 ? 1 : 0;
-  }
-  EXPECT_GT(checked, 20) << "hardly any gradient is not zero";
-}
+using namespace test;
 
 TEST(Llama, LoraGradientsAreThoseOfTheLoss) {
-  ModelOptions options{.precision = DType::f64, .lora = test::tiny_lora(0.3), .seed = 9};
-  ModelConfig config = test::tiny_config();
+  ModelOptions options{.precision = DType::f64, .lora = tiny_lora(0.3), .seed = 9};
+  ModelConfig config = tiny_config();
   config.layers = 1;
-  check_gradients(options, config);
+  check_gradients(options, config, random_dataset(2, 37, 3));
 }
 
 TEST(Llama, FullGradientsAreThoseOfTheLoss) {
   ModelOptions options{.precision = DType::f64, .train_base = true};
-  ModelConfig config = test::tiny_config();
+  ModelConfig config = tiny_config();
   config.layers = 1;
-  check_gradients(options, config);
+  check_gradients(options, config, random_dataset(2, 37, 3));
   config.tied_head = true;
-  check_gradients(options, config);
-}
-
-// ‖a - b‖ / ‖a‖
-double relative_distance(const std::vector<double>& a, const std::vector<double>& b) {
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    norm += a[i] * a[i];
-  }
-  return std::sqrt(difference / norm);
-}
-
-double largest_relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double scale = 0, difference = 0;
-  for (const double value : a) scale = std::max(scale, std::abs(value));
-  for (std::size_t i = 0; i < a.size(); ++i) difference = std::max(difference, std::abs(a[i] - b[i]));
-  return difference / scale;
+  check_gradients(options, config, random_dataset(2, 37, 3));
 }
 
 // The gradient is linear in the weights, and a sample of weight 0 might as well not be there.
 TEST(Llama, WeightsMultiplyWhatASampleContributes) {
   ReferenceBackend backend;
   IdleCommunicator solo;
-  Dataset dataset = test::random_dataset(6, 37, 4);
-  TinyModel tiny(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(0.2)}, backend,
+  Dataset dataset = random_dataset(6, 37, 4);
+  TinyModel tiny(tiny_config(), {.precision = DType::f64, .lora = tiny_lora(0.2)}, backend,
                  solo_groups(solo));
   const auto gradients = [&](float of_even, float of_odd) {
     for (std::size_t i = 0; i < dataset.samples.size(); ++i)
@@ -150,9 +58,9 @@ TEST(Llama, WeightsMultiplyWhatASampleContributes) {
 TEST(Llama, PrefixSharingChangesNothing) {
   ReferenceBackend backend;
   IdleCommunicator solo;
-  const Dataset dataset = test::random_dataset(4, 37, 11);
+  const Dataset dataset = random_dataset(4, 37, 11);
   for (const double dropout : {0.0, 0.4}) {
-    TinyModel tiny(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(dropout)}, backend,
+    TinyModel tiny(tiny_config(), {.precision = DType::f64, .lora = tiny_lora(dropout)}, backend,
                    solo_groups(solo));
     const LossAndGradients shared = run(tiny, one_step(dataset, true), backend);
     const LossAndGradients separate = run(tiny, one_step(dataset, false), backend);
@@ -171,8 +79,8 @@ TEST(Llama, CpuAgreesWithTheReference) {
   CheckedBackend backend(cpu);
   ReferenceBackend reference;
   IdleCommunicator solo;
-  const std::vector<MicroBatch> batches = one_step(test::random_dataset(5, 37, 2), true);
-  TinyModel oracle(test::tiny_config(), {.precision = DType::f64, .lora = test::tiny_lora(0.2)}, reference,
+  const std::vector<MicroBatch> batches = one_step(random_dataset(5, 37, 2), true);
+  TinyModel oracle(tiny_config(), {.precision = DType::f64, .lora = tiny_lora(0.2)}, reference,
                    solo_groups(solo));
   const LossAndGradients expected = run(oracle, batches, reference);
   // About fifty roundings stand one after another between a weight and its gradient: √50 units of rounding of
@@ -180,7 +88,7 @@ TEST(Llama, CpuAgreesWithTheReference) {
   const std::pair<DType, double> precisions[] = {{DType::f32, 0x1p-24 * 7 * 4},
                                                  {DType::bf16, 0x1p-8 * 7 * 4}};
   for (const auto& [precision, tolerance] : precisions) {
-    TinyModel tiny(test::tiny_config(), {.precision = precision, .lora = test::tiny_lora(0.2)}, backend,
+    TinyModel tiny(tiny_config(), {.precision = precision, .lora = tiny_lora(0.2)}, backend,
                    solo_groups(solo));
     const LossAndGradients result = run(tiny, batches, backend);
     EXPECT_NEAR(result.loss, expected.loss, tolerance * expected.loss) << name(precision);
@@ -191,11 +99,11 @@ TEST(Llama, CpuAgreesWithTheReference) {
 TEST(Llama, RecomputeGivesTheSameBits) {
   CpuBackend backend(2);
   IdleCommunicator solo;
-  const std::vector<MicroBatch> batches = one_step(test::random_dataset(5, 37, 2), true);
-  ModelOptions options{.precision = DType::f32, .lora = test::tiny_lora(0.2)};
-  TinyModel kept(test::tiny_config(), options, backend, solo_groups(solo));
+  const std::vector<MicroBatch> batches = one_step(random_dataset(5, 37, 2), true);
+  ModelOptions options{.precision = DType::f32, .lora = tiny_lora(0.2)};
+  TinyModel kept(tiny_config(), options, backend, solo_groups(solo));
   options.recompute = true;
-  TinyModel recomputed(test::tiny_config(), options, backend, solo_groups(solo));
+  TinyModel recomputed(tiny_config(), options, backend, solo_groups(solo));
   EXPECT_LT(recomputed.plan.activations, kept.plan.activations);
   const LossAndGradients a = run(kept, batches, backend), b = run(recomputed, batches, backend);
   EXPECT_EQ(a.loss, b.loss);
@@ -204,15 +112,15 @@ TEST(Llama, RecomputeGivesTheSameBits) {
 
 // The gradient of every parameter, summed as at the end of a step and gathered, on P ranks as on one.
 TEST(Llama, TensorRanksAgree) {
-  const std::vector<MicroBatch> batches = one_step(test::random_dataset(3, 37, 5), true);
+  const std::vector<MicroBatch> batches = one_step(random_dataset(3, 37, 5), true);
   for (const bool full : {false, true}) {
     std::map<std::string, std::vector<float>> expected;
     for (const int ranks : {1, 2}) {
       run_on_threads(1, ranks, [&](const Groups& groups) {
         ReferenceBackend backend;
         ModelOptions options{.precision = DType::f64, .train_base = full};
-        if (!full) options.lora = test::tiny_lora(0.3);
-        TinyModel tiny(test::tiny_config(), options, backend, groups);
+        if (!full) options.lora = tiny_lora(0.3);
+        TinyModel tiny(tiny_config(), options, backend, groups);
         run(tiny, batches, backend);
         ParameterSet& parameters = tiny.model.parameters();
         parameters.reduce_gradients();
@@ -242,7 +150,7 @@ TEST(Llama, TensorRanksAgree) {
 TEST(Llama, ThePlanIsWhatIsTaken) {
   CpuBackend backend(1);
   IdleCommunicator solo;
-  TinyModel tiny(test::tiny_config(), {.precision = DType::bf16, .lora = test::tiny_lora(0.1)}, backend,
+  TinyModel tiny(tiny_config(), {.precision = DType::bf16, .lora = tiny_lora(0.1)}, backend,
                  solo_groups(solo), 64);
   EXPECT_EQ(tiny.model_arena.peak_bytes(), tiny.plan.model);
   MicroBatch batch;

@@ -69,7 +69,9 @@ class TrainerTest : public testing::Test {
     run_on_threads(data_size, tensor_size, [&](const Groups& groups) {
       CpuBackend backend(1);
       TimedGroups timed(groups);
-      test::TinyModel tiny(test::tiny_config(), model_options(config), backend, timed.groups(),
+      ModelOptions options = model_options(config);
+      options.projector = projector_config(config, dataset_.features, test::tiny_config());
+      test::TinyModel tiny(test::tiny_config(), options, backend, timed.groups(),
                            config.tokens_per_microbatch);
       Trainer trainer(config, *base_, dataset_, nullptr, tiny.model,
                       {backend, timed, tiny.optimizer_arena, tiny.activations});
@@ -147,6 +149,41 @@ TEST_F(TrainerTest, WithoutAnyWeightNothingIsLearned) {
   const Trained trained = train(config("nothing"), 1, 2);
   EXPECT_EQ(trained.losses, std::vector<double>(8, 0.0));
   EXPECT_EQ(trained.before, trained.after);
+}
+
+// The projector is whole on every rank, and learns the same on each.
+TEST_F(TrainerTest, GridsGiveTheSameProjector) {
+  dataset_ = test::random_dataset(12, 37, 21, 5);
+  const auto expect_same = [&](const Trained& solo, const TrainConfig& run, int data_size, int tensor_size,
+                               double tolerance) {
+    const Trained other = train(run, data_size, tensor_size);
+    for (std::size_t i = 0; i < solo.losses.size(); ++i)
+      EXPECT_NEAR(other.losses[i], solo.losses[i], 1e-5 * solo.losses[i]) << run.output << " step " << i;
+    const double difference = difference_of_updates(solo, other);
+    EXPECT_LT(difference, tolerance) << run.output;
+    RecordProperty("update_difference_" + std::filesystem::path(run.output).filename().string(),
+                   fmt::format("{:.2e}", difference));
+  };
+  for (const ProjectorKind kind : {ProjectorKind::linear, ProjectorKind::mlp}) {
+    TrainConfig run = config(fmt::format("{}_1x1", name(kind)));
+    run.projector = kind;
+    const Trained solo = train(run, 1, 1);
+    ASSERT_TRUE(solo.after.contains("multi_modal_projector.linear_1.weight"));
+    const std::pair<int, int> grids[] = {{2, 1}, {1, 2}, {2, 2}};
+    for (const auto& [data_size, tensor_size] : grids) {
+      run.output = scratch_ / fmt::format("{}_{}x{}", name(kind), data_size, tensor_size);
+      expect_same(solo, run, data_size, tensor_size, 1e-4);
+    }
+    run.sequence_parallel = run.recompute = true;
+    run.output = scratch_ / fmt::format("{}_2x2_divided", name(kind));
+    expect_same(solo, run, 2, 2, 1e-4);
+  }
+  TrainConfig full = config("full_1x1");
+  full.method = Method::full;
+  full.learning_rate = 1e-3;
+  const Trained solo = train(full, 1, 1);
+  full.output = scratch_ / "full_2x2";
+  expect_same(solo, full, 2, 2, 1e-3);
 }
 
 // Ranks 2 and 4 divide rows that are no multiple of them; 1 has nothing to divide.
@@ -234,6 +271,42 @@ TEST_F(TrainerTest, ResumeContinuesBitForBit) {
   losses.insert(losses.end(), part.losses.begin(), part.losses.end());
   EXPECT_EQ(losses, straight.losses);
   EXPECT_EQ(part.after, straight.after);
+}
+
+TEST_F(TrainerTest, TheProjectorIsSavedAndResumedBitForBit) {
+  dataset_ = test::random_dataset(12, 37, 21, 5);
+  for (const Method method : {Method::lora, Method::full}) {
+    const std::string prefix = method == Method::lora ? "lora " : "full ";
+    TrainConfig run = config(prefix + "straight");
+    run.method = method;
+    const Trained straight = train(run, 1, 2);
+    TrainConfig interrupted = run;
+    interrupted.output = scratch_ / (prefix + "interrupted");
+    interrupted.max_time = 1e-9;
+    train(interrupted, 1, 2);
+    interrupted.max_time = 0;
+    EXPECT_EQ(train(interrupted, 1, 2, true).after, straight.after);
+
+    const std::optional<SavedProjector> saved = find_projector(run.output);
+    ASSERT_TRUE(saved);
+    EXPECT_EQ(saved->config, (ProjectorConfig{ProjectorKind::mlp, 5, 12}));
+    for (const TensorView& tensor : saved->file.tensors())
+      EXPECT_EQ(read_tensor(tensor), straight.after.at(tensor.name)) << tensor.name;
+    const SafetensorsFile others(std::filesystem::path(run.output) / (method == Method::lora
+                                                                          ? "adapter_model.safetensors"
+                                                                          : "model.safetensors"));
+    for (const TensorView& tensor : others.tensors()) EXPECT_FALSE(is_projector_tensor(tensor.name));
+    EXPECT_EQ(std::ssize(others.tensors()) + std::ssize(saved->file.tensors()), std::ssize(straight.after));
+    if (method == Method::lora) {
+      EXPECT_EQ(read_peft(run.output).layers, 2) << "the adapter stays PEFT's";
+    }
+  }
+  TrainConfig stopped = config("stopped");
+  stopped.max_time = 1e-9;
+  train(stopped, 1, 1);
+  stopped.projector = ProjectorKind::linear;
+  const std::string message = test::message_of<ConfigurationError>([&] { train(stopped, 1, 1, true); });
+  EXPECT_TRUE(test::holds(message, "projector was \"mlp\" and is now \"linear\""));
 }
 
 TEST_F(TrainerTest, ResumeOnAnotherGrid) {

@@ -13,6 +13,7 @@
 
 #include "core/safetensors.h"
 #include "ops/error.h"
+#include "tests/launch/featured_data.h"
 #include "tests/launch/machines.h"
 #include "tests/launch/program.h"
 
@@ -131,6 +132,27 @@ TEST_F(GpuTraining, StaysNearTheCpuInBf16) {
       train("divided", 2,
             {"--device", "cuda", "--precision", "bf16", "--tensor-parallel", "2", "--sequence-parallel"});
   expect_losses_near(divided, exact, rounding, "2 gpus in bf16");
+}
+
+// 6 numbers a row, which are no whole vectors of any kernel or product.
+TEST_F(GpuTraining, FeaturesEqualTheCpus) {
+  write_with_features(data_, folder_ / "featured", 6);
+  const std::vector<std::string> featured{"--data", folder_ / "featured", "--projector-hidden", "10"};
+  const auto train_with = [&](const std::string& name, int ranks, std::vector<std::string> options) {
+    options.insert(options.end(), featured.begin(), featured.end());
+    return train(name, ranks, options);
+  };
+  const Training cpu = train_with("cpu", 1, {"--device", "cpu"});
+  const Training gpu = train_with("gpu", 1, {"--device", "cuda"});
+  expect_losses_near(gpu, cpu, 1e-5, "with features");
+  EXPECT_LT(difference(gpu, cpu), 1e-3);
+  const Training rounded = train_with("gpu bf16", 1, {"--device", "cuda", "--precision", "bf16"});
+  expect_losses_near(rounded, cpu, 0x1p-9 * std::sqrt(16.0), "with features in bf16");
+  const std::string missing = missing_machine(2);
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  const Training divided =
+      train_with("gpu 1x2", 2, {"--device", "cuda", "--tensor-parallel", "2", "--sequence-parallel"});
+  expect_losses_near(divided, cpu, 1e-5, "with features on 2 gpus");
 }
 
 TEST_F(GpuTraining, ScoresAndGeneratesLikeTheCpu) {

@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/projector.h"
 #include "ops/error.h"
+#include "tests/launch/featured_data.h"
 #include "tests/launch/program.h"
 
 namespace chorus {
@@ -107,6 +109,75 @@ TEST_F(TrainCommand, AnAdapterDecidesItsOwnShape) {
   next[8] = at("wide");
   next.insert(next.end(), {"--lora-rank", "4"});
   expect_refusal(next, ExitCode::configuration, "--lora-rank differs from that of --adapter");
+}
+
+// From features to a projector beside the adapter, to answers of both kinds; and whatever does not fit together.
+TEST_F(TrainCommand, FeaturesAreMappedByAProjector) {
+  write_with_features(at("data"), at("featured"), 6);
+  write_with_features(at("data"), at("wide features"), 7);
+  const auto with_data = [](std::vector<std::string> arguments, const std::string& data) {
+    *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at(data);
+    return arguments;
+  };
+  const std::vector<std::string> first =
+      with_data(training("seeing", {"--projector-hidden", "10", "--eval-steps", "3"}), "featured");
+  must(first);
+  const auto saved = find_projector(at("seeing"));
+  ASSERT_TRUE(saved);
+  EXPECT_EQ(saved->config, (ProjectorConfig{ProjectorKind::mlp, 6, 10}));
+
+  for (const std::string decode : {"score", "greedy"}) {
+    const Outcome outcome =
+        run_chorus({"evaluate", "--base", at("base_a"), "--adapter", at("seeing"), "--data", at("featured"),
+                    "--decode", decode, "--output", at("seen by " + decode)});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("the base alone is left out: it has no projector"));
+    EXPECT_THAT(outcome.out, HasSubstr("base + adapter"));
+  }
+  must({"generate", "--base", at("base_a"), "--adapter", at("seeing"), "--max-new-tokens", "2", "hello"});
+
+  std::vector<std::string> next{"train",        "--base",     at("base_a"),  "--data", at("featured"),
+                                "--adapter",    at("seeing"), "--max-steps", "1",      "--output",
+                                at("seeing on")};
+  must(next);
+  EXPECT_THAT(read_text(at("seeing on/config.ini")), HasSubstr("projector-hidden = 10"));
+  next.back() = at("refused");
+  next.insert(next.end(), {"--projector-hidden", "11"});
+  expect_refusal(next, ExitCode::configuration, "--projector-hidden 11 differs from that in");
+  expect_refusal(
+      with_data(training("refused", {"--projector", "linear", "--projector-hidden", "4"}), "featured"),
+      ExitCode::configuration, "leave one of them out");
+
+  must(training("blind"));
+  const auto evaluation = [](const std::string& adapter, const std::string& data) {
+    return std::vector<std::string>{"evaluate",  "--base", at("base_a"), "--adapter",
+                                    at(adapter), "--data", at(data)};
+  };
+  expect_refusal(evaluation("blind", "featured"), ExitCode::data, "has no projector for them");
+  expect_refusal(evaluation("seeing", "data"), ExitCode::data, "was trained with rows of 6 features");
+  expect_refusal(evaluation("seeing", "wide features"), ExitCode::data, "those of the test split have 7");
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("featured")}, ExitCode::data,
+                 "give the --adapter that was trained with such features");
+  std::filesystem::copy_file(at("data/dev.h5"), at("wide features/dev.h5"),
+                             std::filesystem::copy_options::overwrite_existing);
+  expect_refusal(with_data(training("refused"), "wide features"), ExitCode::data,
+                 "have 7 numbers in train.h5 and 0 in dev.h5");
+}
+
+TEST_F(TrainCommand, AFullTrainingKeepsItsProjectorBesideTheModel) {
+  write_with_features(at("data"), at("for all weights"), 6);
+  std::vector<std::string> arguments = training("all weights", {"--method", "full", "--projector", "linear"});
+  arguments[4] = at("for all weights");
+  must(arguments);
+  const Outcome outcome = run_chorus(
+      {"evaluate", "--base", at("all weights"), "--data", at("for all weights"), "--split", "dev"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  // Adapters on such a base go on with its projector.
+  arguments = training("adapter on it");
+  arguments[2] = at("all weights");
+  arguments[4] = at("for all weights");
+  must(arguments);
+  EXPECT_THAT(read_text(at("adapter on it/config.ini")), HasSubstr("projector = linear"));
 }
 
 TEST_F(TrainCommand, DamagedDataIsRefused) {

@@ -71,6 +71,7 @@ struct TinyModel {
         activations(backend, plan.activations, "activation"),
         model(config, options, backend, groups, model_arena) {
     model.load_base(random_weights(config));
+    if (options.projector) model.initialise_projector();
     if (!options.lora) return;
     model.initialise_adapters();
     std::uint32_t stream = 500;
@@ -90,13 +91,22 @@ struct TinyModel {
   Llama model;
 };
 
-// Groups of dialogues whose samples share prefixes, with answers of one to three tokens.
-inline Dataset random_dataset(std::int64_t groups, std::int32_t vocabulary, std::uint64_t seed) {
+// Groups of dialogues whose samples share prefixes, with answers of one to three tokens. With a `feature_width` each turn
+// ends in one or two rows of features.
+inline Dataset random_dataset(std::int64_t groups, std::int32_t vocabulary, std::uint64_t seed,
+                              std::int32_t feature_width = 0) {
   DatasetOrigin origin;
   origin.corpora = {"random"};
   origin.split = "train";
   origin.vocabulary_size = vocabulary;
   DatasetBuilder builder(origin);
+  constexpr std::int64_t most_rows = 8;  // of a group
+  FeatureTable features{.width = feature_width, .values = {}};
+  for (std::int64_t i = 0; i < groups * most_rows * feature_width; ++i) {
+    features.values.push_back(
+        2 * uniform(random_word(seed, RandomUse::sample_corpus, 1, static_cast<std::uint64_t>(i))) - 1);
+  }
+  builder.set_features(features);
   std::uint64_t drawn = 0;
   const auto draw = [&](std::uint32_t bound) {
     return static_cast<std::int32_t>(random_word(seed, RandomUse::sample_corpus, 0, drawn++) % bound);
@@ -108,6 +118,8 @@ inline Dataset random_dataset(std::int64_t groups, std::int32_t vocabulary, std:
     for (std::int32_t turn = 0; turn < turns; ++turn) {
       for (std::int32_t t = 2 + draw(5); t > 0; --t)
         history.push_back(3 + draw(static_cast<std::uint32_t>(vocabulary) - 3));
+      for (std::int32_t row = 0; row < 1 + turn % 2 && feature_width > 0; ++row)
+        history.push_back(feature_token(static_cast<std::int32_t>(g * most_rows) + 2 * turn + row));
       GroupSample sample;
       sample.sequence.tokens = history;
       sample.sequence.labels.assign(history.size(), unsupervised);
