@@ -1,11 +1,12 @@
 #include <algorithm>
-#include <cmath>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <unordered_set>
 
 #include "data/captions.h"
 #include "data/corpora/corpus.h"
+#include "data/feature_file.h"
 #include "data/fraction.h"
 #include "data/label_map.h"
 #include "data/preparation.h"
@@ -26,6 +27,7 @@ struct Dialogues {
   std::vector<Corpus> corpora;                    // that agree about their labels
   std::vector<std::vector<SplitLedger>> ledgers;  // of each corpus and split
   std::vector<std::int64_t> first_speakers;       // of each corpus
+  std::map<std::string, FeatureTable> features;   // of each split, where there are some
 
   template <typename Visitor>
   void for_each_line(const Visitor& visit) const {
@@ -74,6 +76,30 @@ void unify_labels(Dialogues& dialogues, const PrepareOptions& options) {
   }
 }
 
+// Gives each utterance its rows of the table, which is returned, split after split.
+std::map<std::string, FeatureTable> join_features(Dialogues& dialogues, const PrepareOptions& options) {
+  require<ConfigurationError>(dialogues.corpora.size() == 1,
+                              "--features: a file belongs to one corpus, not to ", dialogues.corpora.size(),
+                              " that are mixed");
+  const FeatureFile file(options.features, options.feature_key);
+  std::map<std::string, FeatureTable> tables;
+  for (CorpusSplit& split : dialogues.corpora[0].splits) {
+    FeatureTable& table = tables[split.name];
+    table.width = file.width();
+    table.half_precision = options.half_precision_features;
+    for (Dialogue& dialogue : split.dialogues) {
+      for (Utterance& utterance : dialogue.utterances) {
+        const std::vector<float> rows =
+            file.read(split.name, dialogue.id, utterance.id, options.feature_rows);
+        utterance.first_feature = static_cast<std::int32_t>(table.rows());
+        utterance.features = static_cast<std::int32_t>(std::ssize(rows) / table.width);
+        table.values.insert(table.values.end(), rows.begin(), rows.end());
+      }
+    }
+  }
+  return tables;
+}
+
 // What can be answered with.
 std::vector<std::string> answers_of(const Recipe& recipe, const Dialogues& dialogues) {
   if (recipe.task != Task::speaker) return dialogues.corpora[0].labels;
@@ -113,6 +139,8 @@ class DialogueWriter {
     SplitLedger& ledger = preparation_.ledger.splits.emplace_back();
     ledger.split = split_name;
     DatasetBuilder builder(origin(split_name));
+    const auto features = dialogues_.features.find(split_name);
+    if (features != dialogues_.features.end()) builder.set_features(features->second);
     std::int64_t done = 0;
     for (std::size_t c = 0; c < dialogues_.corpora.size(); ++c) {
       const std::vector<CorpusSplit>& splits = dialogues_.corpora[c].splits;
@@ -301,6 +329,11 @@ void prepare_dialogues(Preparation& preparation) {
         " shows no captions; use --recipe dialogue, or a recipe with a part that is \"captioned\"");
     join_captions(options.captions, dialogues.corpora, dialogues.ledgers, preparation.ledger);
   }
+  require<ConfigurationError>(
+      recipe.mentions("features") == !options.features.empty(), "recipe ", recipe.name,
+      options.features.empty() ? " shows features: give it a file with --features"
+                               : " shows no features; use --recipe features with --features");
+  if (!options.features.empty()) dialogues.features = join_features(dialogues, options);
   DialogueWriter writer(preparation, dialogues, std::move(recipe));
   std::vector<std::string> written;
   for (const Corpus& corpus : dialogues.corpora) {

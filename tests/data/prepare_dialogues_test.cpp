@@ -2,6 +2,7 @@
 #include <set>
 
 #include "data/dataset.h"
+#include "data/hdf5_file.h"
 #include "data/prepare.h"
 #include "data/sample_corpus.h"
 #include "data/tokenizer.h"
@@ -204,6 +205,43 @@ TEST_F(PrepareDialoguesTest, CaptionsStandInThePrompts) {
   with = options();
   with.captions = folder_ / "captions.jsonl";
   expect_contains(message_of<ConfigurationError>([&] { prepare(with); }), "recipe shared shows no captions");
+}
+
+TEST_F(PrepareDialoguesTest, FeaturesTakeTheirPlacesInTheShards) {
+  PrepareOptions with = options();
+  with.corpus = "jsonl";
+  with.inputs = {*shared_ / "own"};
+  with.recipe = "features";
+  with.features = folder_ / "features.h5";
+  {
+    Hdf5Writer file(with.features);
+    for (const char* split : {"train", "dev"}) {
+      for (int turn = 0; turn < 3; ++turn) {
+        const auto x = static_cast<float>(turn + 1);
+        file.write<float>(fmt::format("{}/a/{}", split, turn), std::vector<float>{x, -x, 0.5F * x});
+      }
+    }
+    file.commit();
+  }
+  prepare(with);
+  const Dataset train = read(with);
+  EXPECT_EQ(train.features.width, 3);
+  EXPECT_EQ(train.features.values, (std::vector<float>{1, -1, 0.5F, 2, -2, 1, 3, -3, 1.5F}));
+  std::vector<std::int32_t> rows;  // of the second line: its history's, then its own
+  for (const std::int32_t token : train.sequence(1).tokens) {
+    if (is_feature(token)) rows.push_back(feature_row(token));
+  }
+  EXPECT_EQ(rows, (std::vector<std::int32_t>{0, 1}));
+
+  with = options();
+  with.recipe = "features";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }),
+                  "recipe features shows features: give it a file");
+  with = options();
+  with.features = folder_ / "features.h5";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }), "recipe shared shows no features");
+  with.recipe = "features";
+  expect_contains(message_of<DataError>([&] { prepare(with); }), "train/");
 }
 
 }  // namespace
