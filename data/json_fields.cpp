@@ -51,6 +51,12 @@ std::string JsonObject::text(const std::string& name) const {
   return value.get<std::string>();
 }
 
+std::string JsonObject::filled_text(const std::string& name) const {
+  const std::string value = text(name);
+  require<DataError>(!value.empty(), origin_, ": field '", name, "' is empty");
+  return value;
+}
+
 std::string JsonObject::text_or(const std::string& name, const std::string& otherwise) const {
   return has(name) ? text(name) : otherwise;
 }
@@ -62,6 +68,21 @@ std::size_t JsonObject::word(const std::string& name, const std::vector<std::str
   require<DataError>(found != words.end(), origin_, ": field '", name, "' is '", value,
                      "', it must be one of ", joined(words, ", "));
   return static_cast<std::size_t>(found - words.begin());
+}
+
+bool JsonObject::flag_or(const std::string& name, bool otherwise) const {
+  if (!has(name)) return otherwise;
+  const nlohmann::json& value = get(name);
+  require<DataError>(value.is_boolean(), origin_, ": field '", name, "' must be true or false, is ",
+                     value.dump());
+  return value.get<bool>();
+}
+
+const nlohmann::json& JsonObject::list(const std::string& name) const {
+  const nlohmann::json& value = get(name);
+  require<DataError>(value.is_array() && !value.empty(), origin_, ": field '", name,
+                     "' must be a list that is not empty, is ", value.dump());
+  return value;
 }
 
 }  // namespace chorus

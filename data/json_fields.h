@@ -23,9 +23,12 @@ class JsonObject {
   bool has(const std::string& name) const { return object_.contains(name); }
   const nlohmann::json& get(const std::string& name) const;
   std::string text(const std::string& name) const;
+  std::string filled_text(const std::string& name) const;  // not empty
   std::string text_or(const std::string& name, const std::string& otherwise) const;
   // Index of the field's value in `words`; 0 where the field is missing.
   std::size_t word(const std::string& name, const std::vector<std::string>& words) const;
+  bool flag_or(const std::string& name, bool otherwise) const;
+  const nlohmann::json& list(const std::string& name) const;  // not empty
   const std::string& origin() const { return origin_; }
 
  private:

@@ -124,8 +124,7 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
        "label_separator", "supervise", "answer_end", "parts"});
   Recipe recipe;
   recipe.json = json;
-  recipe.name = fields.text("name");
-  require<DataError>(!recipe.name.empty(), origin, ": field 'name' is empty");
+  recipe.name = fields.filled_text("name");
   recipe.description = fields.text_or("description", "");
   recipe.task = static_cast<Task>(fields.word("task", {"emotion", "speaker", "impact"}));
   recipe.tokenisation = static_cast<Tokenisation>(fields.word("tokenise", {"parts", "whole"}));

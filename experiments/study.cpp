@@ -5,8 +5,8 @@
 #include <set>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
+#include "data/json_fields.h"
 #include "data/text_file.h"
 #include "data/words.h"
 #include "ops/error.h"
@@ -18,58 +18,6 @@ using Json = nlohmann::json;
 
 // Their values are files, or names of what Chorus ships.
 constexpr std::array file_options{"recipe", "auxiliary", "label-map", "captions", "features", "tokenizer"};
-
-// One JSON object of a study, and where it stands.
-class Fields {
- public:
-  Fields(const Json& object, std::string where, const std::vector<std::string>& known)
-      : object_(object), where_(std::move(where)) {
-    require<DataError>(object_.is_object(), where_, ": must be an object, is ", object_.type_name());
-    for (const auto& [name, value] : object_.items()) {
-      const bool is_known = std::ranges::find(known, name) != known.end();
-      require<DataError>(is_known, where_, ": unknown field '", name, "'; did you mean '",
-                         nearest(name, known), "'?");
-    }
-  }
-
-  bool has(const std::string& name) const { return object_.contains(name); }
-
-  const Json& get(const std::string& name) const {
-    require<DataError>(has(name), where_, ": field '", name, "' is missing");
-    return object_.at(name);
-  }
-
-  std::string text(const std::string& name) const {
-    const Json& value = get(name);
-    require<DataError>(value.is_string() && !value.get<std::string>().empty(), where_, ": field '", name,
-                       "' must be a string that is not empty, is ", value.dump());
-    return value.get<std::string>();
-  }
-
-  std::string text_or(const std::string& name, const std::string& otherwise) const {
-    return has(name) ? text(name) : otherwise;
-  }
-
-  bool flag(const std::string& name, bool otherwise) const {
-    if (!has(name)) return otherwise;
-    require<DataError>(get(name).is_boolean(), where_, ": field '", name, "' must be true or false, is ",
-                       get(name).dump());
-    return get(name).get<bool>();
-  }
-
-  const Json& list(const std::string& name) const {
-    const Json& value = get(name);
-    require<DataError>(value.is_array() && !value.empty(), where_, ": field '", name,
-                       "' must be a list that is not empty, is ", value.dump());
-    return value;
-  }
-
-  const std::string& where() const { return where_; }
-
- private:
-  const Json& object_;
-  std::string where_;
-};
 
 std::string parse_value(const Json& value, const std::string& where) {
   if (value.is_string()) return value.get<std::string>();
@@ -91,15 +39,15 @@ bool is_relative_path(const std::string& value) {
   return !value.starts_with("{") && path.is_relative() && (path.has_parent_path() || path.has_extension());
 }
 
-CommandOptions parse_options(const Fields& fields, const std::string& name,
+CommandOptions parse_options(const JsonObject& fields, const std::string& name,
                              const std::filesystem::path& folder) {
   CommandOptions options;
   if (!fields.has(name)) return options;
   const Json& object = fields.get(name);
-  require<DataError>(object.is_object(), fields.where(), ": field '", name,
+  require<DataError>(object.is_object(), fields.origin(), ": field '", name,
                      "' must be an object of options, is ", object.dump());
   for (const auto& [option, value] : object.items()) {
-    const std::string where = fmt::format("{}: option '{}' of {}", fields.where(), option, name);
+    const std::string where = fmt::format("{}: option '{}' of {}", fields.origin(), option, name);
     require<DataError>(!option.empty() && !option.starts_with("-"), where, ": is written without dashes");
     if (value.is_null()) {
       options[option] = std::nullopt;
@@ -114,16 +62,16 @@ CommandOptions parse_options(const Fields& fields, const std::string& name,
 }
 
 std::map<std::string, std::map<std::string, double>> parse_published(
-    const Fields& fields, const std::vector<std::string>& corpora) {
+    const JsonObject& fields, const std::vector<std::string>& corpora) {
   std::map<std::string, std::map<std::string, double>> published;
   if (!fields.has("published")) return published;
   const Json& bases = fields.get("published");
-  require<DataError>(bases.is_object(), fields.where(), ": field 'published' must be an object, is ",
+  require<DataError>(bases.is_object(), fields.origin(), ": field 'published' must be an object, is ",
                      bases.dump());
   for (const auto& [base, scores] : bases.items()) {
-    const Fields of_base(scores, fmt::format("{}: published for {}", fields.where(), base), corpora);
+    const JsonObject of_base(scores, fmt::format("{}: published for {}", fields.origin(), base), corpora);
     for (const auto& [corpus, score] : scores.items()) {
-      require<DataError>(score.is_number(), of_base.where(), ": the score of ", corpus,
+      require<DataError>(score.is_number(), of_base.origin(), ": the score of ", corpus,
                          " must be a number, is ", score.dump());
       published[base][corpus] = score.get<double>();
     }
@@ -142,48 +90,49 @@ void check_name(const std::string& name, const std::string& where) {
 
 StudyRow parse_row(const Json& json, const std::string& where, const std::vector<std::string>& corpora,
                    const std::filesystem::path& folder) {
-  const Fields fields(json, where,
-                      {"name", "title", "prepare", "train", "evaluate", "stages", "mixed", "published"});
+  const JsonObject fields(json, where,
+                          {"name", "title", "prepare", "train", "evaluate", "stages", "mixed", "published"});
   StudyRow row;
-  row.name = fields.text("name");
+  row.name = fields.filled_text("name");
   check_name(row.name, where);
   row.title = fields.text_or("title", row.name);
   row.prepare = parse_options(fields, "prepare", folder);
   row.trained = !fields.has("train") || fields.get("train") != false;
   if (row.trained) row.train = parse_options(fields, "train", folder);
   row.evaluate = parse_options(fields, "evaluate", folder);
-  row.mixed = fields.flag("mixed", false);
+  row.mixed = fields.flag_or("mixed", false);
   row.published = parse_published(fields, corpora);
   if (!fields.has("stages")) return row;
   require<DataError>(row.trained, where, ": has stages, but \"train\": false");
   for (const Json& stage : fields.list("stages")) {
-    const Fields of_stage(stage, fmt::format("{}: stage {}", where, row.stages.size() + 1),
-                          {"prepare", "train"});
+    const JsonObject of_stage(stage, fmt::format("{}: stage {}", where, row.stages.size() + 1),
+                              {"prepare", "train"});
     row.stages.push_back(
         {parse_options(of_stage, "prepare", folder), parse_options(of_stage, "train", folder)});
   }
   return row;
 }
 
-std::vector<std::string> parse_corpora(const Fields& fields) {
+std::vector<std::string> parse_corpora(const JsonObject& fields) {
   std::vector<std::string> corpora;
   for (const Json& corpus : fields.list("corpora")) {
-    require<DataError>(corpus.is_string(), fields.where(), ": a corpus must be a string, is ", corpus.dump());
+    require<DataError>(corpus.is_string(), fields.origin(), ": a corpus must be a string, is ",
+                       corpus.dump());
     corpora.push_back(corpus.get<std::string>());
-    check_name(corpora.back(), fields.where());
-    require<DataError>(std::ranges::count(corpora, corpora.back()) == 1, fields.where(), ": the corpus '",
+    check_name(corpora.back(), fields.origin());
+    require<DataError>(std::ranges::count(corpora, corpora.back()) == 1, fields.origin(), ": the corpus '",
                        corpora.back(), "' stands there twice");
   }
   return corpora;
 }
 
-std::vector<std::uint64_t> parse_seeds(const Fields& fields) {
+std::vector<std::uint64_t> parse_seeds(const JsonObject& fields) {
   std::vector<std::uint64_t> seeds;
   for (const Json& seed : fields.list("seeds")) {
-    require<DataError>(seed.is_number_unsigned(), fields.where(),
+    require<DataError>(seed.is_number_unsigned(), fields.origin(),
                        ": a seed must be a whole number that is not negative, is ", seed.dump());
     seeds.push_back(seed.get<std::uint64_t>());
-    require<DataError>(std::ranges::count(seeds, seeds.back()) == 1, fields.where(), ": the seed ",
+    require<DataError>(std::ranges::count(seeds, seeds.back()) == 1, fields.origin(), ": the seed ",
                        seeds.back(), " stands there twice");
   }
   return seeds;
@@ -252,19 +201,14 @@ CommandOptions parse_command_options(std::string_view text, const std::string& o
 }
 
 Study Study::parse(const std::string& json, const std::string& origin, const std::filesystem::path& folder) {
-  Json parsed;
-  try {
-    parsed = Json::parse(json);
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: is not valid JSON: {}", origin, error.what()));
-  }
-  const Fields fields(parsed, origin,
-                      {"name", "title", "source", "notes", "corpora", "seeds", "prepare", "train", "evaluate",
-                       "published_base", "rows"});
+  const Json parsed = parse_json(json, origin);
+  const JsonObject fields(parsed, origin,
+                          {"name", "title", "source", "notes", "corpora", "seeds", "prepare", "train",
+                           "evaluate", "published_base", "rows"});
   Study study;
-  study.name = fields.text("name");
+  study.name = fields.filled_text("name");
   check_name(study.name, origin);
-  study.title = fields.text("title");
+  study.title = fields.filled_text("title");
   study.source = fields.text_or("source", "");
   study.notes = fields.text_or("notes", "");
   study.corpora = parse_corpora(fields);
