@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <filesystem>
+#include <optional>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -8,6 +11,7 @@
 #include "data/dataset_statistics.h"
 #include "data/leakage.h"
 #include "data/split_files.h"
+#include "data/tokenizer.h"
 #include "data/words.h"
 #include "launch/commands.h"
 #include "launch/console.h"
@@ -19,7 +23,8 @@ namespace fs = std::filesystem;
 
 struct Choices {
   std::vector<std::string> inputs;
-  std::string corpus, output;
+  std::string corpus, output, base, tokenizer;
+  std::int64_t show = 0;
   bool skip_bad_rows = false, leakage = false;
   std::int64_t leakage_words = 6;
 };
@@ -35,6 +40,12 @@ void bind(OptionTable& table, Choices& choices) {
   table.add("corpus", choices.corpus, "layout of the folder: " + joined(dialogue_corpora(), ", "))
       .shown_as("NAME");
   table.add("skip-bad-rows", choices.skip_bad_rows, "count malformed rows instead of stopping");
+
+  table.group("Prompts of data sets");
+  table.add("show", choices.show, "print so many prompts of each data set, with their right answers")
+      .at_least(0);
+  table.add("base", choices.base, "base whose tokenizer they were made with").shown_as("DIR");
+  table.add("tokenizer", choices.tokenizer, "SentencePiece model, instead of the base's").shown_as("FILE");
 
   table.group("What corpora share");
   table.add("leakage", choices.leakage, "count the test utterances of each that the other holds as well");
@@ -52,6 +63,11 @@ void check(const Choices& choices, const OptionTable& table) {
     require<ConfigurationError>(choices.leakage || !table.changed(option), "--", option,
                                 " is for --leakage: give both, or leave it out");
   }
+  const bool data_sets = choices.corpus.empty() && !choices.leakage;
+  require<ConfigurationError>(
+      choices.show == 0 || (data_sets && !(choices.base.empty() && choices.tokenizer.empty())),
+      "--show prints prompts of data sets that prepare wrote: it needs their --base or "
+      "--tokenizer, and neither --corpus nor --leakage");
   const bool one_folder = choices.corpus.empty() || choices.inputs.size() == 1;
   require<ConfigurationError>(one_folder, "--corpus ", choices.corpus, " takes one folder, not ",
                               choices.inputs.size());
@@ -103,12 +119,59 @@ std::vector<fs::path> data_set_files(const std::string& input) {
   return files;
 }
 
+// Words as they are, rows of features as [feature 12].
+std::string words_of(std::span<const std::int32_t> tokens, const Tokenizer& tokenizer) {
+  std::string text;
+  for (std::size_t begin = 0; begin < tokens.size();) {
+    if (is_feature(tokens[begin])) {
+      text += fmt::format("[feature {}]", feature_row(tokens[begin++]));
+      continue;
+    }
+    std::size_t end = begin;
+    while (end < tokens.size() && !is_feature(tokens[end])) ++end;
+    text += tokenizer.decode(tokens.subspan(begin, end - begin));
+    begin = end;
+  }
+  return text;
+}
+
+void print_prompts(const Dataset& dataset, std::int64_t count, const Tokenizer& tokenizer) {
+  require<ConfigurationError>(dataset.origin.tokenizer_hash == tokenizer.hash(), "--show: the ",
+                              dataset.origin.split, " split was made with another tokenizer");
+  for (std::size_t i = 0; i < dataset.samples.size() && count > 0; ++i) {
+    const Sample& sample = dataset.samples[i];
+    const UtteranceReference* utterance =
+        sample.utterance < 0 ? nullptr : &dataset.utterances[static_cast<std::size_t>(sample.utterance)];
+    if (utterance != nullptr && sample.answer != utterance->label) continue;
+    --count;
+    const Sequence sequence = dataset.sequence(static_cast<std::int64_t>(i));
+    const auto answer = std::find_if(sequence.labels.begin(), sequence.labels.end(),
+                                     [](std::int32_t label) { return label != unsupervised; }) -
+                        sequence.labels.begin();
+    const std::span tokens(sequence.tokens);
+    const std::string what =
+        utterance == nullptr ? fmt::format("sample {}", i)
+                             : fmt::format("dialogue {}, utterance {}", utterance->dialogue, utterance->id);
+    Console().print(fmt::format("\n--- {}: {}, {} tokens, weight {}\n{}\n--> {}", dataset.origin.split, what,
+                                tokens.size(), sample.weight,
+                                words_of(tokens.first(static_cast<std::size_t>(answer)), tokenizer),
+                                words_of(tokens.subspan(static_cast<std::size_t>(answer)), tokenizer)));
+  }
+}
+
 void print_data_sets(const Choices& choices) {
+  std::optional<Tokenizer> tokenizer;
+  if (choices.show > 0) {
+    tokenizer = Tokenizer::load(choices.tokenizer.empty() ? fs::path(choices.base) / "tokenizer.model"
+                                                          : fs::path(choices.tokenizer));
+  }
   std::vector<DatasetStatistics> statistics;
   for (const std::string& input : choices.inputs) {
     for (const fs::path& file : data_set_files(input)) {
       Console().print(file.string());
-      statistics.push_back(statistics_of(Dataset::read(file.string())));
+      const Dataset dataset = Dataset::read(file.string());
+      statistics.push_back(statistics_of(dataset));
+      if (tokenizer) print_prompts(dataset, choices.show, *tokenizer);
     }
   }
   print_table(to_table(statistics));

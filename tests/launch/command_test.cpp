@@ -171,6 +171,26 @@ TEST(InspectCommand, CountsACorpusAndItsDataSets) {
   expect_refusal(run_chorus({"inspect", folder / "c"}), data, "chorus inspect: error: ", "--corpus NAME");
 }
 
+TEST(InspectCommand, ShowsPrompts) {
+  const TemporaryFolder folder;
+  run_successfully({"sample", "--train-dialogues", "5", "--dev-dialogues", "2", "--test-dialogues", "2",
+                    "--paragraphs", "60", "--output", folder / "c"});
+  run_successfully({"tokenizer", "--vocabulary-size", "400", "--output", folder / "t.model",
+                    folder / "c/pretraining.txt"});
+  run_successfully({"prepare", "--tokenizer", folder / "t.model", "--recipe", "plain", "--output",
+                    folder / "d", folder / "c"});
+  const Outcome shown =
+      run_chorus({"inspect", "--show", "2", "--tokenizer", folder / "t.model", folder / "d/test.h5"});
+  ASSERT_EQ(shown.exit_code, done) << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("\n--- test: dialogue 0, utterance 0, "));
+  EXPECT_THAT(shown.out, HasSubstr("\n--- test: dialogue 0, utterance 1, "));
+  EXPECT_THAT(shown.out, Not(HasSubstr("utterance 2, ")));
+  EXPECT_THAT(shown.out, HasSubstr("Name the feeling of this line. Feelings: neutral, surprise,"));
+  EXPECT_THAT(shown.out, HasSubstr(" Feeling:\n--> "));
+  expect_refusal(run_chorus({"inspect", "--show", "2", folder / "d"}), configuration,
+                 "chorus inspect: error: ", "it needs their --base or --tokenizer");
+}
+
 TEST(InspectCommand, WritesWhatCorporaShareOnce) {
   const TemporaryFolder folder;
   const std::string texts =
