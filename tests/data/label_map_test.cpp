@@ -66,19 +66,28 @@ TEST_F(LabelMapTest, NamesWhatIsWrongWithAFile) {
       "field 'first_speaker' must be a number from 0, is -1");
 }
 
+const std::vector<Corpus> corpora_of_the_papers{
+    {"iemocap", {"happy", "sad", "neutral", "angry", "excited", "frustrated"}, {}},
+    {"meld", {"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"}, {}},
+    {"emorynlp", {"Joyful", "Mad", "Peaceful", "Neutral", "Sad", "Powerful", "Scared"}, {}}};
+
+TEST_F(LabelMapTest, TheMapOfDialogueLlm) {
+  const LabelMap map = LabelMap::load(CHORUS_SOURCE_DIR "/experiments/dialoguellm/labels.json");
+  for (Corpus corpus : corpora_of_the_papers) {
+    EXPECT_NO_THROW(map.apply(corpus)) << corpus.name;
+    EXPECT_EQ(corpus.labels.size(), 11U);
+  }
+}
+
 // The table that InstructERC prints has two columns of its row for fear exchanged, so that it names labels which these
 // corpora have not; the corrected one fits all three.
 TEST_F(LabelMapTest, TheMapsOfInstructErc) {
   const std::string folder = CHORUS_SOURCE_DIR "/experiments/instructerc/";
-  const std::vector<Corpus> corpora{
-      {"iemocap", {"happy", "sad", "neutral", "angry", "excited", "frustrated"}, {}},
-      {"meld", {"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"}, {}},
-      {"emorynlp", {"Joyful", "Mad", "Peaceful", "Neutral", "Sad", "Powerful", "Scared"}, {}}};
-  for (Corpus corpus : corpora) {
+  for (Corpus corpus : corpora_of_the_papers) {
     EXPECT_NO_THROW(LabelMap::load(folder + "labels.json").apply(corpus)) << corpus.name;
     EXPECT_EQ(corpus.labels.size(), 9U);
   }
-  Corpus iemocap = corpora[0];
+  Corpus iemocap = corpora_of_the_papers[0];
   expect_contains(
       message_of<DataError>([&] { LabelMap::load(folder + "labels-as-printed.json").apply(iemocap); }),
       "iemocap has no label 'scared'");
