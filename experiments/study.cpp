@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <set>
 
 #include <fmt/format.h>
@@ -178,6 +179,18 @@ std::vector<std::string> split_words(std::string_view text, const std::string& o
   }
   require<ConfigurationError>(quote == 0, origin, ": a quote is not closed in: ", text);
   return words;
+}
+
+std::vector<std::uint64_t> parse_seeds(const std::vector<std::string>& texts) {
+  std::vector<std::uint64_t> seeds;
+  for (const std::string& text : texts) {
+    std::uint64_t seed = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+    require<ConfigurationError>(error == std::errc() && end == text.data() + text.size(), "--seeds: '", text,
+                                "' is no whole number");
+    seeds.push_back(seed);
+  }
+  return seeds;
 }
 
 CommandOptions parse_command_options(std::string_view text, const std::string& origin) {

@@ -31,6 +31,9 @@ struct StudyStage {
   CommandOptions prepare, train;
 };
 
+// Whole numbers. Throws ConfigurationError.
+std::vector<std::uint64_t> parse_seeds(const std::vector<std::string>& texts);
+
 struct StudyRow {
   std::string name;   // also of folders
   std::string title;  // as the table shows it

@@ -17,6 +17,7 @@ int evaluate(const Arguments& arguments);
 int generate(const Arguments& arguments);
 int score(const Arguments& arguments);
 int study(const Arguments& arguments);
+int sweep(const Arguments& arguments);
 int bench(const Arguments& arguments);
 
 }  // namespace chorus::command

@@ -1,9 +1,12 @@
 #include "launch/job_runner.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <map>
+#include <numeric>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <system_error>
 #include <utility>
@@ -17,6 +20,7 @@
 
 #include "core/files.h"
 #include "data/text_file.h"
+#include "data/words.h"
 #include "ops/error.h"
 
 namespace chorus {
@@ -78,8 +82,9 @@ class LoggedFiles {
   posix_spawn_file_actions_t actions_{};
 };
 
-// Runs a program to its end and returns its exit code, or -1 where a signal ended it.
-int run_process(const std::vector<std::string>& words, const std::filesystem::path& log) {
+std::filesystem::path process_file_of(const Job& job) { return job.folder / "process"; }
+
+pid_t start_process(const std::vector<std::string>& words, const std::filesystem::path& log) {
   const LoggedFiles files(log);
   std::vector<std::string> copies = words;  // posix_spawn wants them writable
   std::vector<char*> pointers;
@@ -89,41 +94,53 @@ int run_process(const std::vector<std::string>& words, const std::filesystem::pa
   const int error = posix_spawnp(&process, pointers[0], files.get(), nullptr, pointers.data(), environ);
   require<ConfigurationError>(error == 0, "cannot start ", words[0], ": ",
                               std::generic_category().message(error));
-  int status = 0;
-  while (waitpid(process, &status, 0) < 0) {
-    require(errno == EINTR, "waiting for process ", process, ": ", std::generic_category().message(errno));
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return process;
 }
 
-JobOutcome run_job(const Job& job, const std::vector<std::string>& launcher) {
+// A call that was killed leaves its processes running. They would write where the next one does.
+void refuse_if_running(const Job& job) {
+  if (!std::filesystem::exists(process_file_of(job))) return;
+  const std::string process = read_file(process_file_of(job));
+  const std::filesystem::path command = std::filesystem::path("/proc") / process / "cmdline";
+  std::error_code gone;
+  if (process.empty() || !std::filesystem::exists(command, gone)) return;
+  const bool same = read_file(command).find(output_of(job).string()) != std::string::npos;
+  require<ConfigurationError>(!same, job.name, " still runs as process ", process,
+                              ", started by a call that has ended: wait for it, or stop it with kill ",
+                              process);
+}
+
+pid_t start(const Job& job, const std::vector<std::string>& launcher) {
   remove_folder(job.folder);
   std::filesystem::create_directories(job.folder);
-  const auto start = std::chrono::steady_clock::now();
-  JobOutcome outcome;
-  outcome.exit_code = run_process(command_line(job, launcher), log_of(job));
-  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  outcome.state = outcome.exit_code == 0 ? JobOutcome::State::done : JobOutcome::State::failed;
-  nlohmann::ordered_json record{{"arguments", job.arguments},
-                                {"launcher", launcher},
-                                {"exit_code", outcome.exit_code},
-                                {"seconds", outcome.seconds}};
+  const pid_t process = start_process(command_line(job, launcher), log_of(job));
+  write_file_atomically(process_file_of(job), std::to_string(process));
+  return process;
+}
+
+// Waits for any of the processes that this one started.
+std::pair<pid_t, int> wait_for_any() {
+  for (;;) {
+    int status = 0;
+    const pid_t process = waitpid(-1, &status, 0);
+    if (process > 0) return {process, WIFEXITED(status) ? WEXITSTATUS(status) : -1};
+    require(errno == EINTR, "waiting for jobs: ", std::generic_category().message(errno));
+  }
+}
+
+JobOutcome record(const Job& job, const std::vector<std::string>& launcher, int exit_code, double seconds) {
+  JobOutcome outcome{.exit_code = exit_code, .seconds = seconds, .last_lines = {}};
+  outcome.state = exit_code == 0 ? JobOutcome::State::done : JobOutcome::State::failed;
+  nlohmann::ordered_json record{
+      {"arguments", job.arguments}, {"launcher", launcher}, {"exit_code", exit_code}, {"seconds", seconds}};
   if (outcome.state == JobOutcome::State::failed) {
     outcome.last_lines = last_lines(log_of(job));
     record["last_lines"] = outcome.last_lines;
   }
   write_file_atomically(record_of(job),
                         record.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  std::filesystem::remove(process_file_of(job));
   return outcome;
-}
-
-// The job before this one without which it cannot run.
-std::optional<std::size_t> missing(const Job& job, const std::vector<JobOutcome>& outcomes) {
-  for (const std::size_t needed : job.after) {
-    const JobOutcome::State state = outcomes[needed].state;
-    if (state == JobOutcome::State::failed || state == JobOutcome::State::not_run) return needed;
-  }
-  return std::nullopt;
 }
 
 // How long the remaining jobs will take, going by those of their kind that ran.
@@ -169,6 +186,87 @@ std::string describe(const JobOutcome& outcome) {
   return "";
 }
 
+// The jobs of one call, and those of them that run.
+class JobQueue {
+ public:
+  JobQueue(std::span<const Job> jobs, const std::vector<std::string>& launcher, Console& console)
+      : jobs_(jobs), launcher_(launcher), console_(console), outcomes_(jobs.size()), estimate_(jobs) {}
+
+  std::vector<JobOutcome> run(std::size_t side_by_side) {
+    for (const Job& job : jobs_) refuse_if_running(job);
+    std::vector<std::size_t> waiting(jobs_.size());
+    std::iota(waiting.begin(), waiting.end(), std::size_t{0});
+    while (!waiting.empty() || !running_.empty()) {
+      std::erase_if(waiting, [&](std::size_t i) { return take(i, side_by_side); });
+      show_running();
+      if (!running_.empty()) wait();
+    }
+    console_.finish();
+    return std::move(outcomes_);
+  }
+
+ private:
+  struct Running {
+    std::size_t job = 0;
+    std::chrono::steady_clock::time_point start;
+  };
+
+  // Whether the job need not wait any longer: it runs, or will not.
+  bool take(std::size_t i, std::size_t side_by_side) {
+    const Job& job = jobs_[i];
+    JobOutcome outcome;
+    for (const std::size_t needed : job.after) {
+      if (!ended_.contains(needed)) return false;
+      const JobOutcome::State state = outcomes_[needed].state;
+      if (state != JobOutcome::State::failed && state != JobOutcome::State::not_run) continue;
+      outcome.last_lines = jobs_[needed].name + " is missing";
+      end(i, std::move(outcome));
+      return true;
+    }
+    if (succeeded(read_record(job))) {
+      outcome.state = JobOutcome::State::found_done;
+      end(i, std::move(outcome));
+      return true;
+    }
+    if (running_.size() >= side_by_side) return false;
+    running_[start(job, launcher_)] = {i, std::chrono::steady_clock::now()};
+    return true;
+  }
+
+  void wait() {
+    const auto [process, exit_code] = wait_for_any();
+    const auto found = running_.find(process);
+    if (found == running_.end()) return;
+    const auto [job, start] = found->second;
+    running_.erase(found);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    end(job, record(jobs_[job], launcher_, exit_code, seconds));
+  }
+
+  void end(std::size_t i, JobOutcome outcome) {
+    ended_.insert(i);
+    estimate_.ended(jobs_[i], outcome);
+    console_.print(fmt::format("job {}/{} | {} | {}{}", ended_.size(), jobs_.size(), jobs_[i].name,
+                               describe(outcome), estimate_.print()));
+    if (outcome.state == JobOutcome::State::failed) console_.print(outcome.last_lines);
+    outcomes_[i] = std::move(outcome);
+  }
+
+  void show_running() {
+    std::vector<std::string> names;
+    for (const auto& [process, running] : running_) names.push_back(jobs_[running.job].name);
+    if (!names.empty()) console_.progress(joined(names, ", "), 0, 0);
+  }
+
+  std::span<const Job> jobs_;
+  const std::vector<std::string>& launcher_;
+  Console& console_;
+  std::vector<JobOutcome> outcomes_;
+  std::map<pid_t, Running> running_;
+  std::set<std::size_t> ended_;
+  Estimate estimate_;
+};
+
 }  // namespace
 
 std::vector<std::string> command_line(const Job& job, const std::vector<std::string>& launcher) {
@@ -197,28 +295,14 @@ void check_records(std::span<const Job> jobs) {
 }
 
 std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<std::string>& launcher,
-                                 Console& console) {
-  std::vector<JobOutcome> outcomes;
-  Estimate estimate(jobs);
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const Job& job = jobs[i];
-    console.progress(fmt::format("job {}/{} {}", i + 1, jobs.size(), job.name), 0, 0);
-    JobOutcome outcome;
-    if (const auto needed = missing(job, outcomes)) {
-      outcome.last_lines = jobs[*needed].name + " is missing";
-    } else if (succeeded(read_record(job))) {
-      outcome.state = JobOutcome::State::found_done;
-    } else {
-      outcome = run_job(job, launcher);
-    }
-    estimate.ended(job, outcome);
-    console.print(fmt::format("job {}/{} | {} | {}{}", i + 1, jobs.size(), job.name, describe(outcome),
-                              estimate.print()));
-    if (outcome.state == JobOutcome::State::failed) console.print(outcome.last_lines);
-    outcomes.push_back(std::move(outcome));
-  }
-  console.finish();
-  return outcomes;
+                                 std::size_t side_by_side, Console& console) {
+  return JobQueue(jobs, launcher, console).run(side_by_side);
+}
+
+int exit_code_of(std::span<const JobOutcome> outcomes) {
+  const auto failed = std::ranges::find(outcomes, JobOutcome::State::failed, &JobOutcome::state);
+  if (failed == outcomes.end()) return static_cast<int>(ExitCode::done);
+  return failed->exit_code > 0 ? failed->exit_code : static_cast<int>(ExitCode::internal);
 }
 
 }  // namespace chorus

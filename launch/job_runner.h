@@ -26,12 +26,16 @@ bool is_done(const Job& job);
 // of this one.
 void check_records(std::span<const Job> jobs);
 
-// Runs the jobs one after another as processes of this very program, the `launcher` before those that compute, and
-// prints one line for each. A job whose record says that it succeeded is not run again; whatever else its folder
-// holds, from a run that was stopped or failed, is removed first. After a failure the others go on, but for those that
-// need it. check_records() must have passed.
+// Runs the jobs in their order as processes of this very program, at most `side_by_side` at once, the `launcher` before
+// those that compute, and prints one line for each that has ended. A job whose record says that it succeeded is not run
+// again; whatever else its folder holds, from a run that was stopped or failed, is removed first. After a failure the
+// others go on, but for those that need it. check_records() must have passed. Throws ConfigurationError where a job
+// still runs, started by a call that was killed.
 std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<std::string>& launcher,
-                                 Console& console);
+                                 std::size_t side_by_side, Console& console);
+
+// 0 if none failed, else the exit code of the first that did.
+int exit_code_of(std::span<const JobOutcome> outcomes);
 
 // The command line of a job, as run_jobs() starts it.
 std::vector<std::string> command_line(const Job& job, const std::vector<std::string>& launcher);

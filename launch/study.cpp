@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -21,6 +20,7 @@ struct Options {
   std::string file, base, output, launcher;
   std::string prepare_options, train_options, evaluate_options;
   std::vector<std::string> inputs, corpora, seeds, rows, values;
+  std::size_t jobs = 1;
   bool dry_run = false;
 };
 
@@ -35,18 +35,6 @@ std::map<std::string, std::string> parse_pairs(const std::vector<std::string>& t
     require<ConfigurationError>(is_new, option, " ", text, ": ", text.substr(0, equal), " is given twice");
   }
   return pairs;
-}
-
-std::vector<std::uint64_t> parse_seeds(const std::vector<std::string>& texts) {
-  std::vector<std::uint64_t> seeds;
-  for (const std::string& text : texts) {
-    std::uint64_t seed = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-    require<ConfigurationError>(error == std::errc() && end == text.data() + text.size(), "--seeds: '", text,
-                                "' is no whole number");
-    seeds.push_back(seed);
-  }
-  return seeds;
 }
 
 // Jobs run again from any folder, so every path is absolute.
@@ -132,19 +120,18 @@ int run(const Options& options, const OptionTable& option_table) {
   }
   check_records(plan.jobs);
   begin_output(request, study, options, option_table);
-  const std::vector<JobOutcome> outcomes = run_jobs(plan.jobs, launcher, console);
+  const std::vector<JobOutcome> outcomes = run_jobs(plan.jobs, launcher, options.jobs, console);
 
   const StudyTable table = make_table(study, request);
   write_file_atomically(request.output / "table.txt", table.to_text());
   write_file_atomically(request.output / "table.md", table.to_markdown());
   write_file_atomically(request.output / "table.json", table.to_json().dump(2) + "\n");
   console.print(fmt::format("\n{}", table.to_text()));
-  const auto failed = std::ranges::find(outcomes, JobOutcome::State::failed, &JobOutcome::state);
-  if (failed == outcomes.end()) return static_cast<int>(ExitCode::done);
-  console.print(fmt::format("{} of {} jobs failed; the same command runs them again",
-                            std::ranges::count(outcomes, JobOutcome::State::failed, &JobOutcome::state),
-                            outcomes.size()));
-  return failed->exit_code > 0 ? failed->exit_code : static_cast<int>(ExitCode::internal);
+  const auto failed = std::ranges::count(outcomes, JobOutcome::State::failed, &JobOutcome::state);
+  if (failed > 0)
+    console.print(
+        fmt::format("{} of {} jobs failed; the same command runs them again", failed, outcomes.size()));
+  return exit_code_of(outcomes);
 }
 
 void bind(OptionTable& table, Options& options) {
@@ -164,6 +151,7 @@ void bind(OptionTable& table, Options& options) {
   table.add("seeds", options.seeds, "instead of those of the study");
   table.group("Running");
   table.add("launcher", options.launcher, "what stands before train and evaluate: \"mpirun -n 4\"");
+  table.add("jobs", options.jobs, "so many side by side").at_least(1);
   table.add("prepare-options", options.prepare_options, "instead of the study's: \"--max-tokens 512\"");
   table.add("train-options", options.train_options, "instead of the study's: \"--epochs 1\"");
   table.add("evaluate-options", options.evaluate_options, "instead of the study's");

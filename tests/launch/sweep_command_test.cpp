@@ -1,0 +1,124 @@
+// A sweep of a tiny base on a sample corpus, and jobs that run side by side.
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "ops/error.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class SweepCommand : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "3",
+                      "--paragraphs", "150", "--output", at("corpus")});
+    run_successfully(
+        {"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), at("corpus/pretraining.txt")});
+    run_successfully({"init", "--tokenizer", at("a.model"), "--hidden-size", "16", "--layers", "1",
+                      "--query-heads", "2", "--key-value-heads", "1", "--head-width", "8", "--output",
+                      at("base")});
+    run_successfully(
+        {"prepare", "--base", at("base"), "--history", "1", "--output", at("data"), at("corpus")});
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  static std::string at(const std::string& name) { return *folder_ / name; }
+  static Outcome run_sweep(const std::string& output, const std::string& vary,
+                           const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{"sweep",      "--base",   at("base"), "--data", at("data"),
+                                       "--output",   at(output), "--vary",   vary,     "--evaluate-options",
+                                       "--threads 1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_chorus(arguments);
+  }
+  static nlohmann::json result(const std::string& output) {
+    return nlohmann::json::parse(read_text(at(output + "/sweep.json")));
+  }
+  static TemporaryFolder* folder_;
+};
+TemporaryFolder* SweepCommand::folder_ = nullptr;
+
+const std::string few_steps = "--max-steps 2 --threads 1";
+
+TEST_F(SweepCommand, RunsAGridSideBySideAndScoresTheBestOnTest) {
+  const std::vector<std::string> more{"--seeds", "1,2", "--jobs", "3", "--train-options", few_steps};
+  const Outcome first = run_sweep("grid", "lora-rank=2,4; learning-rate=1e-3,1e-2", more);
+  ASSERT_EQ(first.exit_code, 0) << first.out << first.err;
+  EXPECT_THAT(first.out, HasSubstr("lora-rank \\ learning-rate"));
+  const nlohmann::json json = result("grid");
+  ASSERT_EQ(json["trials"].size(), 4U);
+  EXPECT_EQ(json["trials"][0]["dev"].size(), 2U);
+  EXPECT_EQ(json["trials"][0]["test_weighted_f1"].size(), 2U);
+  EXPECT_FALSE(json["trials"][1].contains("test_weighted_f1")) << "only the best is scored on test";
+
+  // A larger grid in the same folder keeps what is there.
+  const Outcome second = run_sweep("grid", "lora-rank=2,4; learning-rate=1e-3,1e-2,3e-2", more);
+  ASSERT_EQ(second.exit_code, 0) << second.out << second.err;
+  EXPECT_THAT(second.out, HasSubstr("lora-rank=2,learning-rate=1e-3/seed-1 | done before"));
+  EXPECT_EQ(result("grid")["trials"].size(), 6U);
+  // Other options would make other results.
+  const Outcome other =
+      run_sweep("grid", "lora-rank=2,4; learning-rate=1e-3", {"--train-options", "--max-steps 3"});
+  EXPECT_EQ(other.exit_code, static_cast<int>(ExitCode::configuration));
+  EXPECT_THAT(other.err, HasSubstr("holds the result of another command"));
+}
+
+TEST_F(SweepCommand, KeepsFailuresAndReportsThem) {
+  const Outcome outcome =
+      run_sweep("failing", "lora-rank=2; tokens-per-microbatch=8,2048", {"--train-options", few_steps});
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::configuration)) << outcome.out;
+  EXPECT_THAT(outcome.out, HasSubstr("does not fit into a micro-batch"));
+  EXPECT_THAT(outcome.out, HasSubstr("1 trials failed"));
+  const nlohmann::json json = result("failing");
+  EXPECT_EQ(json["trials"][0]["values"]["tokens-per-microbatch"], "2048");
+  EXPECT_EQ(json["trials"][1]["failed"], 1);
+}
+
+TEST_F(SweepCommand, HalvesTheTrialsFromRoundToRound) {
+  const Outcome outcome =
+      run_sweep("halving", "learning-rate=log:1e-4..1e-2",
+                {"--trials", "4", "--rounds", "2", "--train-options", "--epochs 2 --threads 1"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("round 1 of 2: 4 trials of 1 epochs"));
+  EXPECT_THAT(outcome.out, HasSubstr("round 2 of 2: 2 trials of 2 epochs"));
+  std::vector<int> rounds;
+  const nlohmann::json json = result("halving");
+  for (const nlohmann::json& trial : json["trials"]) rounds.push_back(trial["round"]);
+  EXPECT_EQ(rounds, (std::vector<int>{2, 2, 1, 1}));
+}
+
+TEST_F(SweepCommand, OneTrialCanRunAloneAndTheWholeFindsIt) {
+  const std::vector<std::string> options{"--train-options", few_steps};
+  const Outcome alone = run_sweep("array", "lora-rank=2,4", {"--train-options", few_steps, "--trial", "1"});
+  ASSERT_EQ(alone.exit_code, 0) << alone.out << alone.err;
+  EXPECT_THAT(alone.out, HasSubstr("job 1/1 | lora-rank=4/seed-1 | done"));
+  const Outcome whole = run_sweep("array", "lora-rank=2,4", options);
+  ASSERT_EQ(whole.exit_code, 0) << whole.out << whole.err;
+  EXPECT_THAT(whole.out, HasSubstr("lora-rank=4/seed-1 | done before"));
+  EXPECT_THAT(whole.out, Not(HasSubstr("lora-rank=2/seed-1 | done before")));
+}
+
+TEST_F(SweepCommand, RefusesWhatDoesNotFitTogether) {
+  const auto error = [](const Outcome& outcome) {
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::configuration));
+    return outcome.err;
+  };
+  EXPECT_THAT(error(run_sweep("x", "lora-rank=2,4", {"--train-options", "--lora-rank 8"})),
+              HasSubstr("both say what lora-rank is"));
+  EXPECT_THAT(error(run_sweep("x", "seed=1,2")), HasSubstr("--vary and --seeds both say"));
+  EXPECT_THAT(error(run_sweep("x", "lora-rank=2,4", {"--trial", "2"})),
+              HasSubstr("--trial is 2 but there are 2"));
+  EXPECT_THAT(error(run_sweep("x", "learning-rate=1e-4..1e-3")), HasSubstr("a grid cannot cover the range"));
+}
+
+}  // namespace
+}  // namespace chorus
