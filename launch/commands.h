@@ -15,6 +15,7 @@ int prepare(const Arguments& arguments);
 int train(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int generate(const Arguments& arguments);
+int report(const Arguments& arguments);
 int score(const Arguments& arguments);
 int study(const Arguments& arguments);
 int sweep(const Arguments& arguments);

@@ -32,6 +32,7 @@ constexpr std::array commands{
     Command{"score", "scores files of predictions, and compares them with others", command::score},
     Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study},
     Command{"sweep", "searches options of train, a grid or at random, and scores the best", command::sweep},
+    Command{"report", "makes a page of curves, tables and predictions", command::report},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
 

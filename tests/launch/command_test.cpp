@@ -20,7 +20,7 @@ constexpr int configuration = static_cast<int>(ExitCode::configuration);
 constexpr int data = static_cast<int>(ExitCode::data);
 
 const std::vector<std::string> commands{"sample",   "tokenizer", "init",  "inspect", "prepare", "train",
-                                        "evaluate", "generate",  "score", "study",   "sweep"};
+                                        "evaluate", "generate",  "score", "study",   "sweep",   "report"};
 
 constexpr std::string_view meld_header =
     "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n";
