@@ -48,6 +48,13 @@ SweepRequest make_request(const Options& options) {
                                 "--vary and ", dimension.option == "seed" ? "--seeds" : "--train-options",
                                 " both say what ", dimension.option, " is");
   }
+  // Found here rather than after the first training.
+  require<DataError>(fs::exists(fs::path(request.data) / "dev.h5"), options.data,
+                     ": has no dev.h5; trials are compared by their score on dev");
+  const auto eval_steps = request.train.find("eval-steps");
+  require<ConfigurationError>(
+      eval_steps == request.train.end() || eval_steps->second != "0",
+      "--train-options has --eval-steps 0, but trials are compared by their score on dev");
   request.trials =
       options.trials == 0
           ? grid_trials(request.dimensions)

@@ -117,6 +117,8 @@ TEST_F(SweepCommand, RefusesWhatDoesNotFitTogether) {
   EXPECT_THAT(error(run_sweep("x", "seed=1,2")), HasSubstr("--vary and --seeds both say"));
   EXPECT_THAT(error(run_sweep("x", "lora-rank=2,4", {"--trial", "2"})),
               HasSubstr("--trial is 2 but there are 2"));
+  EXPECT_THAT(error(run_sweep("x", "lora-rank=2,4", {"--train-options", "--eval-steps 0"})),
+              HasSubstr("compared by their score on dev"));
   EXPECT_THAT(error(run_sweep("x", "learning-rate=1e-4..1e-3")), HasSubstr("a grid cannot cover the range"));
 }
 
