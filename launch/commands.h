@@ -20,5 +20,6 @@ int score(const Arguments& arguments);
 int study(const Arguments& arguments);
 int sweep(const Arguments& arguments);
 int bench(const Arguments& arguments);
+int plan(const Arguments& arguments);
 
 }  // namespace chorus::command

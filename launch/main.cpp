@@ -33,6 +33,7 @@ constexpr std::array commands{
     Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study},
     Command{"sweep", "searches options of train, a grid or at random, and scores the best", command::sweep},
     Command{"report", "makes a page of curves, tables and predictions", command::report},
+    Command{"plan", "tells memory, time and cost of a training before it runs", command::plan},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
 
