@@ -21,5 +21,6 @@ int study(const Arguments& arguments);
 int sweep(const Arguments& arguments);
 int bench(const Arguments& arguments);
 int plan(const Arguments& arguments);
+int doctor(const Arguments& arguments);
 
 }  // namespace chorus::command

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "launch/device.h"
+#include "launch/gpu_report.h"
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/gpu.h"
 #include "parallel/nccl_groups.h"
@@ -93,6 +94,19 @@ bool has_gpu() {
   } catch (const ConfigurationError&) {
     return false;
   }
+}
+
+GpuReport report_gpus() {
+  GpuReport report{cuda_versions() + ", " + nccl_version(), {}, ""};
+  try {
+    for (const Gpu& gpu : list_gpus()) {
+      report.gpus.push_back(card_of(gpu).description());
+      require_supported(gpu);
+    }
+  } catch (const Error& error) {
+    report.problem = error.what();
+  }
+  return report;
 }
 
 }  // namespace chorus

@@ -34,6 +34,7 @@ constexpr std::array commands{
     Command{"sweep", "searches options of train, a grid or at random, and scores the best", command::sweep},
     Command{"report", "makes a page of curves, tables and predictions", command::report},
     Command{"plan", "tells memory, time and cost of a training before it runs", command::plan},
+    Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
 

@@ -1,4 +1,5 @@
 #include "launch/device.h"
+#include "launch/gpu_report.h"
 
 namespace chorus {
 
@@ -9,5 +10,11 @@ std::unique_ptr<Device> open_gpu(const NodePlace&, const Groups&) {
 }
 
 bool has_gpu() { return false; }
+
+GpuReport report_gpus() {
+  return {"none: built without it",
+          {},
+          "this program was built without CUDA: install CUDA and NCCL, and build again"};
+}
 
 }  // namespace chorus

@@ -165,4 +165,6 @@ NcclGroups::~NcclGroups() = default;
 
 Groups NcclGroups::groups() { return communicators_->groups(); }
 
+std::string nccl_version() { return fmt::format("NCCL {}.{}.{}", NCCL_MAJOR, NCCL_MINOR, NCCL_PATCH); }
+
 }  // namespace chorus

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "parallel/communicator.h"
 
@@ -25,5 +26,8 @@ class NcclGroups {
   class Communicators;
   std::unique_ptr<Communicators> communicators_;
 };
+
+// "NCCL 2.27.3", which the program was built with.
+std::string nccl_version();
 
 }  // namespace chorus

@@ -49,4 +49,13 @@ void require_supported(const Gpu& gpu) {
                               gpu.major, ".", gpu.minor, "; Chorus needs 8.0 (Ampere, 2020) or later");
 }
 
+std::string cuda_versions() {
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  const auto version = [](int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); };
+  return fmt::format("{}, built with CUDA {}",
+                     driver == 0 ? "no driver" : "driver for CUDA " + version(driver),
+                     version(CUDART_VERSION));
+}
+
 }  // namespace chorus

@@ -22,4 +22,7 @@ std::vector<Gpu> list_gpus();
 // Throws ConfigurationError unless the kernels run on it.
 void require_supported(const Gpu& gpu);
 
+// "driver for CUDA 13.0, built with CUDA 13.0": what the driver speaks, and what the program was built with.
+std::string cuda_versions();
+
 }  // namespace chorus

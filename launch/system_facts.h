@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace chorus {
+
+// What a machine tells of itself, as one process sees it. Sizes in bytes.
+struct SystemFacts {
+  static constexpr std::int64_t unlimited = -1;
+
+  std::string host, processor;
+  int online_cores = 1, allowed_cores = 1;  // of the machine; that the launcher left to this process
+  int ranks_here = 1;
+  bool avx2 = false, avx512 = false, avx512_bf16 = false, amx_bf16 = false;
+  std::int64_t memory = 0, free_memory = 0;
+  std::int64_t memory_limit = unlimited;  // of the control group
+  std::string huge_pages;                 // transparent: "always", "madvise", "never"; "unknown"
+  std::int64_t locked_limit = unlimited, file_limit = unlimited;
+  std::int64_t free_shared_memory = 0;  // /dev/shm
+  int ptrace_scope = 0;                 // of the Yama module; 0 also without it
+  std::string output;                   // folder that was asked about, or what exists of its path
+  bool output_writable = false;
+  std::int64_t output_free = 0;
+};
+
+SystemFacts read_system(const std::filesystem::path& output, int ranks_here);
+
+// One line of what `chorus doctor` says. `advice` is empty where nothing is to be changed.
+struct Finding {
+  enum class Level { fine, advice, stop };  // stop: a run would fail
+  std::string what, value;
+  Level level = Level::fine;
+  std::string advice = {};
+  bool operator==(const Finding&) const = default;
+};
+
+// What the run that is meant needs.
+struct Wish {
+  bool bf16_on_cpu = false, gpu = false;
+  int threads = 0;  // per rank on a CPU; 0: its share of the cores
+};
+std::vector<Finding> examine(const SystemFacts& facts, const Wish& wish);
+
+// Of an all-reduce of 16 MiB: bytes per second that the slowest link carried.
+Finding examine_all_reduce(double bytes_per_second, double small_seconds, int ranks);
+
+// Lines of text that parse_findings() reads, to be sent to other ranks.
+std::string print_findings(const std::vector<Finding>& findings);
+std::vector<Finding> parse_findings(const std::string& text);
+
+}  // namespace chorus
