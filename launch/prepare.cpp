@@ -196,8 +196,8 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
 
 int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runtime) {
   const std::string effective = table.print_effective();
-  take_from_base(choices, table);
   check_kind(choices.options, table);
+  take_from_base(choices, table);
   Console console;
   const Ledger ledger = chorus::prepare(
       choices.options,
