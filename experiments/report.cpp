@@ -1,6 +1,7 @@
 #include "experiments/report.h"
 
 #include <algorithm>
+#include <map>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -101,14 +102,17 @@ void read_evaluations(const fs::path& folder, const fs::path& root,
   const Json json = read_json_file(file);
   require<DataError>(json.contains("results") && json["results"].is_object(), file.string(),
                      ": has no results");
+  const std::string run = run_name(folder, root);
   for (const auto& [name, answers] : json["results"].items()) {
     ReportedEvaluation& evaluation = evaluations.emplace_back(read_answers(answers, file.string()));
-    evaluation.name =
-        fmt::format("{}{}", run_name(folder, root), json["results"].size() > 1 ? ": " + name : "");
-    evaluation.folder = folder;
+    evaluation.name = json["results"].size() > 1 ? run + ": " + name : run;
+    evaluation.group = group_of(run);
     evaluation.split = json.value("split", "");
     if (name != "base") evaluation.adapter = json.value("adapter", "");
   }
+  // `evaluate` keeps those of the last way.
+  const fs::path predictions = folder / "predictions.jsonl";
+  if (!json["results"].empty() && fs::exists(predictions)) evaluations.back().predictions = predictions;
 }
 
 std::optional<HeatMap> read_heat_map(const fs::path& file) {
@@ -156,12 +160,14 @@ fs::path canonical_or_same(const fs::path& path) {
 
 // The score on test of each training whose result was evaluated.
 void join_tests(Report& report) {
+  std::map<fs::path, double> of_adapter;
+  for (const ReportedEvaluation& evaluation : report.evaluations) {
+    if (evaluation.split == "test" && !evaluation.adapter.empty())
+      of_adapter[canonical_or_same(evaluation.adapter)] = evaluation.weighted_f1;
+  }
   for (ReportedTraining& training : report.trainings) {
-    for (const ReportedEvaluation& evaluation : report.evaluations) {
-      if (evaluation.split != "test" || evaluation.adapter.empty()) continue;
-      if (canonical_or_same(evaluation.adapter) == canonical_or_same(training.folder))
-        training.test = evaluation.weighted_f1;
-    }
+    const auto found = of_adapter.find(canonical_or_same(training.folder));
+    if (found != of_adapter.end()) training.test = found->second;
   }
 }
 

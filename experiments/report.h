@@ -25,8 +25,9 @@ struct ReportedClass {
 
 // One way of answering a split, from a folder that `evaluate` wrote.
 struct ReportedEvaluation {
-  std::string name;  // the folder, relative to what was reported on, and the way of answering
-  std::filesystem::path folder;
+  std::string name;   // the folder, relative to what was reported on, and the way of answering
+  std::string group;  // the folder's name without its seed
+  std::filesystem::path predictions;  // of this way of answering; empty: none were kept
   std::string split, adapter;
   double weighted_f1 = 0, macro_f1 = 0, accuracy = 0;
   std::vector<ReportedClass> classes;

@@ -55,6 +55,14 @@ struct Range {
   double share(double value) const { return high > low ? (value - low) / (high - low) : 0.5; }
 };
 
+// Of each group of runs, in the order in which they first stand there.
+std::map<std::string, std::string_view> colours_of(const std::vector<ReportedTraining>& trainings) {
+  std::map<std::string, std::string_view> found;
+  for (const ReportedTraining& training : trainings)
+    found.try_emplace(training.group, colours[found.size() % colours.size()]);
+  return found;
+}
+
 // Lines over steps, one per training; runs of one group have one colour.
 class Chart {
  public:
@@ -75,12 +83,8 @@ class Chart {
         "aria-label=\"{}\">\n",
         escaped(title_), width + left + 10, height + 30, escaped(title_));
     out += axes();
-    std::map<std::string, std::size_t> groups;
-    for (const ReportedTraining& training : trainings_) {
-      const std::size_t colour =
-          groups.try_emplace(training.group, groups.size()).first->second % colours.size();
-      out += line(training, colours[colour]);
-    }
+    const auto colour = colours_of(trainings_);
+    for (const ReportedTraining& training : trainings_) out += line(training, colour.at(training.group));
     return out + "</svg></figure>\n";
   }
 
@@ -122,14 +126,13 @@ class Chart {
 };
 
 std::string legend(const std::vector<ReportedTraining>& trainings) {
-  std::map<std::string, std::size_t> groups;
+  const auto colour = colours_of(trainings);
+  std::set<std::string> shown;
   std::string out = "<ul class=\"legend\">";
   for (const ReportedTraining& training : trainings) {
-    const auto [group, is_new] = groups.try_emplace(training.group, groups.size());
-    if (is_new) {
-      out += fmt::format("<li><i style=\"background:{}\"></i>{}</li>",
-                         colours[group->second % colours.size()], escaped(training.group));
-    }
+    if (!shown.insert(training.group).second) continue;
+    out += fmt::format("<li><i style=\"background:{}\"></i>{}</li>", colour.at(training.group),
+                       escaped(training.group));
   }
   return out + "</ul>\n";
 }
@@ -261,17 +264,12 @@ std::string predictions(const std::vector<AnsweredUtterance>& utterances, const 
   return out + "</tbody></table></div></details>\n";
 }
 
-// The name without its seed.
-std::string group_name(const std::string& name) {
-  const std::size_t seed = name.find("seed");
-  return seed == std::string::npos ? name : name.substr(0, seed);
-}
-
-// Of each group of seeds, the evaluation with the highest weighted F1.
+// Of each group of seeds, the evaluation with the highest weighted F1 whose predictions are there.
 std::set<const ReportedEvaluation*> best_of_groups(const std::vector<ReportedEvaluation>& evaluations) {
   std::map<std::string, const ReportedEvaluation*> best;
   for (const ReportedEvaluation& evaluation : evaluations) {
-    const ReportedEvaluation*& found = best[group_name(evaluation.name)];
+    if (evaluation.predictions.empty()) continue;
+    const ReportedEvaluation*& found = best[evaluation.group];
     if (found == nullptr || evaluation.weighted_f1 > found->weighted_f1) found = &evaluation;
   }
   std::set<const ReportedEvaluation*> chosen;
@@ -288,11 +286,11 @@ std::string evaluation_card(const ReportedEvaluation& evaluation, bool with_pred
       escaped(evaluation.name), escaped(evaluation.split), 100 * evaluation.weighted_f1,
       100 * evaluation.macro_f1, 100 * evaluation.accuracy, class_bars(evaluation.classes),
       confusion_matrix(evaluation));
-  const fs::path file = evaluation.folder / "predictions.jsonl";
-  if (fs::exists(file)) {
-    const std::string link = fs::absolute(file).lexically_relative(fs::absolute(folder)).generic_string();
+  if (!evaluation.predictions.empty()) {
+    const std::string link =
+        fs::absolute(evaluation.predictions).lexically_relative(fs::absolute(folder)).generic_string();
     out += with_predictions
-               ? predictions(read_predictions(file), link)
+               ? predictions(read_predictions(evaluation.predictions), link)
                : fmt::format("<p><a href=\"{}\">predictions, as JSON lines</a></p>\n", escaped(link));
   }
   return out + "</section>\n";

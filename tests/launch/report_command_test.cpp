@@ -71,6 +71,18 @@ TEST_F(ReportCommand, WritesTheRunsAsCsv) {
   EXPECT_THAT(csv, HasSubstr(",true,2,"));
 }
 
+// evaluate keeps the predictions of the last way of answering.
+TEST_F(ReportCommand, PredictionsBelongToTheWayThatGaveThem) {
+  run_successfully({"evaluate", "--base", at("base"), "--adapter",
+                    at("sweep/runs/lora-rank=2,learning-rate=1e-3/seed-1/train/output"), "--data", at("data"),
+                    "--output", at("scores")});
+  run_successfully({"report", at("scores"), "--output", at("scores.html")});
+  const std::string page = read_text(at("scores.html"));
+  EXPECT_THAT(page, HasSubstr("0 trainings, 2 evaluations."));
+  EXPECT_EQ(count(page, "predictions.jsonl"), 1U);
+  EXPECT_GT(page.find("predictions.jsonl"), page.find("<h3>scores: base + adapter</h3>"));
+}
+
 TEST_F(ReportCommand, RefusesToOverwriteAndEmptyFolders) {
   const Outcome again = run_chorus({"report", at("sweep"), "--output", at("page.html")});
   EXPECT_EQ(again.exit_code, static_cast<int>(ExitCode::configuration));
