@@ -1,32 +1,10 @@
 #include "core/memory_kinds.h"
 
-#include "ops/planning_backend.h"
+#include "core/rehearsal.h"
 
 namespace chorus {
 
 namespace {
-
-// One rank of a grid whose work is only measured.
-struct Rehearsal {
-  explicit Rehearsal(const ProcessGrid& grid)
-      : world(grid.rank, grid.size()),
-        data(grid.data_rank(), grid.data_size),
-        tensor(grid.tensor_rank(), grid.tensor_size),
-        groups{grid, world, data, tensor} {}
-  PlanningBackend backend;
-  IdleCommunicator world, data, tensor;
-  Groups groups;
-};
-
-// One sequence whose first `rows` tokens have targets.
-MicroBatch batch_of(std::int64_t tokens, std::int64_t rows) {
-  MicroBatch batch;
-  batch.forest = single_sequence(static_cast<std::int32_t>(tokens));
-  batch.tokens.resize(static_cast<std::size_t>(tokens));
-  batch.token_ids.resize(static_cast<std::size_t>(tokens));
-  for (std::int32_t row = 0; row < rows; ++row) batch.targets.push_back({row, 0, 0});
-  return batch;
-}
 
 std::int64_t bytes_taken(DType dtype, const Shape& shape) {
   Arena arena = Arena::measuring();
@@ -44,7 +22,7 @@ std::int64_t step_bytes(ModelConfig config, ModelOptions options, const ProcessG
   Arena model = Arena::measuring(), arena = Arena::measuring();
   const Llama llama(config, options, rank.backend, rank.groups, model);
   const DeviceBatch batch =
-      upload(batch_of(tokens, 1), rank.backend, arena, options.precision, llama.token_multiple());
+      upload(rehearsal_batch(tokens, 1), rank.backend, arena, options.precision, llama.token_multiple());
   const Tensor log_probability = arena.take(accumulator(options.precision), {1});
   llama.score_and_backward(log_probability, batch, 1, 0, arena);
   return arena.peak_bytes();
@@ -90,8 +68,8 @@ MemoryKinds memory_kinds(const ModelConfig& config, const ModelOptions& options,
   const TokenRows rows(rank.backend, rank.tensor,
                        options.sequence_parallel ? TokenDivision::by_rank : TokenDivision::none);
   Arena arena = Arena::measuring();
-  const DeviceBatch batch =
-      upload(batch_of(limits.tokens, limits.tokens), rank.backend, arena, options.precision, rows.multiple());
+  const DeviceBatch batch = upload(rehearsal_batch(limits.tokens, limits.tokens), rank.backend, arena,
+                                   options.precision, rows.multiple());
   kinds.batch = arena.peak_bytes() + bytes_taken(accumulator(options.precision), {limits.tokens});
   if (options.projector) {
     kinds.batch += bytes_taken(options.precision, {limits.tokens, options.projector->inputs}) +

@@ -3,31 +3,12 @@
 #include <algorithm>
 
 #include "core/optimizer.h"
-#include "ops/planning_backend.h"
+#include "core/rehearsal.h"
 #include "ops/transfer.h"
 
 namespace chorus {
 
 namespace {
-
-// One sequence whose last `rows` tokens have targets.
-MicroBatch batch_of(std::int64_t tokens, std::int64_t rows) {
-  const auto n = static_cast<std::int32_t>(tokens);
-  MicroBatch batch;
-  batch.forest = single_sequence(n);
-  batch.tokens.resize(static_cast<std::size_t>(n));
-  batch.token_ids.resize(static_cast<std::size_t>(n));
-  for (auto row = static_cast<std::int32_t>(tokens - rows); row < n; ++row)
-    batch.targets.push_back({row, 0, 0});
-  return batch;
-}
-
-// In the worst case every token is a row of features.
-FeatureRows most_features(const ModelOptions& options, std::int64_t tokens, Arena& arena) {
-  if (!options.projector) return {};
-  return {arena.take(options.precision, {tokens, options.projector->inputs}),
-          arena.take(DType::i32, {tokens})};
-}
 
 std::int64_t largest_parameter(const ParameterSet& parameters) {
   std::int64_t largest = 0;
@@ -49,25 +30,23 @@ std::string MemoryPlan::to_table() const {
 
 MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
                        const PassLimits& limits) {
-  PlanningBackend backend;
-  IdleCommunicator world(grid.rank, grid.size()), data(grid.data_rank(), grid.data_size),
-      tensor(grid.tensor_rank(), grid.tensor_size);
-  const Groups groups{grid, world, data, tensor};
+  Rehearsal rank(grid);
+  Backend& backend = rank.backend;
   MemoryPlan plan;
   Arena model = Arena::measuring(), optimizer = Arena::measuring(), activations = Arena::measuring();
-  Llama llama(config, options, backend, groups, model);
+  Llama llama(config, options, backend, rank.groups, model);
   plan.model = model.peak_bytes();
 
   if (limits.cached_sequences > 0) {
     const auto caches = llama.take_caches(limits.cached_sequences, limits.cached_length, activations);
-    DeviceBatch batch =
-        upload(batch_of(limits.tokens, limits.cached_sequences), backend, activations, options.precision);
+    DeviceBatch batch = upload(rehearsal_batch(limits.tokens, limits.cached_sequences), backend, activations,
+                               options.precision);
     batch.features = most_features(options, limits.tokens, activations);
     CacheAccess access;
     access.rows = upload_integers(backend, activations, batch.forest.positions());
     llama.logits(batch, access, caches, activations);
   } else {
-    DeviceBatch batch = upload(batch_of(limits.tokens, limits.tokens), backend, activations,
+    DeviceBatch batch = upload(rehearsal_batch(limits.tokens, limits.tokens), backend, activations,
                                options.precision, llama.token_multiple());
     batch.features = most_features(options, limits.tokens, activations);
     const Tensor log_probability = activations.take(accumulator(options.precision), {limits.tokens});

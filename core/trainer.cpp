@@ -16,14 +16,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::int64_t rows_with_targets(const MicroBatch& batch) {
-  std::int64_t rows = 0;
-  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
-    rows += t == 0 || batch.targets[t].row != batch.targets[t - 1].row ? 1 : 0;
-  }
-  return rows;
-}
-
 double weighted_sum(const std::vector<float>& log_probability, const MicroBatch& batch) {
   double sum = 0;
   for (std::size_t t = 0; t < batch.targets.size(); ++t) {

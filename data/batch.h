@@ -34,4 +34,7 @@ struct MicroBatch {
   std::int64_t unshared_tokens = 0;
 };
 
+// Distinct rows of its targets.
+std::int64_t rows_with_targets(const MicroBatch& batch);
+
 }  // namespace chorus

@@ -296,6 +296,14 @@ void validate(const Dataset& dataset, const BatchOptions& options) {
 
 }  // namespace
 
+std::int64_t rows_with_targets(const MicroBatch& batch) {
+  std::int64_t rows = 0;
+  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
+    rows += t == 0 || batch.targets[t].row != batch.targets[t - 1].row ? 1 : 0;
+  }
+  return rows;
+}
+
 Batches::Batches(const Dataset& dataset, const BatchOptions& options) : dataset_(dataset), options_(options) {
   validate(dataset, options);
 }

@@ -28,8 +28,7 @@ std::map<Key, std::vector<Caption>> read_captions(const std::string& path) {
     const nlohmann::json json = parse_json(lines[i], where);
     const JsonObject fields(json, where, {"corpus", "split", "dialogue", "utterance", "text"});
     const Caption caption{fields.text("text"), fields.text_or("corpus", "")};
-    require<DataError>(caption.text.find_first_not_of(" \t\r\n") != std::string::npos, where,
-                       ": field 'text' is blank; leave the line out");
+    require<DataError>(!is_blank(caption.text), where, ": field 'text' is blank; leave the line out");
     std::vector<Caption>& same =
         captions[{fields.text("split"), fields.text("dialogue"), fields.text("utterance")}];
     for (const Caption& other : same) {

@@ -36,12 +36,19 @@ void write_column(Hdf5Writer& file, const std::string& name, const std::vector<T
   file.write<T>(name, values);
 }
 
-std::vector<std::int32_t> read_column(const Hdf5Reader& file, const std::string& path,
-                                      const std::string& name, std::size_t size) {
-  std::vector<std::int32_t> values = file.read<std::int32_t>(name);
+// The values, which must be as many as those of the other arrays.
+template <typename T>
+std::vector<T> sized(std::vector<T> values, const std::string& path, const std::string& name,
+                     std::size_t size) {
   require<DataError>(values.size() == size, path, ": array '", name, "' has ", values.size(),
                      " elements where the others have ", size);
   return values;
+}
+
+template <typename T = std::int32_t>
+std::vector<T> read_column(const Hdf5Reader& file, const std::string& path, const std::string& name,
+                           std::size_t size) {
+  return sized(file.read<T>(name), path, name, size);
 }
 
 std::uint64_t from_hexadecimal(const std::string& text, const std::string& path) {
@@ -165,9 +172,7 @@ void read_samples(const Hdf5Reader& file, const std::string& path, Dataset& data
   const std::vector<std::int32_t> utterances = read_column(file, path, "sample_utterance", segments.size());
   const std::vector<std::int32_t> answers = read_column(file, path, "sample_answer", segments.size());
   validate_offsets(dataset.tree_samples, segments.size(), 1, path, "tree_samples");
-  const std::vector<float> weights = file.read<float>("sample_weight");
-  require<DataError>(weights.size() == segments.size(), path, ": array 'sample_weight' has ", weights.size(),
-                     " elements where the others have ", segments.size());
+  const std::vector<float> weights = read_column<float>(file, path, "sample_weight", segments.size());
   std::int32_t tree = 0;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     while (static_cast<std::int64_t>(i) >= dataset.tree_samples[at(tree + 1)]) ++tree;
@@ -191,10 +196,7 @@ void read_utterances(const Hdf5Reader& file, const std::string& path, Dataset& d
   const std::vector<std::int32_t> labels = file.read<std::int32_t>("utterance_label");
   const std::vector<std::int32_t> corpora = read_column(file, path, "utterance_corpus", labels.size());
   const auto strings = [&](const char* name) {
-    std::vector<std::string> values = file.read_strings(name);
-    require<DataError>(values.size() == labels.size(), path, ": array '", name, "' has ", values.size(),
-                       " elements where the others have ", labels.size());
-    return values;
+    return sized(file.read_strings(name), path, name, labels.size());
   };
   std::vector<std::string> dialogues = strings("utterance_dialogue"), ids = strings("utterance_id"),
                            speakers = strings("utterance_speaker"), texts = strings("utterance_text");

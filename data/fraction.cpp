@@ -1,24 +1,17 @@
 #include "data/fraction.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <numeric>
 #include <optional>
 
+#include "data/words.h"
 #include "ops/error.h"
 #include "ops/random.h"
 
 namespace chorus {
 
 namespace {
-
-std::optional<double> parse_number(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 // The first `count` lines in an order that the seed alone decides.
 void append_random(const std::vector<const Utterance*>& lines, double fraction, std::uint64_t seed,
@@ -37,9 +30,9 @@ void append_random(const std::vector<const Utterance*>& lines, double fraction, 
 
 double parse_fraction(const std::string& text) {
   const std::size_t slash = text.find('/');
-  const auto numerator = parse_number(std::string_view(text).substr(0, slash));
+  const auto numerator = parse_real(std::string_view(text).substr(0, slash));
   const auto denominator =
-      slash == std::string::npos ? 1.0 : parse_number(std::string_view(text).substr(slash + 1));
+      slash == std::string::npos ? 1.0 : parse_real(std::string_view(text).substr(slash + 1));
   const double fraction = numerator && denominator ? *numerator / *denominator : 0;
   require<ConfigurationError>(fraction > 0 && fraction <= 1, "--fraction is '", text,
                               "', it must be above 0 and at most 1, as in 1/4 or 0.25");

@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "data/dialogue.h"
-#include "data/prepare.h"
 
 namespace chorus {
+
+// How the fraction of mixed corpora is taken: of each of them, or of all together (InstructERC's ratio and total mix).
+enum class Mix { ratio, total };
 
 // "1/4" or "0.25". Throws ConfigurationError unless it is above 0 and at most 1.
 double parse_fraction(const std::string& text);

@@ -19,8 +19,7 @@ std::vector<std::string> parse_names(const nlohmann::json& json, const std::stri
   require<DataError>(json.is_array() && !json.empty(), origin, ": must be a list of names");
   std::vector<std::string> names;
   for (const nlohmann::json& name : json) {
-    const bool good = name.is_string() &&
-                      name.get_ref<const std::string&>().find_first_not_of(" \t\r\n") != std::string::npos;
+    const bool good = name.is_string() && !is_blank(name.get_ref<const std::string&>());
     require<DataError>(good, origin, ": ", name.dump(), " is no name; each must be a text");
     const bool is_new = std::find(names.begin(), names.end(), name.get<std::string>()) == names.end();
     require<DataError>(is_new, origin, ": ", name.dump(), " stands there twice");

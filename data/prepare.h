@@ -7,15 +7,13 @@
 #include <vector>
 
 #include "data/demonstrations.h"
+#include "data/fraction.h"
 #include "data/ledger.h"
 
 namespace chorus {
 
 // Whether </s> follows an answer; bases that never learned that token do better without.
 enum class AnswerEnd { as_recipe, end_of_text, none };
-
-// How the fraction of mixed corpora is taken: of each of them, or of all together (InstructERC's ratio and total mix).
-enum class Mix { ratio, total };
 
 struct PrepareOptions {
   // One of dialogue_corpora(): `inputs` is its path. "mixed": several of them as NAME=PATH, in one data set.

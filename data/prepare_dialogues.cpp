@@ -7,7 +7,6 @@
 #include "data/captions.h"
 #include "data/corpora/corpus.h"
 #include "data/feature_file.h"
-#include "data/fraction.h"
 #include "data/label_map.h"
 #include "data/preparation.h"
 #include "data/prompt.h"
@@ -141,6 +140,7 @@ class DialogueWriter {
     DatasetBuilder builder(origin(split_name));
     const auto features = dialogues_.features.find(split_name);
     if (features != dialogues_.features.end()) builder.set_features(features->second);
+    const std::int64_t total = total_dialogues(split_name);
     std::int64_t done = 0;
     for (std::size_t c = 0; c < dialogues_.corpora.size(); ++c) {
       const std::vector<CorpusSplit>& splits = dialogues_.corpora[c].splits;
@@ -149,7 +149,7 @@ class DialogueWriter {
         ledger.add_reading(dialogues_.ledgers[c][s]);
         for (const Dialogue& dialogue : splits[s].dialogues) {
           add_dialogue(c, splits[s], dialogue, builder, ledger);
-          preparation_.report(split_name, ++done, total_dialogues(split_name));
+          preparation_.report(split_name, ++done, total);
         }
       }
     }

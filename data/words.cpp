@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -44,6 +45,25 @@ std::string joined(std::span<const std::string> words, std::string_view separato
     text += words[i];
   }
   return text;
+}
+
+namespace {
+constexpr std::string_view white_space = " \t\r\n";
+}
+
+bool is_blank(std::string_view text) { return text.find_first_not_of(white_space) == std::string_view::npos; }
+
+std::string_view trimmed(std::string_view text) {
+  if (is_blank(text)) return {};
+  const std::size_t begin = text.find_first_not_of(white_space);
+  return text.substr(begin, text.find_last_not_of(white_space) - begin + 1);
+}
+
+std::optional<double> parse_real(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 std::vector<std::string> words_of(std::string_view text) {

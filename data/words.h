@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,13 @@ std::string nearest(std::string_view word, std::span<const std::string> known);
 
 // The words with `separator` between them.
 std::string joined(std::span<const std::string> words, std::string_view separator);
+
+// White space: blanks, tabs, CR and LF.
+bool is_blank(std::string_view text);
+std::string_view trimmed(std::string_view text);
+
+// A decimal number and nothing else.
+std::optional<double> parse_real(std::string_view text);
 
 // The words in lower case: runs of letters, digits and apostrophes; what is not ASCII counts as letters.
 std::vector<std::string> words_of(std::string_view text);

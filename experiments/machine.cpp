@@ -1,13 +1,12 @@
 #include "experiments/machine.h"
 
 #include <cmath>
-#include <fstream>
-#include <iterator>
-#include <limits>
+#include <filesystem>
 
 #include <nlohmann/json.hpp>
 
 #include "data/json_fields.h"
+#include "data/text_file.h"
 #include "data/words.h"
 #include "ops/error.h"
 
@@ -74,8 +73,8 @@ Machine load_machine(const std::string& name_or_path) {
     if (name_or_path == shipped.name) return parse_machine(shipped.text, name_or_path);
     names.emplace_back(shipped.name);
   }
-  std::ifstream file(name_or_path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text =
+      std::filesystem::is_regular_file(name_or_path) ? read_file(name_or_path) : std::string();
   require<ConfigurationError>(!text.empty(), "--machine ", name_or_path,
                               ": neither a file that can be read nor one of ", joined(names, ", "),
                               "; did you mean '", nearest(name_or_path, names), "'?");

@@ -30,16 +30,6 @@ ModelOptions options_of(const PlanRequest& request) {
   return options;
 }
 
-std::int64_t rows_of(const MicroBatch& batch) {
-  std::int64_t rows = 0;
-  std::int32_t last = -1;
-  for (const Target& target : batch.targets) {
-    rows += target.row != last ? 1 : 0;
-    last = target.row;
-  }
-  return rows;
-}
-
 // One rank that runs the code of a training step, priced.
 class PricedRank {
  public:
@@ -108,7 +98,7 @@ EpochWork epoch_work(const PlanRequest& request, const Dataset& data, bool prefi
     work.samples += static_cast<double>(batch.samples);
     work.tokens += static_cast<double>(batch.tokens);
     for (const MicroBatch& microbatch : batch.microbatches) {
-      work.rows += static_cast<double>(rows_of(microbatch));
+      work.rows += static_cast<double>(rows_with_targets(microbatch));
       work.pairs += static_cast<double>(microbatch.forest.attended_pairs());
     }
   }
@@ -163,7 +153,7 @@ void price_steps(GridPlan& plan, const PlanRequest& request, const Dataset& data
       sum += price.seconds;
       if (price.seconds > busiest.seconds) busiest = price;
       for (const MicroBatch& microbatch : batch.microbatches) {
-        rows += of_all * static_cast<double>(rows_of(microbatch));
+        rows += of_all * static_cast<double>(rows_with_targets(microbatch));
         pairs += of_all * static_cast<double>(microbatch.forest.attended_pairs());
         if (request.machine.gpu)
           plan.beside.tile_lists = std::max(plan.beside.tile_lists, tile_list_bytes(microbatch.forest));

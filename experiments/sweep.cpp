@@ -1,7 +1,6 @@
 #include "experiments/sweep.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -18,29 +17,20 @@
 namespace chorus {
 namespace {
 
-std::string trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t\n");
-  if (begin == std::string_view::npos) return "";
-  return std::string(text.substr(begin, text.find_last_not_of(" \t\n") - begin + 1));
-}
-
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(trimmed(text.substr(begin, end - begin)));
+    parts.emplace_back(trimmed(text.substr(begin, end - begin)));
     begin = end + 1;
   }
   return parts;
 }
 
-double parse_bound(const std::string& text, const std::string& origin) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  require<ConfigurationError>(
-      error == std::errc() && end == text.data() + text.size() && std::isfinite(value), origin, ": '", text,
-      "' is no number");
-  return value;
+double parse_bound(std::string_view text, const std::string& origin) {
+  const std::optional<double> value = parse_real(text);
+  require<ConfigurationError>(value && std::isfinite(*value), origin, ": '", text, "' is no number");
+  return *value;
 }
 
 Dimension parse_dimension(const std::string& text, const std::string& origin) {
@@ -48,8 +38,8 @@ Dimension parse_dimension(const std::string& text, const std::string& origin) {
   require<ConfigurationError>(equal != std::string::npos && equal > 0 && equal + 1 < text.size(), origin,
                               ": '", text, "' must be OPTION=VALUE,VALUE or OPTION=LOW..HIGH");
   Dimension dimension;
-  dimension.option = trimmed(text.substr(0, equal));
-  std::string values = trimmed(text.substr(equal + 1));
+  dimension.option = trimmed(std::string_view(text).substr(0, equal));
+  std::string values(trimmed(std::string_view(text).substr(equal + 1)));
   const std::size_t dots = values.find("..");
   if (dots == std::string::npos) {
     dimension.values = split(values, ',');
@@ -65,8 +55,8 @@ Dimension parse_dimension(const std::string& text, const std::string& origin) {
     values = values.substr(4);
   }
   const std::size_t middle = values.find("..");
-  dimension.low = parse_bound(trimmed(values.substr(0, middle)), origin);
-  dimension.high = parse_bound(trimmed(values.substr(middle + 2)), origin);
+  dimension.low = parse_bound(trimmed(std::string_view(values).substr(0, middle)), origin);
+  dimension.high = parse_bound(trimmed(std::string_view(values).substr(middle + 2)), origin);
   require<ConfigurationError>(dimension.low < dimension.high && (!dimension.logarithmic || dimension.low > 0),
                               origin, ": the range of ", dimension.option, " must rise",
                               dimension.logarithmic ? " from above 0" : "", ", is ", values);

@@ -120,7 +120,7 @@ std::vector<fs::path> data_set_files(const std::string& input) {
 }
 
 // Words as they are, rows of features as [feature 12].
-std::string words_of(std::span<const std::int32_t> tokens, const Tokenizer& tokenizer) {
+std::string text_of(std::span<const std::int32_t> tokens, const Tokenizer& tokenizer) {
   std::string text;
   for (std::size_t begin = 0; begin < tokens.size();) {
     if (is_feature(tokens[begin])) {
@@ -154,8 +154,8 @@ void print_prompts(const Dataset& dataset, std::int64_t count, const Tokenizer& 
                              : fmt::format("dialogue {}, utterance {}", utterance->dialogue, utterance->id);
     Console().print(fmt::format("\n--- {}: {}, {} tokens, weight {}\n{}\n--> {}", dataset.origin.split, what,
                                 tokens.size(), sample.weight,
-                                words_of(tokens.first(static_cast<std::size_t>(answer)), tokenizer),
-                                words_of(tokens.subspan(static_cast<std::size_t>(answer)), tokenizer)));
+                                text_of(tokens.first(static_cast<std::size_t>(answer)), tokenizer),
+                                text_of(tokens.subspan(static_cast<std::size_t>(answer)), tokenizer)));
   }
 }
 

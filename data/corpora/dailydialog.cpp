@@ -6,6 +6,7 @@
 
 #include "data/corpora/rows.h"
 #include "data/corpora/windows_1252.h"
+#include "data/words.h"
 
 namespace chorus {
 

@@ -8,6 +8,7 @@
 #include "data/corpora/rows.h"
 #include "data/corpora/windows_1252.h"
 #include "data/csv.h"
+#include "data/words.h"
 #include "ops/error.h"
 
 namespace chorus {

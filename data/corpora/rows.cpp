@@ -8,10 +8,6 @@
 
 namespace chorus {
 
-namespace {
-constexpr std::string_view white_space = " \t\r\n";
-}
-
 void require_row(bool holds, const RowPlace& place, const std::string& reason, const std::string& details) {
   if (!holds) throw RowError(fmt::format("{}:{}: {}: {}", place.file, place.line, reason, details), reason);
 }
@@ -82,14 +78,6 @@ bool is_time_of_day(std::string_view text) {
   };
   if (!digits(1, 2) || !mark(":") || !digits(2, 2) || !mark(":") || !digits(2, 2)) return false;
   return i == text.size() || (mark(",.") && digits(1, 6) && i == text.size());
-}
-
-bool is_blank(std::string_view text) { return text.find_first_not_of(white_space) == std::string_view::npos; }
-
-std::string_view trimmed(std::string_view text) {
-  if (is_blank(text)) return {};
-  const std::size_t begin = text.find_first_not_of(white_space);
-  return text.substr(begin, text.find_last_not_of(white_space) - begin + 1);
 }
 
 }  // namespace chorus

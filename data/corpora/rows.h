@@ -51,7 +51,5 @@ std::vector<std::string> read_lines(const std::filesystem::path& path);
 std::optional<std::int64_t> parse_number(std::string_view text);
 // [h]h:mm:ss, then perhaps a fraction after a comma or point.
 bool is_time_of_day(std::string_view text);
-bool is_blank(std::string_view text);
-std::string_view trimmed(std::string_view text);
 
 }  // namespace chorus
