@@ -42,7 +42,8 @@ std::vector<AnsweredRun> make_runs(const nlohmann::json& gold, const nlohmann::j
 }
 
 TEST(Spread, AgreesWithNumpy) {
-  for (const auto& expected : golden()["spreads"]) {
+  const auto file = golden();
+  for (const auto& expected : file["spreads"]) {
     const auto values = expected["values"].get<std::vector<double>>();
     const Spread found = spread(values);
     EXPECT_NEAR(found.mean, expected["mean"].get<double>(), 1e-12);
