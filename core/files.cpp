@@ -142,6 +142,11 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   }
 }
 
+void require_new_file(const std::filesystem::path& path, std::string_view option) {
+  require<ConfigurationError>(!std::filesystem::exists(path), option, " ", path.string(),
+                              " exists already and is not overwritten; remove it or choose another name");
+}
+
 void create_output_folder(const std::filesystem::path& path) {
   std::error_code error;
   require<ConfigurationError>(

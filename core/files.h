@@ -58,6 +58,10 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 // Throws DataError.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
+// Throws ConfigurationError, beginning with the option that names the file, if it exists. Before any work, so that it is
+// not in vain.
+void require_new_file(const std::filesystem::path& path, std::string_view option);
+
 // Creates the folder and its parents. Throws ConfigurationError if it holds something already.
 void create_output_folder(const std::filesystem::path& path);
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/llama.h"
+#include "ops/planning_backend.h"
 #include "parallel/timed_communicator.h"
 
 namespace chorus {
@@ -48,6 +49,17 @@ struct BenchmarkShape {
   std::int64_t tokens = 512;  // N of a micro-batch
   std::int64_t lora_rank = 16;
 };
+
+// What measurements take of an arena, found by calling measure(backend, world, arena, 0 seconds) on a backend that
+// computes nothing.
+template <typename Measure>
+std::int64_t memory_of(const Measure& measure, int ranks) {
+  PlanningBackend backend;
+  IdleCommunicator world(0, ranks);
+  Arena arena = Arena::measuring();
+  measure(backend, world, arena, 0.0);
+  return arena.peak_bytes();
+}
 
 // The models that the papers tune, and one for a laptop: "tiny", "1b", "7b", "13b". Throws ConfigurationError.
 ModelConfig benchmark_model(const std::string& name);

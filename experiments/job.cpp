@@ -15,6 +15,10 @@ bool is_plain(const std::string& word) {
 
 }  // namespace
 
+std::string absolute_path(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
 std::string shell_line(std::span<const std::string> words) {
   std::string line;
   for (const std::string& word : words) {

@@ -22,6 +22,9 @@ struct Job {
 
 inline std::filesystem::path output_of(const Job& job) { return job.folder / "output"; }
 
+// Jobs run again from any folder, so that every path in their arguments is absolute.
+std::string absolute_path(const std::string& path);
+
 // The words as a shell reads them, in quotes where they need some.
 std::string shell_line(std::span<const std::string> words);
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "data/text_table.h"
 #include "experiments/comparison.h"
 #include "ops/error.h"
 
@@ -15,11 +16,6 @@ constexpr std::string_view dash = "–";
 
 // One row of cells; the first row of a grid holds the titles.
 using Cells = std::vector<std::string>;
-
-std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
-}
 
 // Those of one cell.
 std::vector<StudyScore> cell_scores(const StudyTable& table, std::size_t row, const std::string& corpus) {
@@ -116,13 +112,17 @@ constexpr std::string_view what_is_shown =
 
 }  // namespace
 
-StudyScore read_study_score(const nlohmann::json& results, const std::string& where,
-                            const std::string& corpus) {
+const nlohmann::json& best_answers(const nlohmann::json& results, const std::string& where) {
   const auto found = results.find("results");
   require<DataError>(found != results.end() && found->is_object() && !found->empty(), where,
                      ": holds no results");
   // "base + adapter" stands behind "base".
-  const nlohmann::json& all = *std::prev(found->end());
+  return *std::prev(found->end());
+}
+
+StudyScore read_study_score(const nlohmann::json& results, const std::string& where,
+                            const std::string& corpus) {
+  const nlohmann::json& all = best_answers(results, where);
   const auto value = [&](const nlohmann::json& scores) {
     const bool mixed = scores.contains("corpora");
     const nlohmann::json none;
@@ -140,17 +140,10 @@ StudyScore read_study_score(const nlohmann::json& results, const std::string& wh
 
 std::string StudyTable::to_text() const {
   const std::vector<Cells> rows = grid(*this);
-  std::vector<std::size_t> widths(rows[0].size());
-  for (const Cells& cells : rows) {
-    for (std::size_t c = 0; c < cells.size(); ++c) widths[c] = std::max(widths[c], width(cells[c]));
-  }
-  std::string out = fmt::format("{}\n{}\n{}\n\n", study.title, conditions_line(*this), what_is_shown);
-  for (const Cells& cells : rows) {
-    std::string line = cells[0] + std::string(widths[0] - width(cells[0]), ' ');
-    for (std::size_t c = 1; c < cells.size(); ++c)
-      line += std::string(2 + widths[c] - width(cells[c]), ' ') + cells[c];
-    out += line + "\n";
-  }
+  std::vector<TableRow> table;
+  for (const Cells& cells : rows) table.push_back({cells[0], {cells.begin() + 1, cells.end()}});
+  std::string out =
+      fmt::format("{}\n{}\n{}\n\n{}", study.title, conditions_line(*this), what_is_shown, aligned(table));
   if (!study.notes.empty()) out += "\n" + study.notes + "\n";
   return out;
 }

@@ -21,6 +21,10 @@ struct StudyScore {
   std::optional<double> without_excluded;  // the same without the utterances that --exclude lists
 };
 
+// The last way of answering in an eval_results.json: with the adapter, where there is one. Throws DataError that begins
+// with `where` if there is none.
+const nlohmann::json& best_answers(const nlohmann::json& results, const std::string& where);
+
 // From the eval_results.json of a job: of the whole split, or of the corpus where the split mixes several. Throws
 // DataError that begins with `where` if it is not there.
 StudyScore read_study_score(const nlohmann::json& results, const std::string& where,

@@ -5,7 +5,6 @@
 #include "launch/commands.h"
 #include "launch/model_setup.h"
 #include "launch/version.h"
-#include "ops/planning_backend.h"
 
 namespace chorus::command {
 
@@ -20,16 +19,6 @@ struct Options {
   DType precision = DType::f32;
   RuntimeOptions runtime;
 };
-
-// The same measurements on a backend that computes nothing tell what memory they take.
-template <typename Measure>
-std::int64_t memory_of(const Measure& measure, int ranks) {
-  PlanningBackend backend;
-  IdleCommunicator world(0, ranks);
-  Arena arena = Arena::measuring();
-  measure(backend, world, arena, 0.0);
-  return arena.peak_bytes();
-}
 
 nlohmann::ordered_json to_json(const std::vector<Measurement>& measurements, const Ceilings& ceilings) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();

@@ -7,7 +7,6 @@
 #include "launch/model_setup.h"
 #include "launch/system_facts.h"
 #include "launch/version.h"
-#include "ops/planning_backend.h"
 #include "parallel/mpi_library.h"
 #include "parallel/mpi_session.h"
 
@@ -69,19 +68,16 @@ std::vector<Finding> examine_mpi(int ranks) {
 // Times of sums over all ranks, of 4 KiB and of 16 MiB.
 Finding measure_sums(Runtime& runtime, double least_seconds) {
   Communicator& world = runtime.groups().groups().world;
-  const auto measure = [&](Backend& backend, Arena& arena, Communicator& ranks, double seconds) {
+  double small = 0, large = 0;
+  const auto measure = [&](Backend& backend, Communicator& ranks, Arena& arena, double seconds) {
     const Stopwatch watch(backend, ranks, arena, seconds);
     const Tensor x = arena.take(DType::f32, {std::int64_t{1} << 22});
     backend.fill(x, 0);
-    const double small = watch.seconds_per_call([&] { ranks.all_reduce(x.rows(0, 1024)); });
-    return std::pair(small, watch.seconds_per_call([&] { ranks.all_reduce(x); }));
+    small = watch.seconds_per_call([&] { ranks.all_reduce(x.rows(0, 1024)); });
+    large = watch.seconds_per_call([&] { ranks.all_reduce(x); });
   };
-  PlanningBackend rehearsal;
-  IdleCommunicator solo;
-  Arena needed = Arena::measuring();
-  measure(rehearsal, needed, solo, 0);
-  Arena arena(runtime.backend(), needed.peak_bytes(), "measuring");
-  const auto [small, large] = measure(runtime.backend(), arena, world, least_seconds);
+  Arena arena(runtime.backend(), memory_of(measure, world.size()), "measuring");
+  measure(runtime.backend(), world, arena, least_seconds);
   const double carried = 2.0 * (world.size() - 1) / world.size() * (1 << 24);
   return examine_all_reduce(carried / large, small, world.size());
 }

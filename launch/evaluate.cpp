@@ -102,9 +102,7 @@ void write_results(const Options& options, const Dataset& dataset, const Evaluat
 
 // Everything that can be wrong with what is written is found before anything is computed.
 void begin_output(const Options& options, bool is_first) {
-  require<ConfigurationError>(options.predictions.empty() || !std::filesystem::exists(options.predictions),
-                              "--predictions ", options.predictions,
-                              " exists already, and nothing is ever overwritten; name another file");
+  if (!options.predictions.empty()) require_new_file(options.predictions, "--predictions");
   if (!options.exclude.empty()) read_utterance_keys(options.exclude);
   if (!options.output.empty() && is_first) create_output_folder(options.output);
 }

@@ -74,9 +74,7 @@ void check(const Choices& choices, const OptionTable& table) {
   require<ConfigurationError>(
       !choices.leakage || choices.inputs.size() == 2,
       "--leakage compares two corpora, as in meld=FOLDER emorynlp=FOLDER; given: ", choices.inputs.size());
-  require<ConfigurationError>(choices.output.empty() || !fs::exists(choices.output), "--output ",
-                              choices.output,
-                              " exists already and is not overwritten; remove it or choose another name");
+  if (!choices.output.empty()) require_new_file(choices.output, "--output");
 }
 
 // Without the line break at its end, which the console adds.

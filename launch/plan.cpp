@@ -12,8 +12,8 @@
 #include "launch/console.h"
 #include "launch/device.h"
 #include "launch/option_value.h"
+#include "launch/training_options.h"
 #include "launch/version.h"
-#include "ops/planning_backend.h"
 
 namespace chorus::command {
 
@@ -34,14 +34,12 @@ Machine measure_this_machine(DType precision) {
   const Groups groups{make_grid(1, 1, 0), solo, solo, solo};
   const int threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const std::unique_ptr<Device> device = open_cpu(threads, groups);
-  const auto measure = [&](Backend& backend, Arena& arena, DType dtype, double seconds) {
-    return measure_ceilings(backend, solo, arena, dtype, 1024, seconds);
+  Ceilings ceilings;
+  const auto measure = [&](Backend& backend, Communicator& world, Arena& arena, double seconds) {
+    ceilings = measure_ceilings(backend, world, arena, precision, 1024, seconds);
   };
-  PlanningBackend rehearsal;
-  Arena needed = Arena::measuring();
-  measure(rehearsal, needed, DType::f32, 0);
-  Arena arena(device->backend(), needed.peak_bytes(), "measuring");
-  const Ceilings ceilings = measure(device->backend(), arena, precision, 0.1);
+  Arena arena(device->backend(), memory_of(measure, 1), "measuring");
+  measure(device->backend(), solo, arena, 0.1);
   Machine machine;
   machine.name = fmt::format("this machine's CPU, {} threads", threads);
   machine.sources = "measured; links are assumed to carry a quarter of the memory's rate";
@@ -144,25 +142,16 @@ void add_work(OptionTable& table, Options& options) {
   table.add("samples", options.samples, "per epoch; none: those of the data, or one step of equal ones")
       .at_least(1);
   table.group("Training");
-  table.choice("method", c.method, {{"lora", Method::lora}, {"full", Method::full}},
-               "train adapters on the frozen base, or all of its weights");
+  add_method_choice(table, c);
   table.add("lora-rank", c.lora_rank, "rank r of the adapters").at_least(1);
   table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped")
       .at_least(0)
       .less_than(1);
   table.add("lora-targets", c.lora_targets,
             "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
-  table.choice("projector", c.projector, {{"linear", ProjectorKind::linear}, {"mlp", ProjectorKind::mlp}},
-               "what maps features of the data into the model, where it has some");
-  table.add("projector-hidden", c.projector_hidden, "width between the two layers; 0: the model's")
-      .at_least(0);
-  table.add("batch-size", c.batch_size, "samples per optimizer step, over all ranks").at_least(1);
-  table.add("tokens-per-microbatch", c.tokens_per_microbatch, "what one rank computes at once").at_least(1);
-  table.add("epochs", c.epochs, "passes over the data").at_least(0);
-  table.add("max-steps", c.max_steps, "optimizer steps, instead of --epochs; 0: off").at_least(0);
-  table.add("seed", c.seed, "of shuffling");
-  table.add("shuffle", c.shuffle, "new order of the dialogues in every epoch; off: as in the file");
-  table.add("prefix-sharing", c.prefix_sharing, "compute the common beginning of prompts once");
+  add_projector(table, c);
+  add_batches(table, c);
+  add_order(table, c);
 }
 
 void add_machine(OptionTable& table, Options& options) {
@@ -177,10 +166,7 @@ void add_machine(OptionTable& table, Options& options) {
       .at_least(1);
   table.choice("precision", c.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
                "of weights and activations");
-  table.add("recompute", c.recompute, "less memory for about a third more work");
-  table.add("sequence-parallel", c.sequence_parallel, "tensor ranks divide norms and residuals too");
-  table.add("overlap-chunks", c.overlap_chunks, "pieces of o and down that are sent beside products")
-      .at_least(1);
+  add_division_of_work(table, c);
   table.add("steps", options.steps, "of the first epoch that are looked at").at_least(1);
   table.add("output", options.output, "also write the grids as JSON").shown_as("FILE");
 }

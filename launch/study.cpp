@@ -37,18 +37,13 @@ std::map<std::string, std::string> parse_pairs(const std::vector<std::string>& t
   return pairs;
 }
 
-// Jobs run again from any folder, so every path is absolute.
-std::string absolute(const std::string& path) {
-  return std::filesystem::absolute(path).lexically_normal().string();
-}
-
 StudyRequest make_request(const Options& options) {
   StudyRequest request;
-  request.base = absolute(options.base);
-  request.output = absolute(options.output);
+  request.base = absolute_path(options.base);
+  request.output = absolute_path(options.output);
   request.inputs = parse_pairs(options.inputs, "--corpus");
   for (auto& [corpus, input] : request.inputs) {
-    input = absolute(input);
+    input = absolute_path(input);
     require<ConfigurationError>(std::filesystem::exists(input), "--corpus ", corpus, "=", input,
                                 ": there is no such file or folder");
   }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "experiments/study_table.h"
 #include "launch/commands.h"
 #include "launch/console.h"
 #include "launch/job_runner.h"
@@ -29,13 +30,10 @@ struct Options {
   bool dry_run = false;
 };
 
-// Jobs run again from any folder, so every path is absolute.
-std::string absolute(const std::string& path) { return fs::absolute(path).lexically_normal().string(); }
-
 SweepRequest make_request(const Options& options) {
-  SweepRequest request{.base = absolute(options.base),
-                       .data = absolute(options.data),
-                       .output = absolute(options.output),
+  SweepRequest request{.base = absolute_path(options.base),
+                       .data = absolute_path(options.data),
+                       .output = absolute_path(options.output),
                        .dimensions = parse_dimensions(options.vary, "--vary"),
                        .trials = {},
                        .seeds = {},
@@ -76,10 +74,13 @@ double read_dev(const Job& job) {
 
 double read_test(const Job& job) {
   const fs::path file = output_of(job) / "eval_results.json";
-  const nlohmann::json results = read_json_file(file);
-  require<DataError>(results.contains("results") && !results["results"].empty(), file.string(),
-                     ": has no results");
-  return results["results"].back().at("weighted_f1").get<double>();
+  return best_answers(read_json_file(file), file.string()).at("weighted_f1").get<double>();
+}
+
+std::vector<std::size_t> all_trials(const SweepRequest& request) {
+  std::vector<std::size_t> trials(request.trials.size());
+  std::iota(trials.begin(), trials.end(), std::size_t{0});
+  return trials;
 }
 
 // One call of the command.
@@ -92,8 +93,7 @@ class Sweep {
         console_(console) {}
 
   int run() {
-    std::vector<std::size_t> trials(request_.trials.size());
-    std::iota(trials.begin(), trials.end(), std::size_t{0});
+    std::vector<std::size_t> trials = all_trials(request_);
     if (options_.trial >= 0) trials = {static_cast<std::size_t>(options_.trial)};
     for (int rung = 0; rung < request_.rungs && !trials.empty(); ++rung) {
       if (request_.rungs > 1)
@@ -112,11 +112,10 @@ class Sweep {
   }
 
  private:
-  std::vector<JobOutcome> run_all(const std::vector<Job>& jobs) {
+  void run_all(const std::vector<Job>& jobs) {
     check_records(jobs);
-    std::vector<JobOutcome> outcomes = run_jobs(jobs, launcher_, options_.jobs, console_);
+    const std::vector<JobOutcome> outcomes = run_jobs(jobs, launcher_, options_.jobs, console_);
     if (exit_code_ == 0) exit_code_ = exit_code_of(outcomes);
-    return outcomes;
   }
 
   std::vector<TrialResult> train(const std::vector<std::size_t>& trials, int rung) {
@@ -180,9 +179,7 @@ int run(const Options& options, const OptionTable& table) {
                               "--trial runs one trial alone, and --rounds ", options.rounds,
                               " compare them: leave one out");
   if (options.dry_run) {
-    std::vector<std::size_t> trials(request.trials.size());
-    std::iota(trials.begin(), trials.end(), std::size_t{0});
-    for (const Job& job : training_jobs(request, trials, 0))
+    for (const Job& job : training_jobs(request, all_trials(request), 0))
       console.print(shell_line(command_line(job, split_words(options.launcher, "--launcher"))));
     return static_cast<int>(ExitCode::done);
   }

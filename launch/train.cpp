@@ -10,6 +10,7 @@
 #include "launch/process.h"
 #include "launch/runtime.h"
 #include "launch/train_log.h"
+#include "launch/training_options.h"
 
 namespace chorus::command {
 
@@ -20,8 +21,7 @@ void add_method(OptionTable& table, TrainConfig& c) {
   table.add("base", c.base, "Hugging Face folder of the base model").required().shown_as("DIR");
   table.add("data", c.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
   table.add("output", c.output, "new folder for adapter, checkpoints and logs").required().shown_as("DIR");
-  table.choice("method", c.method, {{"lora", Method::lora}, {"full", Method::full}},
-               "train adapters on the frozen base, or all of its weights");
+  add_method_choice(table, c);
   table.add("adapter", c.adapter, "PEFT adapter to start from; it decides rank, alpha and targets")
       .shown_as("DIR");
   table.add("resume", c.resume, "checkpoint to continue, or auto for the newest in --output, if any");
@@ -36,14 +36,6 @@ void add_method(OptionTable& table, TrainConfig& c) {
   table.add("rslora", c.rslora, "scale by alpha / sqrt(r) instead");
 }
 
-void add_projector(OptionTable& table, TrainConfig& c) {
-  table.group("Features of the data, where it has some");
-  table.choice("projector", c.projector, {{"linear", ProjectorKind::linear}, {"mlp", ProjectorKind::mlp}},
-               "what maps their rows into the model: one layer, or two with a ReLU between");
-  table.add("projector-hidden", c.projector_hidden, "width between the two layers; 0: the model's")
-      .at_least(0);
-}
-
 void add_optimisation(OptionTable& table, TrainConfig& c) {
   table.group("Optimisation");
   table.add("learning-rate", c.learning_rate, "peak learning rate").at_least(0);
@@ -54,31 +46,20 @@ void add_optimisation(OptionTable& table, TrainConfig& c) {
                "what follows the warm-up");
   table.add("warmup-ratio", c.warmup_ratio, "share of the steps for the warm-up").between(0, 1);
   table.add("warmup-steps", c.warmup_steps, "steps for the warm-up, instead of --warmup-ratio").at_least(0);
-  table.add("batch-size", c.batch_size, "samples per optimizer step, over all ranks").at_least(1);
-  table.add("tokens-per-microbatch", c.tokens_per_microbatch, "what one rank computes at once").at_least(1);
-  table.add("epochs", c.epochs, "passes over the data").at_least(0);
-  table.add("max-steps", c.max_steps, "optimizer steps, instead of --epochs; 0: off").at_least(0);
+  add_batches(table, c);
   table.add("weight-decay", c.weight_decay, "decoupled, of AdamW").at_least(0);
   table.add("max-grad-norm", c.max_grad_norm, "gradients are clipped to this global norm; 0: off")
       .at_least(0);
   table.add("adam-beta1", c.adam_beta1, "decay of the first moments").at_least(0).less_than(1);
   table.add("adam-beta2", c.adam_beta2, "decay of the second moments").at_least(0).less_than(1);
   table.add("adam-epsilon", c.adam_epsilon, "of AdamW").more_than(0);
-  table.add("seed", c.seed, "of initial adapters, dropout and shuffling");
-  table.add("shuffle", c.shuffle, "new order of the dialogues in every epoch; off: as in the file");
-  table.add("prefix-sharing", c.prefix_sharing, "compute the common beginning of prompts once; same result");
+  add_order(table, c);
 }
 
 void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.group("Computation");
   add_computation(table, c.precision, runtime);
-  table.add("recompute", c.recompute, "less memory for about a third more work");
-  table.add("sequence-parallel", c.sequence_parallel,
-            "tensor ranks divide norms and residuals too: less memory, same result");
-  table
-      .add("overlap-chunks", c.overlap_chunks,
-           "send each of so many pieces of o and down while the next is multiplied; same result")
-      .at_least(1);
+  add_division_of_work(table, c);
   table.group("Logging and saving");
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
   table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
@@ -260,6 +241,7 @@ int train(const Arguments& arguments) {
     RuntimeOptions options;
     OptionTable table("train", "fine-tunes a base with LoRA, or trains all of its weights");
     add_method(table, config);
+    table.group("Features of the data, where it has some");
     add_projector(table, config);
     add_optimisation(table, config);
     add_running(table, config, options);

@@ -82,4 +82,20 @@ void write_text(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
+void write_tiny_base(const TemporaryFolder& folder) {
+  run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "3",
+                    "--paragraphs", "150", "--output", folder / "corpus"});
+  run_successfully({"tokenizer", "--vocabulary-size", "420", "--output", folder / "a.model",
+                    folder / "corpus/pretraining.txt"});
+  run_successfully({"init", "--tokenizer", folder / "a.model", "--hidden-size", "16", "--layers", "1",
+                    "--query-heads", "2", "--key-value-heads", "1", "--head-width", "8", "--output",
+                    folder / "base"});
+}
+
+void write_tiny_data(const TemporaryFolder& folder) {
+  write_tiny_base(folder);
+  run_successfully({"prepare", "--base", folder / "base", "--history", "1", "--output", folder / "data",
+                    folder / "corpus"});
+}
+
 }  // namespace chorus

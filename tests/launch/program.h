@@ -37,6 +37,12 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+// FOLDER/corpus, in the layout of MELD, and FOLDER/base, a LLaMA of one layer for it: for tests that run whole commands
+// and do not look at scores.
+void write_tiny_base(const TemporaryFolder& folder);
+// These, and FOLDER/data, prepared with one line of history.
+void write_tiny_data(const TemporaryFolder& folder);
+
 std::string read_text(const std::string& path);
 void write_text(const std::string& path, const std::string& text);
 

@@ -21,15 +21,7 @@ class ReportCommand : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
-    run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "3",
-                      "--paragraphs", "150", "--output", at("corpus")});
-    run_successfully(
-        {"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), at("corpus/pretraining.txt")});
-    run_successfully({"init", "--tokenizer", at("a.model"), "--hidden-size", "16", "--layers", "1",
-                      "--query-heads", "2", "--key-value-heads", "1", "--head-width", "8", "--output",
-                      at("base")});
-    run_successfully(
-        {"prepare", "--base", at("base"), "--history", "1", "--output", at("data"), at("corpus")});
+    write_tiny_data(*folder_);
     run_successfully({"sweep", "--base", at("base"), "--data", at("data"), "--output", at("sweep"), "--vary",
                       "lora-rank=2,4; learning-rate=1e-3,1e-2", "--seeds", "1,2", "--train-options",
                       "--max-steps 2 --threads 1 --logging-steps 1", "--evaluate-options", "--threads 1"});

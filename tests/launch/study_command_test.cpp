@@ -33,13 +33,7 @@ class StudyCommand : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
-    run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "3",
-                      "--paragraphs", "150", "--output", at("corpus")});
-    run_successfully(
-        {"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), at("corpus/pretraining.txt")});
-    run_successfully({"init", "--tokenizer", at("a.model"), "--hidden-size", "16", "--layers", "1",
-                      "--query-heads", "2", "--key-value-heads", "1", "--head-width", "8", "--output",
-                      at("base")});
+    write_tiny_base(*folder_);
     write_text(at("tiny.json"), std::string(study));
   }
   static void TearDownTestSuite() { delete folder_; }

@@ -19,15 +19,7 @@ class SweepCommand : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
-    run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "3",
-                      "--paragraphs", "150", "--output", at("corpus")});
-    run_successfully(
-        {"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), at("corpus/pretraining.txt")});
-    run_successfully({"init", "--tokenizer", at("a.model"), "--hidden-size", "16", "--layers", "1",
-                      "--query-heads", "2", "--key-value-heads", "1", "--head-width", "8", "--output",
-                      at("base")});
-    run_successfully(
-        {"prepare", "--base", at("base"), "--history", "1", "--output", at("data"), at("corpus")});
+    write_tiny_data(*folder_);
   }
   static void TearDownTestSuite() { delete folder_; }
 
