@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "core/interruption.h"
 #include "launch/report_error.h"
 #include "ops/checked_backend.h"
 #include "parallel/mpi_session.h"
@@ -98,6 +99,10 @@ int run_on_ranks(const std::string& command,
     return body([&](const RuntimeOptions& options) -> std::unique_ptr<Runtime> {
       return std::make_unique<RankRuntime>(options, session ? &*session : nullptr);
     });
+  } catch (const Interrupted& interruption) {
+    // All ranks are here, or those that are not will be: nothing is to be ended.
+    if (session && session->rank() != 0) return static_cast<int>(interruption.exit_code());
+    throw;
   } catch (const std::exception& error) {
     if (session && session->size() > 1) abort_all(*session, command, error);
     throw;
