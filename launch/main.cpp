@@ -36,6 +36,7 @@ constexpr std::array commands{
     Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study},
     Command{"sweep", "searches options of train, a grid or at random, and scores the best", command::sweep},
     Command{"report", "makes a page of curves, tables and predictions", command::report},
+    Command{"slurm", "writes a batch script that trains on a Slurm cluster", command::slurm},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
 
