@@ -12,7 +12,8 @@ namespace chorus {
 
 namespace {
 
-constexpr std::string_view checkpoint_prefix = "checkpoint-";
+constexpr std::string_view checkpoint_prefix = "checkpoint-", unfinished_suffix = ".part",
+                           removed_suffix = ".removed";
 
 // Step and folder of every checkpoint, ascending.
 std::map<std::int64_t, std::filesystem::path> checkpoints_in(const std::filesystem::path& output) {
@@ -29,6 +30,27 @@ std::map<std::int64_t, std::filesystem::path> checkpoints_in(const std::filesyst
   return found;
 }
 
+// A folder loses its name before its files, so that whatever is called a checkpoint is whole, whenever the process
+// ends.
+void take_away(const std::filesystem::path& checkpoint) {
+  if (!std::filesystem::exists(checkpoint)) return;
+  const std::filesystem::path gone = checkpoint.string() + std::string(removed_suffix);
+  remove_folder(gone);
+  std::filesystem::rename(checkpoint, gone);
+}
+
+// What was taken away, and what processes left that ended while they wrote or removed.
+void remove_remains(const std::filesystem::path& output) {
+  std::vector<std::filesystem::path> remains;
+  for (const auto& entry : std::filesystem::directory_iterator(output)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(checkpoint_prefix) &&
+        (name.ends_with(unfinished_suffix) || name.ends_with(removed_suffix)))
+      remains.push_back(entry.path());
+  }
+  for (const std::filesystem::path& folder : remains) remove_folder(folder);
+}
+
 std::vector<std::int64_t> extents(const Shape& shape) {
   std::vector<std::int64_t> extents;
   for (int dim = 0; dim < shape.rank(); ++dim) extents.push_back(shape[dim]);
@@ -41,6 +63,7 @@ nlohmann::ordered_json TrainingState::to_json() const {
   nlohmann::ordered_json json{{"step", step}, {"total_tokens", total_tokens}, {"elapsed_time", elapsed}};
   if (best_metric) json["best_metric"] = *best_metric;
   json["best_step"] = best_step;
+  if (evaluation_due) json["evaluation_due"] = true;
   return json;
 }
 
@@ -52,6 +75,7 @@ TrainingState TrainingState::from_json(const nlohmann::json& json, const std::st
   state.elapsed = fields.number("elapsed_time").value_or(0);
   state.best_metric = fields.number("best_metric");
   state.best_step = fields.integer("best_step").value_or(0);
+  state.evaluation_due = fields.boolean("evaluation_due").value_or(false);
   return state;
 }
 
@@ -175,7 +199,7 @@ void CheckpointStore::write_result(bool has_best, Arena& arena) const {
   const std::filesystem::path output = config_.output, best = output / "best";
   if (!has_best) {
     write_model(output, arena);
-  } else if (writes()) {
+  } else if (writes() && std::filesystem::exists(best)) {
     for (const auto& file : std::filesystem::directory_iterator(best)) {
       std::filesystem::rename(file.path(), output / file.path().filename());
     }
@@ -188,7 +212,7 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
                             const nlohmann::ordered_json& identity, Arena& arena) const {
   const std::filesystem::path final_name =
       std::filesystem::path(config_.output) / fmt::format("{}{}", checkpoint_prefix, state.step);
-  const std::filesystem::path folder = final_name.string() + ".part";
+  const std::filesystem::path folder = final_name.string() + std::string(unfinished_suffix);
   if (writes()) remove_folder(folder);
   write_model(folder, arena);
   if (groups_.grid.data_rank() == 0) {
@@ -203,7 +227,7 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
     nlohmann::ordered_json json = state.to_json();
     json["run"] = identity;
     write_file_atomically(folder / "trainer_state.json", json.dump(2) + "\n");
-    remove_folder(final_name);
+    take_away(final_name);
     publish_folder(folder, final_name);
     remove_old();
   }
@@ -213,9 +237,10 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
 void CheckpointStore::remove_old() const {
   auto found = checkpoints_in(config_.output);
   while (config_.save_total_limit > 0 && std::ssize(found) > config_.save_total_limit) {
-    remove_folder(found.begin()->second);
+    take_away(found.begin()->second);
     found.erase(found.begin());
   }
+  remove_remains(config_.output);
 }
 
 TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, AdamW& optimizer,

@@ -18,6 +18,7 @@ struct TrainingState {
   double elapsed = 0;             // seconds of training, over all sessions
   std::optional<double> best_metric;
   std::int64_t best_step = 0;
+  bool evaluation_due = false;  // stopped before or while dev was scored at this step
 
   nlohmann::ordered_json to_json() const;
   static TrainingState from_json(const nlohmann::json& json, const std::string& where);
@@ -41,7 +42,8 @@ class CheckpointStore {
 
   // Keeps the present model in OUTPUT/best.
   void write_best(Arena& arena) const;
-  // Leaves the result of a finished run in OUTPUT: the best model where there is one, else the present one.
+  // Leaves the result of a finished run in OUTPUT: the best model where there is one, else the present one. A run that
+  // had left its best model there already, and was only started again, changes nothing.
   void write_result(bool has_best, Arena& arena) const;
 
   // OUTPUT/checkpoint-N with model, moments and state; it appears complete or not at all. Older ones beyond

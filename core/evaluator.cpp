@@ -111,7 +111,7 @@ bool has_candidates(const Dataset& dataset) {
 
 Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
-                    const Progress& progress) {
+                    const Progress& progress, const StopRequested& stop_requested) {
   const auto start = std::chrono::steady_clock::now();
   // One step of all samples, so that no tree is cut more often than micro-batches and ranks ask for.
   const Batches batches(dataset, {.batch_size = std::ssize(dataset.samples),
@@ -125,7 +125,9 @@ Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tok
   evaluation.unshared_tokens = step.unshared_tokens;
   evaluation.sample_scores.resize(dataset.samples.size());
   std::vector<float> times(dataset.samples.size());
-  for (std::size_t i = 0; i < step.microbatches.size(); ++i) {
+  StopAgreement agreement(stop_requested, groups.world, backend, arena);
+  for (std::size_t i = 0; agreement.next(i < step.microbatches.size()); ++i) {
+    if (i >= step.microbatches.size()) continue;
     score_microbatch(step.microbatches[i], model, backend, arena, evaluation.sample_scores, times);
     if (progress) progress(static_cast<std::int64_t>(i) + 1, std::ssize(step.microbatches));
   }

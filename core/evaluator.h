@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/interruption.h"
 #include "core/llama.h"
 #include "core/metrics.h"
 #include "core/progress.h"
@@ -22,10 +23,11 @@ struct Evaluation {
 };
 
 // Scores every sample of a split once: all labels of an utterance are branches of its tree, so nothing is generated.
-// Every rank returns the same. Throws Error if a sample was not scored exactly once. Collective.
+// Every rank returns the same. Throws Error if a sample was not scored exactly once, and Interrupted, on all ranks,
+// within one micro-batch of a request to stop. Collective.
 Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
-                    const Progress& progress);
+                    const Progress& progress, const StopRequested& stop_requested = {});
 
 // The prompt of each utterance, up to its answer.
 std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset);

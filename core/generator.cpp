@@ -165,12 +165,14 @@ GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> pr
 std::vector<std::vector<std::int32_t>> generate(const Llama& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,
                                                 const GenerateOptions& options, Backend& backend,
-                                                const Groups& groups, Arena& arena,
-                                                const Progress& progress) {
+                                                const Groups& groups, Arena& arena, const Progress& progress,
+                                                const StopRequested& stop_requested) {
   const GenerationLimits limits = generation_limits(prompts, options, model.config().max_positions);
   std::vector<std::vector<std::int32_t>> answers(prompts.size());
   const std::vector<std::int64_t> own = own_prompts(std::ssize(prompts), groups.data);
-  for (std::size_t begin = 0; begin < own.size(); begin += at(options.sequences_at_once)) {
+  StopAgreement agreement(stop_requested, groups.world, backend, arena);
+  for (std::size_t begin = 0; agreement.next(begin < own.size()); begin += at(options.sequences_at_once)) {
+    if (begin >= own.size()) continue;
     const std::size_t end = std::min(own.size(), begin + at(options.sequences_at_once));
     std::vector<std::vector<std::int32_t>> together;
     for (std::size_t i = begin; i < end; ++i) together.push_back(prompts[at(own[i])]);

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "core/interruption.h"
 #include "core/llama.h"
 #include "core/progress.h"
 #include "data/dataset.h"
@@ -26,10 +27,12 @@ GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> pr
 
 // The most probable token after another, until one of `config().eos` or max_new_tokens. Returns the new tokens of
 // each prompt, without the final eos. Prompts are shared out over the data ranks; every rank returns all. Throws
-// DataError for a prompt without room for one new token. Collective.
+// DataError for a prompt without room for one new token, and Interrupted, on all ranks, when the prompts in hand at a
+// request to stop are answered. Collective.
 std::vector<std::vector<std::int32_t>> generate(const Llama& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,
                                                 const GenerateOptions& options, Backend& backend,
-                                                const Groups& groups, Arena& arena, const Progress& progress);
+                                                const Groups& groups, Arena& arena, const Progress& progress,
+                                                const StopRequested& stop_requested = {});
 
 }  // namespace chorus

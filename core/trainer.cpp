@@ -42,10 +42,12 @@ Trainer::Trainer(const TrainConfig& config, const BaseModel& base, const Dataset
       optimizer_(backend_, model.parameters(), config.precision, engine.optimizer_arena),
       store_(config, base, model, backend_, groups_),
       identity_(run_identity(config, train, schedule_.total_steps)),
-      eval_steps_(dev == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())) {}
+      eval_steps_(dev == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
+      stop_requested_(engine.stop_requested) {}
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   state_ = store_.read(checkpoint, optimizer_, identity_);
+  if (!state_.evaluation_due) saved_at_ = state_.step;
 }
 
 double Trainer::sum_over_data_ranks(double value) {
@@ -62,7 +64,10 @@ double Trainer::accumulate(const Batches::Step& batch) {
   // Without any weight there is nothing to learn, and nothing to divide by.
   const double scale = batch.weight > 0 ? 1.0 / batch.weight : 0.0;
   double sum = 0;
-  for (const MicroBatch& microbatch : batch.microbatches) {
+  StopAgreement agreement(stop_requested_, groups_.world, backend_, activations_);
+  for (std::size_t i = 0; agreement.next(i < batch.microbatches.size()); ++i) {
+    if (i >= batch.microbatches.size()) continue;
+    const MicroBatch& microbatch = batch.microbatches[i];
     Arena::Scope scope(activations_);
     const DeviceBatch device =
         upload(microbatch, backend_, activations_, config_.precision, model_.token_multiple());
@@ -133,32 +138,43 @@ void Trainer::update(double gradient_norm, double learning_rate) {
   optimizer_.update(options);
 }
 
-TrainingSummary Trainer::run(TrainingObserver& observer) {
+void Trainer::save() {
+  if (saved_at_ == state_.step) return;
+  store_.write(optimizer_, state_, identity_, activations_);
+  saved_at_ = state_.step;
+}
+
+// What is due after a step comes first, because a stopped run may go on there.
+void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
   const Clock::time_point start = Clock::now();
   const double elapsed_before = state_.elapsed;
-  TrainingSummary summary;
-  std::int64_t saved_at = -1;
-  const auto save = [&] {
-    if (saved_at == state_.step) return;
-    store_.write(optimizer_, state_, identity_, activations_);
-    saved_at = state_.step;
-  };
-  while (state_.step < total_steps()) {
+  for (bool stepped = false;; stepped = true) {
+    const bool last = state_.step == total_steps();
+    if (state_.evaluation_due) evaluate_and_keep_best(observer);
+    if (config_.save_steps > 0 && state_.step > 0 && (last || state_.step % config_.save_steps == 0)) save();
+    if (last) return;
+    if (stepped && out_of_time(seconds_since(start))) return save();
     const StepReport report = step();
     state_.elapsed = elapsed_before + seconds_since(start);
+    state_.evaluation_due =
+        eval_steps_ > 0 && (state_.step == total_steps() || state_.step % eval_steps_ == 0);
     summary.last_loss = report.loss;
     summary.tokens += report.tokens;
     summary.unshared_tokens += report.unshared_tokens;
     observer.step_done(report, total_steps());
-    const bool last = state_.step == total_steps();
-    if (eval_steps_ > 0 && (last || state_.step % eval_steps_ == 0)) evaluate_and_keep_best(observer);
-    if (config_.save_steps > 0 && (last || state_.step % config_.save_steps == 0)) save();
-    if (!last && out_of_time(seconds_since(start))) {
-      save();
-      break;
-    }
   }
-  summary.finished = state_.step == total_steps();
+}
+
+TrainingSummary Trainer::run(TrainingObserver& observer) {
+  const Clock::time_point start = Clock::now();
+  TrainingSummary summary;
+  try {
+    take_steps(observer, summary);
+  } catch (const Interrupted&) {
+    summary.interrupted = true;
+    save();
+  }
+  summary.finished = state_.step == total_steps() && !summary.interrupted;
   if (summary.finished) store_.write_result(state_.best_metric.has_value(), activations_);
   summary.state = state_;
   summary.seconds = seconds_since(start);
@@ -169,7 +185,7 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
 void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
   const Evaluation evaluation = evaluate(
       model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, backend_, groups_, activations_,
-      [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); });
+      [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); }, stop_requested_);
   const double metric = evaluation.predictions.empty()
                             ? -evaluation.loss
                             : Scores(dev_->origin.labels, evaluation.predictions).weighted_f1();
@@ -179,6 +195,7 @@ void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
     state_.best_step = state_.step;
     store_.write_best(activations_);
   }
+  state_.evaluation_due = false;
   observer.evaluated(state_, evaluation, *dev_, is_best);
 }
 

@@ -12,6 +12,7 @@
 #include "core/config.h"
 #include "core/evaluator.h"
 #include "core/flops.h"
+#include "core/interruption.h"
 #include "core/optimizer.h"
 #include "parallel/timed_communicator.h"
 
@@ -36,7 +37,8 @@ struct TrainingSummary {
   double last_loss = 0;
   double seconds = 0;  // of this session
   std::int64_t tokens = 0, unshared_tokens = 0;
-  bool finished = false;  // false: stopped by --max-time, with a checkpoint
+  bool finished = false;     // false: stopped before its last step, with a checkpoint
+  bool interrupted = false;  // by a request to stop, and not by --max-time
 };
 
 // What the trainer tells while it runs. Called on every rank; the launch folder prints on one.
@@ -55,6 +57,7 @@ struct Engine {
   TimedGroups& groups;
   Arena& optimizer_arena;
   Arena& activations;
+  StopRequested stop_requested = {};
 };
 
 // Trains a model that is loaded and initialised. All members are collective.
@@ -66,10 +69,11 @@ class Trainer {
 
   // Continues from a checkpoint.
   void resume(const std::filesystem::path& checkpoint);
-  // One optimizer step.
+  // One optimizer step. Throws Interrupted, on all ranks, within one micro-batch of a request to stop: what the step
+  // has computed is thrown away, and the trainer is as it was before.
   StepReport step();
   // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last one where
-  // there is nothing to choose by.
+  // there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
   TrainingSummary run(TrainingObserver& observer);
 
   std::int64_t total_steps() const { return schedule_.total_steps; }
@@ -82,7 +86,10 @@ class Trainer {
   double sum_over_data_ranks(double value);
   StepWork work_of(const Batches::Step& batch);
   void update(double gradient_norm, double learning_rate);
+  // Until the last step, or out of time; `summary` gets what the steps did.
+  void take_steps(TrainingObserver& observer, TrainingSummary& summary);
   void evaluate_and_keep_best(TrainingObserver& observer);
+  void save();
   bool out_of_time(double elapsed);
 
   const TrainConfig& config_;
@@ -99,7 +106,9 @@ class Trainer {
   CheckpointStore store_;
   nlohmann::ordered_json identity_;
   std::int64_t eval_steps_;
+  StopRequested stop_requested_;
   TrainingState state_;
+  std::int64_t saved_at_ = -1;  // step whose checkpoint is on disk as it should be
 };
 
 }  // namespace chorus

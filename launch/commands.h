@@ -19,6 +19,7 @@ int report(const Arguments& arguments);
 int score(const Arguments& arguments);
 int study(const Arguments& arguments);
 int sweep(const Arguments& arguments);
+int slurm(const Arguments& arguments);
 int bench(const Arguments& arguments);
 int plan(const Arguments& arguments);
 int doctor(const Arguments& arguments);

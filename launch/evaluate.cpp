@@ -12,6 +12,7 @@
 #include "launch/evaluation_report.h"
 #include "launch/model_setup.h"
 #include "launch/process.h"
+#include "launch/stop_signals.h"
 
 namespace chorus::command {
 
@@ -62,7 +63,8 @@ Evaluation score(const Options& options, const BaseModel& base, const std::optio
                    {.tokens = options.tokens_per_microbatch}, runtime);
   setup.load(base, adapter, projector);
   return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
-                          runtime.backend(), runtime.groups().groups(), setup.activations, progress);
+                          runtime.backend(), runtime.groups().groups(), setup.activations, progress,
+                          stop_requested);
 }
 
 // A generated answer per utterance.
@@ -76,8 +78,9 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
                    pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
                    runtime);
   setup.load(base, adapter, projector);
-  const auto answers = chorus::generate(setup.model, prompts, generate_options, runtime.backend(),
-                                        runtime.groups().groups(), setup.activations, progress);
+  const auto answers =
+      chorus::generate(setup.model, prompts, generate_options, runtime.backend(), runtime.groups().groups(),
+                       setup.activations, progress, stop_requested);
   const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
   std::vector<std::string> texts;
   for (const std::vector<std::int32_t>& answer : answers) texts.push_back(trimmed(tokenizer.decode(answer)));

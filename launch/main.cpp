@@ -7,6 +7,7 @@
 #include "launch/commands.h"
 #include "launch/nearest_name.h"
 #include "launch/report_error.h"
+#include "launch/stop_signals.h"
 #include "launch/version.h"
 #include "ops/error.h"
 
@@ -17,6 +18,7 @@ struct Command {
   std::string_view name;
   std::string_view summary;
   int (*run)(const Arguments& arguments);
+  bool stops_in_order = false;  // when a signal asks for it; the others end at once
 };
 
 // In the order of a first run.
@@ -25,15 +27,17 @@ constexpr std::array commands{
     Command{"tokenizer", "trains a SentencePiece tokenizer on text files", command::tokenizer},
     Command{"init", "writes a small untrained LLaMA base", command::init},
     Command{"inspect", "counts what a corpus or data set holds, and what corpora share", command::inspect},
-    Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare},
-    Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train},
-    Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate},
-    Command{"generate", "continues a prompt", command::generate},
+    Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare,
+            true},
+    Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train, true},
+    Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate, true},
+    Command{"generate", "continues a prompt", command::generate, true},
     Command{"score", "scores files of predictions, and compares them with others", command::score},
     Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study},
     Command{"sweep", "searches options of train, a grid or at random, and scores the best", command::sweep},
     Command{"report", "makes a page of curves, tables and predictions", command::report},
     Command{"plan", "tells memory, time and cost of a training before it runs", command::plan},
+    Command{"slurm", "writes a batch script that trains on a Slurm cluster", command::slurm},
     Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
 };
@@ -69,7 +73,9 @@ int run(const Arguments& words) {
     fmt::print("chorus {}\n", version());
     return static_cast<int>(ExitCode::done);
   }
-  return find_command(words[0]).run(Arguments(words.begin() + 1, words.end()));
+  const Command& command = find_command(words[0]);
+  if (command.stops_in_order) catch_stop_signals();
+  return command.run(Arguments(words.begin() + 1, words.end()));
 }
 
 }  // namespace

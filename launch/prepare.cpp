@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "core/files.h"
+#include "core/interruption.h"
 #include "core/model_config.h"
 #include "core/text_embeddings.h"
 #include "data/corpora/corpus.h"
@@ -15,6 +16,7 @@
 #include "launch/commands.h"
 #include "launch/console.h"
 #include "launch/model_setup.h"
+#include "launch/stop_signals.h"
 
 namespace chorus::command {
 namespace {
@@ -176,6 +178,11 @@ void check_kind(const PrepareOptions& options, const OptionTable& table) {
     needs(option, "features");
 }
 
+// Between two dialogues, before anything is written.
+void stop_if_requested() {
+  if (stop_requested()) throw Interrupted("stopped by a signal; nothing was written: start it again");
+}
+
 // Maps texts to vectors with the base; it is loaded when it is first needed.
 EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runtime) {
   if (choices.base.empty()) return {};
@@ -188,6 +195,7 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
         embed_texts(setup.model, Tokenizer::load(choices.options.tokenizer), texts, tokens_at_once,
                     runtime->backend(), setup.activations, [&](std::int64_t done, std::int64_t total) {
                       runtime->console().progress("vectors of lines", done, total);
+                      stop_if_requested();
                     });
     runtime->console().finish();
     return vectors;
@@ -203,6 +211,7 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
       choices.options,
       [&](std::string_view what, std::int64_t done, std::int64_t total) {
         console.progress(what, done, total);
+        stop_if_requested();
       },
       embed_with_base(choices, make_runtime));
   console.finish();

@@ -1,5 +1,6 @@
 #include "launch/process.h"
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "launch/version.h"
+#include "ops/error.h"
 
 namespace chorus {
 
@@ -40,6 +42,13 @@ nlohmann::ordered_json describe_environment() {
           {"processor", processor_name()},
           {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
           {"memory_bytes", sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)}};
+}
+
+std::string own_program() {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", error);
+  require<DataError>(!error, "cannot find the file of this program: ", error.message());
+  return path.string();
 }
 
 }  // namespace chorus

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -11,5 +12,8 @@ std::int64_t peak_resident_bytes();
 
 // What a reader of results needs to know of the machine and the program: written as environment.json.
 nlohmann::ordered_json describe_environment();
+
+// The file of this program. Throws DataError where the system does not tell.
+std::string own_program();
 
 }  // namespace chorus

@@ -5,7 +5,8 @@
 
 namespace chorus {
 
-// Prints "who: error: message" on stderr, after what stands in stdout, and returns the exit code that fits.
+// Prints "who: error: message" on stderr, after what stands in stdout, and returns the exit code that fits. What a
+// signal stopped is no error, and is not called one.
 int report_error(const std::string& who, const std::exception& error);
 
 }  // namespace chorus

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "core/interruption.h"
 #include "launch/report_error.h"
 #include "ops/checked_backend.h"
 #include "parallel/mpi_session.h"
@@ -79,6 +81,18 @@ class RankRuntime : public Runtime {
   Console console_;
 };
 
+// srun without a plugin that Open MPI knows starts as many programs that know nothing of each other, and all of them
+// would write to the same files. Ranks of mpirun inside a job have their number from mpirun.
+void check_not_alone_among_many(const std::optional<MpiSession>& session) {
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr && std::getenv("PMIX_RANK") == nullptr) return;
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks == nullptr || (session && session->size() > 1)) return;
+  require<ConfigurationError>(
+      std::atoi(tasks) <= 1, "srun started ", tasks,
+      " tasks that do not find each other: use srun --mpi=pmix (srun --mpi=list tells "
+      "what there is), or mpirun inside the job");
+}
+
 // Other ranks usually find the same error: they leave the first one time to print it and to end them.
 [[noreturn]] void abort_all(const MpiSession& session, const std::string& command,
                             const std::exception& error) {
@@ -95,9 +109,14 @@ int run_on_ranks(const std::string& command,
   std::optional<MpiSession> session;
   if (started_by_mpi()) session.emplace();
   try {
+    check_not_alone_among_many(session);
     return body([&](const RuntimeOptions& options) -> std::unique_ptr<Runtime> {
       return std::make_unique<RankRuntime>(options, session ? &*session : nullptr);
     });
+  } catch (const Interrupted& interruption) {
+    // All ranks are here, or those that are not will be: nothing is to be ended.
+    if (session && session->rank() != 0) return static_cast<int>(interruption.exit_code());
+    throw;
   } catch (const std::exception& error) {
     if (session && session->size() > 1) abort_all(*session, command, error);
     throw;

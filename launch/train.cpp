@@ -9,6 +9,7 @@
 #include "launch/model_setup.h"
 #include "launch/process.h"
 #include "launch/runtime.h"
+#include "launch/stop_signals.h"
 #include "launch/train_log.h"
 #include "launch/training_options.h"
 
@@ -189,7 +190,9 @@ int report_end(const TrainConfig& config, const TrainingSummary& summary, Consol
   console.finish();
   if (!summary.finished) {
     console.print(
-        fmt::format("stopped by --max-time after step {}; go on with --resume auto", summary.state.step));
+        fmt::format("stopped by {} after step {}{}; a checkpoint is in {}; go on with --resume auto",
+                    summary.interrupted ? "a signal" : "--max-time", summary.state.step,
+                    summary.state.evaluation_due ? ", before dev was scored" : "", config.output));
     return static_cast<int>(ExitCode::preempted);
   }
   console.print(fmt::format("trained {} steps in {}; the {} is in {}", summary.state.step,
@@ -220,8 +223,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(fmt::format("{} of {} parameters are trained", trainable,
                             config.method == Method::lora ? of_base + trainable : trainable));
 
-  Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
-                  {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations});
+  Trainer trainer(
+      config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
+      {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations, stop_requested});
   if (const auto checkpoint = checkpoint_to_resume(config)) {
     trainer.resume(*checkpoint);
     console.print(
@@ -229,7 +233,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   }
   TrainLog log(config, console, runtime->is_first(), trainer.state());
   const TrainingSummary summary = trainer.run(log);
-  if (runtime->is_first()) write_results(config, summary, setup.plan, trainable);
+  // Started again after its end, there is nothing to tell.
+  const bool idle = summary.finished && summary.tokens == 0;
+  if (runtime->is_first() && !idle) write_results(config, summary, setup.plan, trainable);
   return report_end(config, summary, console);
 }
 

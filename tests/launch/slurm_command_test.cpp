@@ -1,0 +1,225 @@
+// The batch scripts of chorus slurm: as text, and on a Slurm of two hosts that the test starts itself.
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <sstream>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ops/error.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class SlurmScript : public testing::Test {
+ protected:
+  SlurmScript() {
+    for (const char* name : {"a.ini", "b.ini"}) write_text(folder / name, "base = /models/a\n");
+  }
+  std::string script(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "slurm");
+    arguments.insert(arguments.end(), {"--script", "-"});
+    const std::string text = run_successfully(arguments);
+    write_text(folder / "job.sbatch", text);
+    EXPECT_EQ(std::system(("bash -n '" + folder / "job.sbatch" + "'").c_str()), 0);
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with("#SBATCH")) {
+        EXPECT_THAT(line, Not(HasSubstr("$"))) << "Slurm expands nothing";
+      }
+    }
+    return text;
+  }
+  void expect_refusal(std::vector<std::string> arguments, const std::string& part) {
+    arguments.insert(arguments.begin(), "slurm");
+    const Outcome outcome = run_chorus(arguments);
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::configuration));
+    EXPECT_THAT(outcome.err, HasSubstr(part));
+  }
+  TemporaryFolder folder;
+};
+
+TEST_F(SlurmScript, AsksForWhatItWasTold) {
+  const std::string text =
+      script({"--train", folder / "a.ini", "--nodes", "2", "--gpus-per-node", "4", "--time", "12:00:00",
+              "--partition", "gpu", "--account", "lab", "--memory", "200G", "--cpus-per-rank", "8", "--chain",
+              "--setup", "module load openmpi"});
+  for (const char* line :
+       {"--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "--time=12:00:00", "--partition=gpu",
+        "--account=lab", "--mem=200G", "--cpus-per-task=8", "--dependency=singleton", "--requeue",
+        "--open-mode=append", "--signal=B:USR1@120", "--output=%x-%j.log"})
+    EXPECT_THAT(text, HasSubstr(std::string("\n#SBATCH ") + line + "\n"));
+  EXPECT_THAT(text, HasSubstr("srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task=8 "));
+  EXPECT_THAT(text, HasSubstr("\nmodule load openmpi\n"));
+  EXPECT_THAT(text, HasSubstr("--resume auto"));
+}
+
+TEST_F(SlurmScript, SweepsAreArrays) {
+  const std::string seeds = script({"--train", folder / "a.ini", "--seeds", "1,2,3", "--output", "runs",
+                                    "--at-once", "2", "--launcher", "mpirun"});
+  EXPECT_THAT(seeds, HasSubstr("\n#SBATCH --array=0-2%2\n"));
+  EXPECT_THAT(seeds, HasSubstr("seeds=(1 2 3)"));
+  EXPECT_THAT(seeds, HasSubstr("--output runs/seed-\"${seeds[SLURM_ARRAY_TASK_ID]}\""));
+  EXPECT_THAT(seeds, HasSubstr("\nmpirun "));
+  const std::string files = script({"--train", folder / "a.ini" + "," + folder / "b.ini"});
+  EXPECT_THAT(files, HasSubstr("\n#SBATCH --array=0-1\n"));
+  EXPECT_THAT(files, HasSubstr("train \"${configurations[SLURM_ARRAY_TASK_ID]}\" --resume auto"));
+}
+
+TEST_F(SlurmScript, WhatSlurmWouldMisreadIsRefused) {
+  const std::string a = folder / "a.ini", job = folder / "new.sbatch";
+  expect_refusal({"--train", a, "--script", job, "--log", "$HOME/log"},
+                 "no room for blanks, quotes or variables");
+  expect_refusal({"--train", a, "--script", job, "--seeds", "1,2"}, "--seeds needs --output");
+  expect_refusal({"--train", folder / "c.ini", "--script", job}, "is no file");
+  expect_refusal({"--train", a, "--script", a}, "nothing is ever overwritten");
+}
+
+// A real Slurm, if it is installed and the script that starts one is there: CHORUS_SLURM_START, or the shared folder's.
+class SlurmCluster : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    const char* given = std::getenv("CHORUS_SLURM_START");
+    const std::string source = std::filesystem::path(CHORUS_SOURCE_DIR).parent_path();
+    start_ = given != nullptr ? given : source + "/shared/slurm/start.sh";
+    if (!std::filesystem::exists(start_)) return missing("there is no script that starts a Slurm: " + start_);
+    if (std::system("command -v sbatch slurmctld slurmd munged ip >/dev/null 2>&1") != 0)
+      return missing("Slurm is not installed");
+    folder_ = new TemporaryFolder;
+    environment_ = at("environment");
+    own_ = "NH_PREFIX=ch NH_NET=10.79.0 ";
+    const std::string command = own_ + start_ + " -d " + at("s") + " -p 17917 -m netns -n 2 >" +
+                                environment_ + " 2>" + at("start.err");
+    if (std::system(command.c_str()) != 0)
+      return missing("no Slurm could be started: " + read_text(at("start.err")));
+    const std::string corpus = at("corpus");
+    run_successfully({"sample", "--train-dialogues", "20", "--dev-dialogues", "4", "--test-dialogues", "4",
+                      "--paragraphs", "150", "--output", corpus});
+    run_successfully(
+        {"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), corpus + "/pretraining.txt"});
+    run_successfully({"init", "--tokenizer", at("a.model"), "--hidden-size", "32", "--layers", "2",
+                      "--output", at("base")});
+    run_successfully({"prepare", corpus, "--base", at("base"), "--output", at("data")});
+  }
+  static void TearDownTestSuite() {
+    if (folder_ == nullptr) return;
+    const std::filesystem::path stop = std::filesystem::path(start_).parent_path() / "stop.sh";
+    EXPECT_EQ(std::system((own_ + stop.string() + " -d " + at("s") + " -x >/dev/null 2>&1").c_str()), 0);
+    delete folder_;
+  }
+  void SetUp() override {
+    if (!missing_.empty()) GTEST_SKIP() << "NOT TESTED: " << missing_;
+  }
+
+  static void missing(const std::string& what) { missing_ = what; }
+  static std::string at(const std::string& name) { return *folder_ / name; }
+  // What a command on the login node prints.
+  static std::string login(const std::string& command) {
+    const std::string line =
+        ". " + environment_ + "; cd " + at("") + "; { " + command + "; } >" + at("said") + " 2>&1";
+    EXPECT_EQ(std::system(("bash -c '" + line + "'").c_str()), 0) << command << ": " << read_text(at("said"));
+    std::string said = read_text(at("said"));
+    while (said.ends_with('\n')) said.pop_back();
+    return said;
+  }
+  static void configure(const std::string& name, int steps) {
+    write_text(at(name + ".ini"),
+               "base = " + at("base") + "\ndata = " + at("data") + "\noutput = " + at(name) +
+                   "\nmax-steps = " + std::to_string(steps) +
+                   "\nlora-rank = 2\nlora-dropout = 0.1\nthreads = 1\nlogging-steps = 1\n");
+  }
+  static std::string submit(const std::string& name, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{
+        "slurm",   "--train", at(name + ".ini"), "--script",       at(name + ".sbatch"), "--name", name,
+        "--nodes", "2",       "--log",           at(name + ".log")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    run_successfully(arguments);
+    return login("sbatch --parsable " + at(name + ".sbatch"));
+  }
+  static bool wait_until(const std::function<bool()>& condition, int seconds) {
+    for (int i = 0; i < 5 * seconds; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    return false;
+  }
+  static bool ends(const std::string& job, int seconds) {
+    return wait_until([&] { return login("squeue -h -j " + job + " || true").empty(); }, seconds);
+  }
+  static std::string log(const std::string& name) { return read_text(at(name + ".log")); }
+  static bool says(const std::string& name, const std::string& text, int seconds) {
+    return wait_until([&] { return log(name).find(text) != std::string::npos; }, seconds);
+  }
+  static std::string adapter(const std::string& name) {
+    return read_text(at(name) + "/adapter_model.safetensors");
+  }
+
+  static TemporaryFolder* folder_;
+  static std::string start_, own_, environment_, missing_;
+};
+TemporaryFolder* SlurmCluster::folder_ = nullptr;
+std::string SlurmCluster::start_, SlurmCluster::own_, SlurmCluster::environment_, SlurmCluster::missing_;
+
+TEST_F(SlurmCluster, AWarnedJobSavesGoesBackIntoTheQueueAndEndsAsIfNothingHadBeen) {
+  for (const std::string name : {"straight", "warned"}) configure(name, 60);
+  const std::string straight = submit("straight");
+  ASSERT_TRUE(ends(straight, 60)) << log("straight");
+  EXPECT_THAT(log("straight"), HasSubstr("2 ranks = data 2 x tensor 1"));
+  const std::string warned = submit("warned");
+  ASSERT_TRUE(says("warned", "step 5/", 30)) << log("warned");
+  login("scancel -b -s USR1 " + warned);
+  ASSERT_TRUE(says("warned", "attempt 1 of job", 60)) << log("warned");
+  ASSERT_TRUE(ends(warned, 60)) << log("warned");
+  EXPECT_THAT(log("warned"), HasSubstr("stopped by a signal after step "));
+  EXPECT_THAT(log("warned"), HasSubstr("attempt 0: exit code 6, the limit was near"));
+  EXPECT_THAT(log("warned"), HasSubstr("attempt 1: exit code 0"));
+  EXPECT_EQ(adapter("warned"), adapter("straight"));
+  EXPECT_FALSE(adapter("warned").empty());
+}
+
+TEST_F(SlurmCluster, TasksThatDoNotFindEachOtherAreToldHow) {
+  const std::string said = login("srun --mpi=none -N2 -n2 " + std::string(CHORUS_PROGRAM) +
+                                 " train --base x --data y --output z || true");
+  EXPECT_THAT(said, HasSubstr("srun started 2 tasks that do not find each other: use srun --mpi=pmix"));
+}
+
+// The real limit of a job, of one minute: Slurm's clock has no finer one.
+TEST_F(SlurmCluster, LongJobsOutliveTheirTimeLimit) {
+  for (const std::string name : {"unlimited", "limited"}) configure(name, 12000);
+  const std::string unlimited = submit("unlimited");
+  ASSERT_TRUE(ends(unlimited, 400)) << log("unlimited");
+  const std::string limited = submit("limited", {"--time", "1", "--warning", "30"});
+  ASSERT_TRUE(ends(limited, 900)) << log("limited");
+  EXPECT_THAT(log("limited"), HasSubstr("exit code 6, the limit was near"));
+  EXPECT_EQ(adapter("limited"), adapter("unlimited"));
+}
+
+TEST_F(SlurmCluster, LongACancelledJobSavesAndStaysAway) {
+  configure("cancelled", 1000000);
+  const std::string job = submit("cancelled");
+  ASSERT_TRUE(says("cancelled", "step 5/", 60)) << log("cancelled");
+  login("scancel " + job);
+  ASSERT_TRUE(ends(job, 60));
+  EXPECT_THAT(log("cancelled"), HasSubstr("stopped by a signal after step "));
+  EXPECT_THAT(log("cancelled"), Not(HasSubstr("attempt 1 of job")));
+}
+
+TEST_F(SlurmCluster, LongArraysTrainEverySeed) {
+  configure("seeds", 20);
+  const std::string job = submit("seeds", {"--seeds", "1,2", "--output", at("seeds"), "--at-once", "1"});
+  ASSERT_TRUE(ends(job, 120)) << log("seeds");
+  EXPECT_FALSE(adapter("seeds/seed-1").empty());
+  EXPECT_FALSE(adapter("seeds/seed-2").empty());
+  EXPECT_NE(adapter("seeds/seed-1"), adapter("seeds/seed-2"));
+}
+
+}  // namespace
+}  // namespace chorus
