@@ -125,12 +125,12 @@ Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tok
   evaluation.unshared_tokens = step.unshared_tokens;
   evaluation.sample_scores.resize(dataset.samples.size());
   std::vector<float> times(dataset.samples.size());
-  StopAgreement agreement(stop_requested, groups.world, backend, arena);
-  for (std::size_t i = 0; agreement.next(i < step.microbatches.size()); ++i) {
-    if (i >= step.microbatches.size()) continue;
+  StopAgreement agreement(stop_requested, groups, backend, arena);
+  for (std::size_t i = 0; i < step.microbatches.size() && !agreement.stops(); ++i) {
     score_microbatch(step.microbatches[i], model, backend, arena, evaluation.sample_scores, times);
     if (progress) progress(static_cast<std::int64_t>(i) + 1, std::ssize(step.microbatches));
   }
+  agreement.conclude();
   sum_over_data_ranks(evaluation.sample_scores, backend, groups, arena);
   sum_over_data_ranks(times, backend, groups, arena);
   for (std::size_t i = 0; i < times.size(); ++i) {

@@ -170,9 +170,9 @@ std::vector<std::vector<std::int32_t>> generate(const Llama& model,
   const GenerationLimits limits = generation_limits(prompts, options, model.config().max_positions);
   std::vector<std::vector<std::int32_t>> answers(prompts.size());
   const std::vector<std::int64_t> own = own_prompts(std::ssize(prompts), groups.data);
-  StopAgreement agreement(stop_requested, groups.world, backend, arena);
-  for (std::size_t begin = 0; agreement.next(begin < own.size()); begin += at(options.sequences_at_once)) {
-    if (begin >= own.size()) continue;
+  StopAgreement agreement(stop_requested, groups, backend, arena);
+  for (std::size_t begin = 0; begin < own.size() && !agreement.stops();
+       begin += at(options.sequences_at_once)) {
     const std::size_t end = std::min(own.size(), begin + at(options.sequences_at_once));
     std::vector<std::vector<std::int32_t>> together;
     for (std::size_t i = begin; i < end; ++i) together.push_back(prompts[at(own[i])]);
@@ -182,6 +182,7 @@ std::vector<std::vector<std::int32_t>> generate(const Llama& model,
     for (std::size_t i = begin; i < end; ++i) answers[at(own[i])] = std::move(found[i - begin]);
     if (progress) progress(static_cast<std::int64_t>(end), std::ssize(own));
   }
+  agreement.conclude();
   share_answers(answers, options.max_new_tokens, backend, groups.data, arena);
   return answers;
 }

@@ -9,7 +9,7 @@
 
 namespace chorus {
 
-// Whether this process has been asked to stop. Empty: it never is.
+// Whether this process has been asked to stop. Empty: it never is. Once it has said so, it says so always.
 using StopRequested = std::function<bool()>;
 
 // Somebody asked for an early end. Nothing is wrong, but the work in hand was not completed.
@@ -17,24 +17,29 @@ struct Interrupted : Error {
   explicit Interrupted(const std::string& message) : Error(message, ExitCode::preempted) {}
 };
 
-// Lets all ranks stop at the same place, whoever of them was asked to, and however often: launchers and schedulers
-// signal some ranks several times and others never.
+// Lets all ranks give up the same work, whoever of them was asked to stop: launchers and schedulers signal some ranks
+// several times and others never. Data ranks do not wait for each other between two pieces of work.
 class StopAgreement {
  public:
-  // `world`, `backend` and `arena` must outlive the object. A few bytes of `arena` are taken during next().
-  StopAgreement(StopRequested requested, Communicator& world, Backend& backend, Arena& arena)
-      : requested_(std::move(requested)), world_(world), backend_(backend), arena_(arena) {}
+  // The communicators, `backend` and `arena` must outlive the object. A few bytes of `arena` are taken in each call.
+  StopAgreement(StopRequested requested, const Groups& groups, Backend& backend, Arena& arena)
+      : requested_(std::move(requested)), groups_(groups), backend_(backend), arena_(arena) {}
 
-  // Before each piece of work: whether any rank has one left. A rank that has none asks on with the others, so that
-  // their numbers of pieces may differ. Throws Interrupted on every rank alike once one of them was asked to stop.
-  // Collective: one sum of 8 bytes.
-  bool next(bool has_work);
+  // Before each piece of work: whether to leave it, and all that follow. The same for all ranks of a tensor group, which
+  // work on the same pieces; between them collective, one sum of 4 bytes.
+  bool stops();
+  // After the last piece that was done, at the latest before the ranks exchange results. Throws Interrupted on all ranks
+  // alike if one has left something. Collective: one sum of 4 bytes.
+  void conclude();
 
  private:
+  bool any(bool here, Communicator& ranks);
+
   StopRequested requested_;
-  Communicator& world_;
+  Groups groups_;
   Backend& backend_;
   Arena& arena_;
+  bool stopped_ = false;
 };
 
 }  // namespace chorus

@@ -64,10 +64,9 @@ double Trainer::accumulate(const Batches::Step& batch) {
   // Without any weight there is nothing to learn, and nothing to divide by.
   const double scale = batch.weight > 0 ? 1.0 / batch.weight : 0.0;
   double sum = 0;
-  StopAgreement agreement(stop_requested_, groups_.world, backend_, activations_);
-  for (std::size_t i = 0; agreement.next(i < batch.microbatches.size()); ++i) {
-    if (i >= batch.microbatches.size()) continue;
-    const MicroBatch& microbatch = batch.microbatches[i];
+  StopAgreement agreement(stop_requested_, groups_, backend_, activations_);
+  for (const MicroBatch& microbatch : batch.microbatches) {
+    if (agreement.stops()) break;
     Arena::Scope scope(activations_);
     const DeviceBatch device =
         upload(microbatch, backend_, activations_, config_.precision, model_.token_multiple());
@@ -77,6 +76,7 @@ double Trainer::accumulate(const Batches::Step& batch) {
                               activations_);
     sum += weighted_sum(download_floats(backend_, log_probability), microbatch);
   }
+  agreement.conclude();
   return sum;
 }
 

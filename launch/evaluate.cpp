@@ -8,11 +8,11 @@
 #include "core/files.h"
 #include "core/generator.h"
 #include "data/tokenizer.h"
+#include "data/words.h"
 #include "launch/commands.h"
 #include "launch/evaluation_report.h"
 #include "launch/model_setup.h"
 #include "launch/process.h"
-#include "launch/stop_signals.h"
 
 namespace chorus::command {
 
@@ -50,11 +50,6 @@ ModelOptions model_options(const Options& options, const std::optional<PeftAdapt
   return model;
 }
 
-std::string trimmed(const std::string& text) {
-  const std::size_t begin = text.find_first_not_of(" \n\t");
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \n\t") - begin + 1);
-}
-
 // Every label of every utterance in one forward pass.
 Evaluation score(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
                  const Dataset& dataset, Runtime& runtime, const Progress& progress) {
@@ -64,7 +59,7 @@ Evaluation score(const Options& options, const BaseModel& base, const std::optio
   setup.load(base, adapter, projector);
   return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
                           runtime.backend(), runtime.groups().groups(), setup.activations, progress,
-                          stop_requested);
+                          [&] { return runtime.stop_requested(); });
 }
 
 // A generated answer per utterance.
@@ -80,10 +75,11 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
   setup.load(base, adapter, projector);
   const auto answers =
       chorus::generate(setup.model, prompts, generate_options, runtime.backend(), runtime.groups().groups(),
-                       setup.activations, progress, stop_requested);
+                       setup.activations, progress, [&] { return runtime.stop_requested(); });
   const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
   std::vector<std::string> texts;
-  for (const std::vector<std::int32_t>& answer : answers) texts.push_back(trimmed(tokenizer.decode(answer)));
+  for (const std::vector<std::int32_t>& answer : answers)
+    texts.emplace_back(trimmed(tokenizer.decode(answer)));
   return match_answers(std::move(texts), dataset);
 }
 

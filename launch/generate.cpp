@@ -4,7 +4,6 @@
 #include "data/tokenizer.h"
 #include "launch/commands.h"
 #include "launch/model_setup.h"
-#include "launch/stop_signals.h"
 
 namespace chorus::command {
 
@@ -38,8 +37,9 @@ int run(Options& options, const MakeRuntime& make_runtime) {
                    pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
                    *runtime);
   setup.load(base, adapter);
-  const auto answers = chorus::generate(setup.model, prompts, generate_options, runtime->backend(),
-                                        runtime->groups().groups(), setup.activations, {}, stop_requested);
+  const auto answers =
+      chorus::generate(setup.model, prompts, generate_options, runtime->backend(), runtime->groups().groups(),
+                       setup.activations, {}, [&] { return runtime->stop_requested(); });
   // Decoded with the prompt, since a SentencePiece text depends on what stands before it.
   std::vector<std::int32_t> all = words;
   all.insert(all.end(), answers[0].begin(), answers[0].end());

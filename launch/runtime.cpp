@@ -13,6 +13,7 @@
 
 #include "core/interruption.h"
 #include "launch/report_error.h"
+#include "launch/stop_signals.h"
 #include "ops/checked_backend.h"
 #include "parallel/mpi_session.h"
 
@@ -47,7 +48,8 @@ bool use_gpu(DeviceKind kind, const Groups& host) {
 class RankRuntime : public Runtime {
  public:
   RankRuntime(const RuntimeOptions& options, const MpiSession* session)
-      : grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
+      : session_(session),
+        grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
         device_(open_device(options, session)),
         backend_(device_->backend()),
         groups_(device_->groups()),
@@ -56,6 +58,12 @@ class RankRuntime : public Runtime {
   Backend& backend() override { return backend_; }
   TimedGroups& groups() override { return groups_; }
   Console& console() override { return console_; }
+  bool stop_requested() override {
+    const bool here = chorus::stop_requested();
+    if (session_ == nullptr) return here;
+    if (here) session_->tell_all();
+    return session_->told();
+  }
   std::string description() const override {
     const ProcessGrid& grid = groups_.grid();
     return fmt::format("{} {} = data {} x tensor {}, {} each", grid.size(),
@@ -73,6 +81,7 @@ class RankRuntime : public Runtime {
     return open_cpu(options.threads > 0 ? options.threads : default_threads(place.size), host);
   }
 
+  const MpiSession* session_;
   IdleCommunicator solo_;
   std::unique_ptr<MpiSession::Grid> grid_;
   std::unique_ptr<Device> device_;

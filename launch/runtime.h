@@ -27,6 +27,8 @@ class Runtime {
   virtual TimedGroups& groups() = 0;
   virtual Console& console() = 0;               // quiet on all ranks but the first
   virtual std::string description() const = 0;  // one line: ranks, grid, devices
+  // Whether a signal asked this rank or another to stop. Not collective; others may hear of it later.
+  virtual bool stop_requested() = 0;
 
   bool is_first() { return groups().groups().world.rank() == 0; }
 };

@@ -9,7 +9,6 @@
 #include "launch/model_setup.h"
 #include "launch/process.h"
 #include "launch/runtime.h"
-#include "launch/stop_signals.h"
 #include "launch/train_log.h"
 #include "launch/training_options.h"
 
@@ -223,9 +222,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(fmt::format("{} of {} parameters are trained", trainable,
                             config.method == Method::lora ? of_base + trainable : trainable));
 
-  Trainer trainer(
-      config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
-      {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations, stop_requested});
+  Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
+                  {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations,
+                   [&] { return runtime->stop_requested(); }});
   if (const auto checkpoint = checkpoint_to_resume(config)) {
     trainer.resume(*checkpoint);
     console.print(

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "parallel/mpi_communicator.h"
+#include "parallel/mpi_notice.h"
 
 namespace chorus {
 
@@ -42,10 +43,19 @@ MpiSession::MpiSession() {
   check_mpi(MPI_Comm_rank(node, &node_rank_));
   check_mpi(MPI_Comm_size(node, &node_size_));
   check_mpi(MPI_Comm_free(&node));
+  notice_ = std::make_unique<MpiNotice>();
 }
 
 // Only a rank that ends in order comes here: a failed one has called abort().
-MpiSession::~MpiSession() { MPI_Finalize(); }
+MpiSession::~MpiSession() {
+  notice_->settle();
+  notice_.reset();
+  MPI_Finalize();
+}
+
+void MpiSession::tell_all() const { notice_->say(); }
+
+bool MpiSession::told() const { return notice_->heard(); }
 
 std::unique_ptr<MpiSession::Grid> MpiSession::make_groups(int tensor_size) const {
   return std::make_unique<MpiGrid>(make_grid(size_, tensor_size, rank_));

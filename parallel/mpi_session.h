@@ -7,6 +7,8 @@
 
 namespace chorus {
 
+class MpiNotice;
+
 // Whether a launcher (mpirun, srun, …) started this process as one of several ranks.
 bool started_by_mpi();
 
@@ -29,11 +31,17 @@ class MpiSession {
   class Grid;
   std::unique_ptr<Grid> make_groups(int tensor_size) const;
 
+  // One word that any rank can say to all others at any time, and that they hear when they next listen. Nobody waits
+  // for anybody.
+  void tell_all() const;
+  bool told() const;  // by this rank or another
+
   // Ends all ranks at once. For failures that the others cannot know of.
   [[noreturn]] void abort(int exit_code) const;
 
  private:
   int rank_ = 0, size_ = 1, node_rank_ = 0, node_size_ = 1;
+  std::unique_ptr<MpiNotice> notice_;
 };
 
 class MpiSession::Grid {

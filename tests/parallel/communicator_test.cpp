@@ -1,5 +1,7 @@
 #include "parallel/communicator.h"
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "ops/cpu/cpu_backend.h"
@@ -33,6 +35,17 @@ TEST(ThreadCommunicator, TheFirstFailureIsThrownAndNobodyWaits) {
                DataError);
 }
 
+// The last rank speaks, twice; the others hear it without taking part, and nobody before.
+void check_notice(const MpiSession& session) {
+  EXPECT_FALSE(session.told());
+  session.make_groups(1)->groups().world.barrier();
+  if (session.rank() == session.size() - 1) {
+    session.tell_all();
+    session.tell_all();
+  }
+  while (!session.told()) std::this_thread::yield();
+}
+
 // Started by mpirun in the tests named Mpi…, alone otherwise.
 TEST(MpiCommunicator, Collectives) {
   if (!started_by_mpi()) GTEST_SKIP() << "not started by mpirun: see the tests Mpi.Collectives";
@@ -41,6 +54,7 @@ TEST(MpiCommunicator, Collectives) {
   check_on_host(grid->groups().world);
   check_on_host(grid->groups().data);
   check_on_host(grid->groups().tensor);
+  check_notice(session);
 }
 
 TEST(ProcessGrid, Coordinates) {
