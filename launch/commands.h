@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <string>
+
 #include "launch/options.h"
 
 // The commands of the program, one file each: launch/<command>.cpp. Every one binds its options, parses
@@ -23,5 +26,8 @@ int slurm(const Arguments& arguments);
 int bench(const Arguments& arguments);
 int plan(const Arguments& arguments);
 int doctor(const Arguments& arguments);
+
+// How many trials a configuration of sweep has. Throws ConfigurationError, also where they cannot run one by one.
+std::size_t trials_of_sweep(const std::string& configuration);
 
 }  // namespace chorus::command

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <map>
 #include <numeric>
 #include <optional>
 #include <set>
 #include <sstream>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <fcntl.h>
@@ -21,6 +23,8 @@
 #include "core/files.h"
 #include "data/text_file.h"
 #include "data/words.h"
+#include "launch/process.h"
+#include "launch/stop_signals.h"
 #include "ops/error.h"
 
 namespace chorus {
@@ -31,23 +35,28 @@ constexpr std::size_t lines_shown = 5;  // of the log of a failed job
 std::filesystem::path record_of(const Job& job) { return job.folder / "job.json"; }
 std::filesystem::path log_of(const Job& job) { return job.folder / "log.txt"; }
 
-std::string own_program() {
-  std::error_code error;
-  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", error);
-  require<DataError>(!error, "cannot find the file of this program: ", error.message());
-  return path.string();
-}
-
-// How a finished job ended, if it did.
-std::optional<nlohmann::json> read_record(const Job& job) {
+// What was started for a job, and how it ended, if it did.
+std::optional<nlohmann::ordered_json> read_record(const Job& job) {
   if (!std::filesystem::exists(record_of(job))) return std::nullopt;
-  nlohmann::json record = read_json_file(record_of(job));
-  const bool complete = record.is_object() && record.contains("arguments") && record.contains("exit_code");
+  const nlohmann::ordered_json record = read_json_file(record_of(job));
+  const bool complete = record.is_object() && record.contains("arguments") &&
+                        (record.contains("exit_code") || record.contains("process"));
   require<DataError>(complete, record_of(job).string(), " is not the record of a job");
   return record;
 }
 
-bool succeeded(const std::optional<nlohmann::json>& record) { return record && record->at("exit_code") == 0; }
+void write_record(const Job& job, const nlohmann::ordered_json& record) {
+  write_file_atomically(record_of(job),
+                        record.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+std::vector<std::string> arguments_of(const nlohmann::ordered_json& record) {
+  return record.at("arguments").get<std::vector<std::string>>();
+}
+
+bool succeeded(const std::optional<nlohmann::ordered_json>& record) {
+  return record && record->value("exit_code", -1) == 0;
+}
 
 // What Chorus says of its failure, or the end of the log: behind an error, mpirun adds lines that explain nothing.
 std::string last_lines(const std::filesystem::path& log) {
@@ -69,7 +78,7 @@ class LoggedFiles {
   explicit LoggedFiles(const std::filesystem::path& log) {
     posix_spawn_file_actions_init(&actions_);
     posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+    posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND,
                                      0666);
     posix_spawn_file_actions_adddup2(&actions_, STDOUT_FILENO, STDERR_FILENO);
   }
@@ -81,8 +90,6 @@ class LoggedFiles {
  private:
   posix_spawn_file_actions_t actions_{};
 };
-
-std::filesystem::path process_file_of(const Job& job) { return job.folder / "process"; }
 
 pid_t start_process(const std::vector<std::string>& words, const std::filesystem::path& log) {
   const LoggedFiles files(log);
@@ -99,47 +106,56 @@ pid_t start_process(const std::vector<std::string>& words, const std::filesystem
 
 // A call that was killed leaves its processes running. They would write where the next one does.
 void refuse_if_running(const Job& job) {
-  if (!std::filesystem::exists(process_file_of(job))) return;
-  const std::string process = read_file(process_file_of(job));
+  const auto record = read_record(job);
+  if (!record || record->contains("exit_code")) return;
+  const auto process = std::to_string(record->at("process").get<pid_t>());
   const std::filesystem::path command = std::filesystem::path("/proc") / process / "cmdline";
   std::error_code gone;
-  if (process.empty() || !std::filesystem::exists(command, gone)) return;
+  if (!std::filesystem::exists(command, gone)) return;
   const bool same = read_file(command).find(output_of(job).string()) != std::string::npos;
   require<ConfigurationError>(!same, job.name, " still runs as process ", process,
                               ", started by a call that has ended: wait for it, or stop it with kill ",
                               process);
 }
 
+// A training that was stopped, killed or failed goes on from its newest checkpoint; other jobs begin anew.
 pid_t start(const Job& job, const std::vector<std::string>& launcher) {
-  remove_folder(job.folder);
+  const auto former = read_record(job);
+  std::vector<std::string> words = command_line(job, launcher);
+  if (job.kind == JobKind::train && former && arguments_of(*former) == job.arguments) {
+    words.insert(words.end(), {"--resume", "auto"});
+  } else {
+    remove_folder(job.folder);
+  }
   std::filesystem::create_directories(job.folder);
-  const pid_t process = start_process(command_line(job, launcher), log_of(job));
-  write_file_atomically(process_file_of(job), std::to_string(process));
+  const pid_t process = start_process(words, log_of(job));
+  write_record(job, {{"arguments", job.arguments}, {"launcher", launcher}, {"process", process}});
   return process;
 }
 
-// Waits for any of the processes that this one started.
-std::pair<pid_t, int> wait_for_any() {
-  for (;;) {
-    int status = 0;
-    const pid_t process = waitpid(-1, &status, 0);
-    if (process > 0) return {process, WIFEXITED(status) ? WEXITSTATUS(status) : -1};
-    require(errno == EINTR, "waiting for jobs: ", std::generic_category().message(errno));
-  }
+// A process of this one that has ended, if any has.
+std::optional<std::pair<pid_t, int>> ended_process() {
+  int status = 0;
+  const pid_t process = waitpid(-1, &status, WNOHANG);
+  require(process >= 0 || errno == EINTR, "waiting for jobs: ", std::generic_category().message(errno));
+  if (process <= 0) return std::nullopt;
+  return std::pair(process, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
 JobOutcome record(const Job& job, const std::vector<std::string>& launcher, int exit_code, double seconds) {
   JobOutcome outcome{.exit_code = exit_code, .seconds = seconds, .last_lines = {}};
-  outcome.state = exit_code == 0 ? JobOutcome::State::done : JobOutcome::State::failed;
+  // Asked to stop, a launcher may end with any code.
+  const bool stopped = stop_requested() || exit_code == static_cast<int>(ExitCode::preempted);
+  outcome.state = exit_code == 0 ? JobOutcome::State::done
+                  : stopped      ? JobOutcome::State::stopped
+                                 : JobOutcome::State::failed;
   nlohmann::ordered_json record{
       {"arguments", job.arguments}, {"launcher", launcher}, {"exit_code", exit_code}, {"seconds", seconds}};
   if (outcome.state == JobOutcome::State::failed) {
     outcome.last_lines = last_lines(log_of(job));
     record["last_lines"] = outcome.last_lines;
   }
-  write_file_atomically(record_of(job),
-                        record.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
-  std::filesystem::remove(process_file_of(job));
+  write_record(job, record);
   return outcome;
 }
 
@@ -180,6 +196,8 @@ std::string describe(const JobOutcome& outcome) {
     case JobOutcome::State::failed:
       return fmt::format("FAILED with exit code {} after {}", outcome.exit_code,
                          print_duration(outcome.seconds));
+    case JobOutcome::State::stopped:
+      return "stopped after " + print_duration(outcome.seconds);
     case JobOutcome::State::not_run:
       return "not run: " + outcome.last_lines;
   }
@@ -197,6 +215,7 @@ class JobQueue {
     std::vector<std::size_t> waiting(jobs_.size());
     std::iota(waiting.begin(), waiting.end(), std::size_t{0});
     while (!waiting.empty() || !running_.empty()) {
+      if (stop_requested()) waiting.clear();
       std::erase_if(waiting, [&](std::size_t i) { return take(i, side_by_side); });
       show_running();
       if (!running_.empty()) wait();
@@ -218,7 +237,7 @@ class JobQueue {
     for (const std::size_t needed : job.after) {
       if (!ended_.contains(needed)) return false;
       const JobOutcome::State state = outcomes_[needed].state;
-      if (state != JobOutcome::State::failed && state != JobOutcome::State::not_run) continue;
+      if (state == JobOutcome::State::done || state == JobOutcome::State::found_done) continue;
       outcome.last_lines = jobs_[needed].name + " is missing";
       end(i, std::move(outcome));
       return true;
@@ -233,8 +252,16 @@ class JobQueue {
     return true;
   }
 
+  // Until a job has ended. A request to stop is passed on: launchers give USR2 to all ranks.
   void wait() {
-    const auto [process, exit_code] = wait_for_any();
+    std::optional<std::pair<pid_t, int>> ended;
+    while (!(ended = ended_process())) {
+      if (stop_requested() && !std::exchange(told_to_stop_, true)) {
+        for (const auto& [process, running] : running_) kill(process, SIGUSR2);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    const auto [process, exit_code] = *ended;
     const auto found = running_.find(process);
     if (found == running_.end()) return;
     const auto [job, start] = found->second;
@@ -264,6 +291,7 @@ class JobQueue {
   std::vector<JobOutcome> outcomes_;
   std::map<pid_t, Running> running_;
   std::set<std::size_t> ended_;
+  bool told_to_stop_ = false;
   Estimate estimate_;
 };
 
@@ -279,14 +307,14 @@ std::vector<std::string> command_line(const Job& job, const std::vector<std::str
 
 bool is_done(const Job& job) {
   const auto record = read_record(job);
-  return succeeded(record) && record->at("arguments").get<std::vector<std::string>>() == job.arguments;
+  return succeeded(record) && arguments_of(*record) == job.arguments;
 }
 
 void check_records(std::span<const Job> jobs) {
   for (const Job& job : jobs) {
     const auto record = read_record(job);
     if (!record) continue;
-    const auto former = record->at("arguments").get<std::vector<std::string>>();
+    const std::vector<std::string> former = arguments_of(*record);
     require<ConfigurationError>(
         former == job.arguments || !succeeded(record), job.folder.string(),
         " holds the result of another command: name another --output, or remove it. It was: ",
@@ -300,9 +328,13 @@ std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<st
 }
 
 int exit_code_of(std::span<const JobOutcome> outcomes) {
-  const auto failed = std::ranges::find(outcomes, JobOutcome::State::failed, &JobOutcome::state);
-  if (failed == outcomes.end()) return static_cast<int>(ExitCode::done);
-  return failed->exit_code > 0 ? failed->exit_code : static_cast<int>(ExitCode::internal);
+  for (const JobOutcome& outcome : outcomes) {
+    if (outcome.state == JobOutcome::State::failed)
+      return outcome.exit_code > 0 ? outcome.exit_code : static_cast<int>(ExitCode::internal);
+  }
+  const bool stopped =
+      stop_requested() || std::ranges::count(outcomes, JobOutcome::State::stopped, &JobOutcome::state) > 0;
+  return static_cast<int>(stopped ? ExitCode::preempted : ExitCode::done);
 }
 
 }  // namespace chorus

@@ -20,23 +20,25 @@ enum class Launcher { srun, mpirun };
 
 struct Options {
   std::vector<std::string> configurations, seeds;
-  std::string script, output, name = "chorus", time = "24:00:00", partition, account, memory, log, setup,
-                              program;
+  std::string sweep, script, output, name = "chorus", time = "24:00:00", partition, account, memory, log,
+                                     setup, program;
   int nodes = 1, ranks_per_node = 0, gpus_per_node = 0, cpus_per_rank = 0, at_once = 0;
   int warning = 120, max_restarts = 20;
   bool chain = false;
   Launcher launcher = Launcher::srun;
+  std::size_t trials = 0;  // of the sweep
 
   int ranks_of_node() const { return ranks_per_node > 0 ? ranks_per_node : std::max(1, gpus_per_node); }
-  std::size_t tasks() const { return std::max(configurations.size(), seeds.size()); }
+  std::size_t tasks() const { return std::max({configurations.size(), seeds.size(), trials}); }
 };
 
 void add_work(OptionTable& table, Options& options) {
   table
       .add("train", options.configurations,
            "configurations of chorus train; of several, each is a task of an array")
-      .required()
       .shown_as("FILE,...");
+  table.add("sweep", options.sweep, "configuration of chorus sweep instead; each trial is a task of an array")
+      .shown_as("FILE");
   table.add("seeds", options.seeds, "train the one configuration with each of these seeds, as an array");
   table
       .add("output", options.output,
@@ -88,6 +90,8 @@ void check(const Options& options) {
                                       {"memory", &options.memory},
                                       {"log", &options.log}})
     check_plain(option, *value);
+  require<ConfigurationError>(options.configurations.empty() != options.sweep.empty(),
+                              "either --train or --sweep says what to run");
   require<ConfigurationError>(options.seeds.empty() || options.configurations.size() == 1,
                               "--seeds goes with one configuration, and --train names ",
                               options.configurations.size());
@@ -95,11 +99,17 @@ void check(const Options& options) {
                               "--output goes with one configuration: each of several must have its own");
   require<ConfigurationError>(options.seeds.empty() || !options.output.empty(),
                               "--seeds needs --output: each seed gets a folder in it");
+  require<ConfigurationError>(options.sweep.empty() || !options.chain,
+                              "--chain is for one job after another, and --sweep submits two that depend");
   require<ConfigurationError>(options.at_once == 0 || options.tasks() > 1,
                               "--at-once is for arrays, and there is one task");
   for (const std::string& file : options.configurations) {
     require<ConfigurationError>(std::filesystem::is_regular_file(file), "--train ", file, " is no file");
   }
+}
+
+std::string task_numbers(const Options& o) {
+  return fmt::format("0-{}{}", o.tasks() - 1, o.at_once > 0 ? fmt::format("%{}", o.at_once) : "");
 }
 
 std::string header(const Options& o) {
@@ -108,7 +118,8 @@ std::string header(const Options& o) {
   const auto given = [&](const std::string& key, const std::string& value) {
     if (!value.empty()) line(key + "=" + value);
   };
-  const bool array = o.tasks() > 1;
+  // The array of a sweep is asked for at its submission, since a job without one ends it.
+  const bool array = o.sweep.empty() && o.tasks() > 1;
   line("job-name=" + o.name);
   line(fmt::format("nodes={}", o.nodes));
   line(fmt::format("ntasks-per-node={}", o.ranks_of_node()));
@@ -119,8 +130,7 @@ std::string header(const Options& o) {
   given("partition", o.partition);
   given("account", o.account);
   line("output=" + (!o.log.empty() ? o.log : array ? "%x-%A_%a.log" : "%x-%j.log"));
-  if (array)
-    line(fmt::format("array=0-{}{}", o.tasks() - 1, o.at_once > 0 ? fmt::format("%{}", o.at_once) : ""));
+  if (array) line("array=" + task_numbers(o));
   if (o.chain) line("dependency=singleton");
   line("requeue");
   line("open-mode=append");
@@ -129,6 +139,21 @@ std::string header(const Options& o) {
 }
 
 std::string words(const std::vector<std::string>& values) { return shell_line(values); }
+
+// What starts the ranks, as words of a shell.
+std::string launcher_words(const Options& o) {
+  if (o.launcher == Launcher::mpirun) return "mpirun --bind-to none";
+  return "srun --mpi=pmix --kill-on-bad-exit=1" +
+         (o.cpus_per_rank > 0 ? fmt::format(" --cpus-per-task={}", o.cpus_per_rank) : "");
+}
+
+// The trial of one task, or all that are left and the best's score on test.
+std::string trial(const Options& o, const std::string& program) {
+  return fmt::format(R"(run=({} sweep {} --launcher "{}")
+[[ -z $SLURM_ARRAY_TASK_ID ]] || run+=(--trial "$SLURM_ARRAY_TASK_ID")
+)",
+                     words({program}), words({o.sweep}), launcher_words(o));
+}
 
 // The training of one task; what differs between tasks is looked up by the shell.
 std::string training(const Options& o, const std::string& program) {
@@ -146,23 +171,20 @@ std::string training(const Options& o, const std::string& program) {
   } else if (!o.output.empty()) {
     arguments += " --output " + words({o.output});
   }
-  return text + fmt::format("training=({} train{} --resume auto)\n", words({program}), arguments);
+  return text +
+         fmt::format("run=({} {} train{} --resume auto)\n", launcher_words(o), words({program}), arguments);
 }
 
-std::string start(const Options& o) {
+std::string prepare_launcher(const Options& o) {
   if (o.launcher == Launcher::mpirun) {
     return R"(# A lost machine ends the job within seconds instead of minutes.
 export OMPI_MCA_oob_tcp_keepalive_time=5 OMPI_MCA_oob_tcp_keepalive_intvl=2 OMPI_MCA_oob_tcp_keepalive_probes=3
-mpirun --bind-to none "${training[@]}" &
 )";
   }
-  return fmt::format(
-      R"(# What a step leaves on a machine that dies under it hinders a later one of the same number, so that every attempt
+  return R"(# What a step leaves on a machine that dies under it hinders a later one of the same number, so that every attempt
 # takes another.
 for ((i = 0; i < attempt; ++i)); do srun --mpi=none --nodes=1 --ntasks=1 true; done
-srun --mpi=pmix --kill-on-bad-exit=1{} "${{training[@]}}" &
-)",
-      o.cpus_per_rank > 0 ? fmt::format(" --cpus-per-task={}", o.cpus_per_rank) : "");
+)";
 }
 
 // Exit codes: 0 done; 1 to 4 would come again; 6 saved before the end; what is left is a rank or a machine that died.
@@ -179,10 +201,11 @@ trap 'ended=yes; tell_ranks' TERM
 attempt=${SLURM_RESTART_COUNT:-0}
 )";
   if (!o.setup.empty()) text += o.setup + "\n";
-  text += training(o, program);
+  text += o.sweep.empty() ? training(o, program) : trial(o, program);
   text += "echo \"attempt $attempt of job $SLURM_JOB_ID on ${SLURM_JOB_NODELIST:-this machine}\"\n";
-  text += start(o);
-  text += fmt::format(R"(ranks=$!
+  text += prepare_launcher(o);
+  text += fmt::format(R"("${{run[@]}}" &
+ranks=$!
 [[ -z $warned$ended ]] || tell_ranks
 # A trap interrupts wait.
 while :; do
@@ -203,20 +226,26 @@ exit "$code"
   return text;
 }
 
-int run(const Options& options) {
+std::string submission(const Options& o) {
+  if (o.sweep.empty()) return "sbatch " + o.script;
+  return fmt::format("sbatch --dependency=afterany:$(sbatch --parsable --array={0} {1}) {1}", task_numbers(o),
+                     o.script);
+}
+
+int run(Options& options) {
+  if (!options.sweep.empty()) options.trials = trials_of_sweep(options.sweep);
   check(options);
   const std::string text = script(options, options.program.empty() ? own_program() : options.program);
   if (options.script == "-") {
     fmt::print("{}", text);
     return static_cast<int>(ExitCode::done);
   }
-  require<ConfigurationError>(!std::filesystem::exists(options.script), "--script ", options.script,
-                              " exists already, and nothing is ever overwritten");
+  require_new_file(options.script, "--script");
   write_file_atomically(options.script, text);
   Console().print(
-      fmt::format("{}: {} of {} ranks on {} nodes; submit it by: sbatch {}", options.script,
+      fmt::format("{}: {} of {} ranks on {} nodes; submit it by:\n{}", options.script,
                   options.tasks() == 1 ? "a training" : fmt::format("{} trainings", options.tasks()),
-                  options.nodes * options.ranks_of_node(), options.nodes, options.script));
+                  options.nodes * options.ranks_of_node(), options.nodes, submission(options)));
   return static_cast<int>(ExitCode::done);
 }
 

@@ -126,7 +126,9 @@ int run(const Options& options, const OptionTable& option_table) {
   if (failed > 0)
     console.print(
         fmt::format("{} of {} jobs failed; the same command runs them again", failed, outcomes.size()));
-  return exit_code_of(outcomes);
+  const int exit_code = exit_code_of(outcomes);
+  if (exit_code == static_cast<int>(ExitCode::preempted)) console.print(stopped_early);
+  return exit_code;
 }
 
 void bind(OptionTable& table, Options& options) {

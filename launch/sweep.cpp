@@ -100,6 +100,10 @@ class Sweep {
         console_.print(fmt::format("round {} of {}: {} trials of {:g} epochs", rung + 1, request_.rungs,
                                    trials.size(), epochs_of(request_, rung)));
       const std::vector<TrialResult> results = train(trials, rung);
+      if (exit_code_ == static_cast<int>(ExitCode::preempted)) {
+        console_.print(stopped_early);
+        return exit_code_;
+      }
       keep(results);
       trials = survivors(results, request_.factor);
     }
@@ -170,14 +174,17 @@ class Sweep {
   int exit_code_ = 0;
 };
 
+void check_alone(const Options& options) {
+  require<ConfigurationError>(options.rounds == 1, "a trial runs alone, and --rounds ", options.rounds,
+                              " compare them: leave one out");
+}
+
 int run(const Options& options, const OptionTable& table) {
   const SweepRequest request = make_request(options);
   Console console;
   require<ConfigurationError>(options.trial < std::ssize(request.trials), "--trial is ", options.trial,
                               " but there are ", request.trials.size(), ", counted from 0");
-  require<ConfigurationError>(options.trial < 0 || options.rounds == 1,
-                              "--trial runs one trial alone, and --rounds ", options.rounds,
-                              " compare them: leave one out");
+  if (options.trial >= 0) check_alone(options);
   if (options.dry_run) {
     for (const Job& job : training_jobs(request, all_trials(request), 0))
       console.print(shell_line(command_line(job, split_words(options.launcher, "--launcher"))));
@@ -229,6 +236,15 @@ int sweep(const Arguments& arguments) {
   bind(table, options);
   if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
   return run(options, table);
+}
+
+std::size_t trials_of_sweep(const std::string& configuration) {
+  Options options;
+  OptionTable table("sweep", "");
+  bind(table, options);
+  require(table.parse({configuration}), configuration, " asks for help");
+  check_alone(options);
+  return make_request(options).trials.size();
 }
 
 }  // namespace chorus::command

@@ -68,7 +68,17 @@ TEST_F(SlurmScript, SweepsAreArrays) {
   EXPECT_THAT(seeds, HasSubstr("\n#SBATCH --array=0-2%2\n"));
   EXPECT_THAT(seeds, HasSubstr("seeds=(1 2 3)"));
   EXPECT_THAT(seeds, HasSubstr("--output runs/seed-\"${seeds[SLURM_ARRAY_TASK_ID]}\""));
-  EXPECT_THAT(seeds, HasSubstr("\nmpirun "));
+  EXPECT_THAT(seeds, HasSubstr("run=(mpirun --bind-to none "));
+  write_tiny_data(folder);
+  write_text(folder / "sweep.ini", "base = " + folder / "base" + "\ndata = " + folder / "data" +
+                                       "\noutput = " + folder / "sweep" + "\nvary = lora-rank=2,4,8\n");
+  const std::string sweep = script({"--sweep", folder / "sweep.ini"});
+  EXPECT_THAT(sweep, Not(HasSubstr("--array"))) << "the line that submits it says so";
+  EXPECT_THAT(sweep, HasSubstr("--launcher \"srun --mpi=pmix --kill-on-bad-exit=1\""));
+  EXPECT_THAT(sweep, HasSubstr("run+=(--trial \"$SLURM_ARRAY_TASK_ID\")"));
+  const std::string said = run_successfully(
+      {"slurm", "--sweep", folder / "sweep.ini", "--script", folder / "s.sbatch", "--at-once", "2"});
+  EXPECT_THAT(said, HasSubstr("--array=0-2%2 "));
   const std::string files = script({"--train", folder / "a.ini" + "," + folder / "b.ini"});
   EXPECT_THAT(files, HasSubstr("\n#SBATCH --array=0-1\n"));
   EXPECT_THAT(files, HasSubstr("train \"${configurations[SLURM_ARRAY_TASK_ID]}\" --resume auto"));
@@ -79,8 +89,9 @@ TEST_F(SlurmScript, WhatSlurmWouldMisreadIsRefused) {
   expect_refusal({"--train", a, "--script", job, "--log", "$HOME/log"},
                  "no room for blanks, quotes or variables");
   expect_refusal({"--train", a, "--script", job, "--seeds", "1,2"}, "--seeds needs --output");
+  expect_refusal({"--script", job}, "either --train or --sweep");
   expect_refusal({"--train", folder / "c.ini", "--script", job}, "is no file");
-  expect_refusal({"--train", a, "--script", a}, "nothing is ever overwritten");
+  expect_refusal({"--train", a, "--script", a}, "is not overwritten");
 }
 
 // A real Slurm, if it is installed and the script that starts one is there: CHORUS_SLURM_START, or the shared folder's.
@@ -96,10 +107,7 @@ class SlurmCluster : public testing::Test {
     folder_ = new TemporaryFolder;
     environment_ = at("environment");
     own_ = "NH_PREFIX=ch NH_NET=10.79.0 ";
-    const std::string command = own_ + start_ + " -d " + at("s") + " -p 17917 -m netns -n 2 >" +
-                                environment_ + " 2>" + at("start.err");
-    if (std::system(command.c_str()) != 0)
-      return missing("no Slurm could be started: " + read_text(at("start.err")));
+    if (!start_slurm()) return missing("no Slurm could be started: " + read_text(at("start.err")));
     const std::string corpus = at("corpus");
     run_successfully({"sample", "--train-dialogues", "20", "--dev-dialogues", "4", "--test-dialogues", "4",
                       "--paragraphs", "150", "--output", corpus});
@@ -119,6 +127,12 @@ class SlurmCluster : public testing::Test {
     if (!missing_.empty()) GTEST_SKIP() << "NOT TESTED: " << missing_;
   }
 
+  // What runs already is left alone.
+  static bool start_slurm() {
+    const std::string command = own_ + start_ + " -d " + at("s") + " -p 17917 -m netns -n 2 >" +
+                                environment_ + " 2>" + at("start.err");
+    return std::system(command.c_str()) == 0;
+  }
   static void missing(const std::string& what) { missing_ = what; }
   static std::string at(const std::string& name) { return *folder_ / name; }
   // What a command on the login node prints.
@@ -130,11 +144,13 @@ class SlurmCluster : public testing::Test {
     while (said.ends_with('\n')) said.pop_back();
     return said;
   }
-  static void configure(const std::string& name, int steps) {
+  static std::string inputs(const std::string& name) {
+    return "base = " + at("base") + "\ndata = " + at("data") + "\noutput = " + at(name) + "\n";
+  }
+  static void configure(const std::string& name, int steps, const std::string& more = "") {
     write_text(at(name + ".ini"),
-               "base = " + at("base") + "\ndata = " + at("data") + "\noutput = " + at(name) +
-                   "\nmax-steps = " + std::to_string(steps) +
-                   "\nlora-rank = 2\nlora-dropout = 0.1\nthreads = 1\nlogging-steps = 1\n");
+               inputs(name) + "max-steps = " + std::to_string(steps) +
+                   "\nlora-rank = 2\nlora-dropout = 0.1\nthreads = 1\nlogging-steps = 1\n" + more);
   }
   static std::string submit(const std::string& name, const std::vector<std::string>& more = {}) {
     std::vector<std::string> arguments{
@@ -143,6 +159,10 @@ class SlurmCluster : public testing::Test {
     arguments.insert(arguments.end(), more.begin(), more.end());
     run_successfully(arguments);
     return login("sbatch --parsable " + at(name + ".sbatch"));
+  }
+  static std::string netns(const std::string& command) {
+    const std::string script = std::filesystem::path(start_).parent_path() / "netns_hosts.sh";
+    return login("NH_DIR=" + at("s/hosts") + " " + script + " " + command);
   }
   static bool wait_until(const std::function<bool()>& condition, int seconds) {
     for (int i = 0; i < 5 * seconds; ++i) {
@@ -210,6 +230,59 @@ TEST_F(SlurmCluster, LongACancelledJobSavesAndStaysAway) {
   ASSERT_TRUE(ends(job, 60));
   EXPECT_THAT(log("cancelled"), HasSubstr("stopped by a signal after step "));
   EXPECT_THAT(log("cancelled"), Not(HasSubstr("attempt 1 of job")));
+}
+
+// Slurm takes the machines away for a job of a higher partition, and gives them back.
+TEST_F(SlurmCluster, LongAPreemptedJobSavesAndGoesOnLater) {
+  for (const std::string name : {"undisturbed", "preempted"}) configure(name, 600);
+  configure("urgent", 5);
+  const std::string undisturbed = submit("undisturbed");
+  ASSERT_TRUE(ends(undisturbed, 120)) << log("undisturbed");
+  const std::string all = std::to_string(std::thread::hardware_concurrency());
+  const std::string job = submit("preempted", {"--partition", "low", "--cpus-per-rank", all});
+  ASSERT_TRUE(says("preempted", "step 5/", 60)) << log("preempted");
+  const std::string urgent = submit("urgent", {"--partition", "high", "--cpus-per-rank", all});
+  ASSERT_TRUE(ends(urgent, 120)) << log("urgent");
+  EXPECT_FALSE(adapter("urgent").empty());
+  ASSERT_TRUE(ends(job, 240)) << log("preempted");
+  EXPECT_THAT(log("preempted"), HasSubstr("stopped by a signal after step "));
+  EXPECT_THAT(log("preempted"), HasSubstr("continues from "));
+  EXPECT_EQ(adapter("preempted"), adapter("undisturbed"));
+}
+
+TEST_F(SlurmCluster, LongAMachineDiesAndComesBack) {
+  for (const std::string name : {"sound", "struck"}) configure(name, 600, "save-steps = 5\n");
+  const std::string sound = submit("sound");
+  ASSERT_TRUE(ends(sound, 120)) << log("sound");
+  const std::string struck = submit("struck");
+  ASSERT_TRUE(says("struck", "step 12/", 60)) << log("struck");
+  netns("crash h2");
+  ASSERT_TRUE(wait_until(
+      [&] { return login("squeue -h -o %T -j " + struck).find("RUNNING") == std::string::npos; }, 180))
+      << log("struck");
+  netns("revive h2");
+  ASSERT_TRUE(start_slurm()) << read_text(at("start.err"));
+  ASSERT_TRUE(says("struck", "attempt 1 of job", 240)) << log("struck");
+  ASSERT_TRUE(ends(struck, 240)) << log("struck");
+  EXPECT_THAT(log("struck"), HasSubstr("continues from "));
+  EXPECT_EQ(adapter("struck"), adapter("sound"));
+}
+
+// The line that chorus slurm prints: an array of the trials, and a job after it that scores the best.
+TEST_F(SlurmCluster, LongASweepIsAnArrayAndAJobThatEndsIt) {
+  write_text(at("sweep.ini"),
+             inputs("sweep") +
+                 "vary = lora-rank=2,4; learning-rate=1e-3\n"
+                 "train-options = --max-steps 10 --threads 1\nevaluate-options = --threads 1\n");
+  const std::string said = run_successfully({"slurm", "--sweep", at("sweep.ini"), "--script",
+                                             at("sweep.sbatch"), "--nodes", "2", "--log", at("sweep.log")});
+  EXPECT_THAT(said, HasSubstr("2 trainings of 2 ranks on 2 nodes"));
+  std::string line = said.substr(said.find("sbatch --dependency"));
+  line.pop_back();
+  login(line);
+  ASSERT_TRUE(wait_until([&] { return login("squeue -h").empty(); }, 240)) << log("sweep");
+  EXPECT_THAT(log("sweep"), HasSubstr("lora-rank=4,learning-rate=1e-3/seed-1 | done before"));
+  EXPECT_THAT(read_text(at("sweep/sweep.json")), HasSubstr("test_weighted_f1"));
 }
 
 TEST_F(SlurmCluster, LongArraysTrainEverySeed) {

@@ -15,7 +15,14 @@ namespace {
 
 constexpr std::chrono::seconds patience{60};
 
-// Asks every few milliseconds.
+void redirect(int descriptor, const std::string& path) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  dup2(file, descriptor);
+  close(file);
+}
+
+}  // namespace
+
 bool becomes_true(const std::function<bool()>& condition) {
   const auto end = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
@@ -24,14 +31,6 @@ bool becomes_true(const std::function<bool()>& condition) {
   }
   return true;
 }
-
-void redirect(int descriptor, const std::string& path) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-  dup2(file, descriptor);
-  close(file);
-}
-
-}  // namespace
 
 StartedProgram::StartedProgram(const std::vector<std::string>& arguments,
                                const std::vector<std::string>& launcher) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,9 @@
 #include "tests/launch/program.h"
 
 namespace chorus {
+
+// Waits until the condition holds; false: a minute went by.
+bool becomes_true(const std::function<bool()>& condition);
 
 // The built program while it runs, to be signalled. `launcher` stands before it. Killed in the end if it still runs.
 class StartedProgram {

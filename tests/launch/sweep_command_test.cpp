@@ -1,5 +1,6 @@
 // A sweep of a tiny base on a sample corpus, and jobs that run side by side.
 
+#include <csignal>
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -7,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/error.h"
-#include "tests/launch/program.h"
+#include "tests/launch/started_program.h"
 
 namespace chorus {
 namespace {
@@ -97,6 +98,54 @@ TEST_F(SweepCommand, OneTrialCanRunAloneAndTheWholeFindsIt) {
   ASSERT_EQ(whole.exit_code, 0) << whole.out << whole.err;
   EXPECT_THAT(whole.out, HasSubstr("lora-rank=4/seed-1 | done before"));
   EXPECT_THAT(whole.out, Not(HasSubstr("lora-rank=2/seed-1 | done before")));
+}
+
+// A trial of a stopped sweep goes on from its checkpoint, and ends as if nothing had been.
+TEST_F(SweepCommand, ASignalStopsItAndTheSameCommandGoesOn) {
+  const std::vector<std::string> arguments{
+      "sweep",       "--base",          at("base"),
+      "--data",      at("data"),        "--output",
+      at("stopped"), "--train-options", "--max-steps 120 --logging-steps 1 --threads 1",
+      "--vary",      "lora-rank=2",     "--seeds",
+      "1,2"};
+  const std::string trial = at("stopped/runs/lora-rank=2/seed-1/train/");
+  StartedProgram program(arguments);
+  ASSERT_TRUE(
+      becomes_true([&] { return read_text(trial + "log.txt").find("step 3/") != std::string::npos; }));
+  program.signal(SIGTERM);
+  const Outcome stopped = program.wait();
+  EXPECT_EQ(stopped.exit_code, static_cast<int>(ExitCode::preempted)) << stopped.out << stopped.err;
+  EXPECT_THAT(stopped.out, HasSubstr("lora-rank=2/seed-1 | stopped after"));
+  EXPECT_THAT(stopped.out, HasSubstr("the same command goes on"));
+  EXPECT_FALSE(std::filesystem::exists(at("stopped/runs/lora-rank=2/seed-2"))) << "nothing new is begun";
+  const Outcome rest = run_chorus(arguments);
+  EXPECT_EQ(rest.exit_code, 0) << rest.out << rest.err;
+  EXPECT_THAT(read_text(trial + "log.txt"), HasSubstr("continues from "));
+  run_successfully({"train", "--base", at("base"), "--data", at("data"), "--output", at("straight"),
+                    "--max-steps", "120", "--threads", "1", "--lora-rank", "2", "--seed", "1"});
+  EXPECT_EQ(read_text(trial + "output/adapter_model.safetensors"),
+            read_text(at("straight/adapter_model.safetensors")));
+}
+
+TEST_F(SweepCommand, SurvivesThatItAndItsTrialAreKilled) {
+  const std::vector<std::string> arguments{
+      "sweep",      "--base",          at("base"),
+      "--data",     at("data"),        "--output",
+      at("killed"), "--train-options", "--max-steps 120 --logging-steps 1 --save-steps 2 --threads 1",
+      "--vary",     "lora-rank=2"};
+  const std::string trial = at("killed/runs/lora-rank=2/seed-1/train/");
+  StartedProgram program(arguments);
+  ASSERT_TRUE(
+      becomes_true([&] { return read_text(trial + "log.txt").find("step 9/") != std::string::npos; }));
+  program.signal(SIGKILL);
+  EXPECT_EQ(program.wait().exit_code, -SIGKILL);
+  const Outcome running = run_chorus(arguments);
+  EXPECT_EQ(running.exit_code, static_cast<int>(ExitCode::configuration)) << running.out;
+  EXPECT_THAT(running.err, HasSubstr("still runs as process "));
+  kill(nlohmann::json::parse(read_text(trial + "job.json")).at("process").get<pid_t>(), SIGKILL);
+  const Outcome rest = run_chorus(arguments);
+  EXPECT_EQ(rest.exit_code, 0) << rest.out << rest.err;
+  EXPECT_THAT(read_text(trial + "log.txt"), HasSubstr("continues from "));
 }
 
 TEST_F(SweepCommand, RefusesWhatDoesNotFitTogether) {
