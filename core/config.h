@@ -57,6 +57,7 @@ struct TrainConfig {
   std::int64_t save_total_limit = 3;
   double max_time = 0;  // seconds after which a checkpoint is written and the run ends; 0: no limit
   bool log_tensor_norms = false;
+  bool tensorboard = false;
 };
 
 // Throws ConfigurationError where options contradict each other.

@@ -41,6 +41,17 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
+// The error of the system, or 0.
+int write_all(int descriptor, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return written < 0 ? errno : ENOSPC;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return 0;
+}
+
 // Without this a rename may be lost when the machine stops. File systems that cannot do it answer EINVAL.
 void synchronise_folder(const std::filesystem::path& folder) {
   const Descriptor descriptor(folder, O_RDONLY | O_DIRECTORY);
@@ -106,12 +117,7 @@ void AtomicFile::fail(int error) const {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) fail(written < 0 ? errno : ENOSPC);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
+  if (const int error = write_all(descriptor_, bytes); error != 0) fail(error);
 }
 
 void AtomicFile::publish() {
@@ -131,6 +137,19 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
   write_file_atomically(path, std::as_bytes(std::span(text)));
+}
+
+AppendedFile::AppendedFile(std::filesystem::path path)
+    : path_(std::move(path)),
+      descriptor_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+  require<DataError>(descriptor_ >= 0, path_.string(), ": cannot be written: ", text_of(errno));
+}
+
+AppendedFile::~AppendedFile() { ::close(descriptor_); }
+
+void AppendedFile::append(std::string_view bytes) {
+  const int error = write_all(descriptor_, std::as_bytes(std::span(bytes)));
+  require<DataError>(error == 0, path_.string(), ": cannot be written: ", text_of(error));
 }
 
 nlohmann::json read_json_file(const std::filesystem::path& path) {

@@ -55,6 +55,24 @@ class AtomicFile {
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
+// A log: every append() is handed to the system before it returns, so that a reader sees it at once and a program that
+// is killed loses nothing. What the file held stays. Every failure throws DataError with the path and the reason of the
+// system.
+class AppendedFile {
+ public:
+  explicit AppendedFile(std::filesystem::path path);
+  AppendedFile(const AppendedFile&) = delete;
+  AppendedFile& operator=(const AppendedFile&) = delete;
+  ~AppendedFile();
+
+  void append(std::string_view bytes);
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_;
+};
+
 // Throws DataError.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 

@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(g++ cmake ninja-build ccache libopenmpi-dev openmpi-bin libhdf5-dev libsentencepiece-dev
   libboost-program-options-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libgtest-dev libgmock-dev)
 case "${1:-}" in
-  --development) packages+=(clang-format mold python3 chromium) ;;
+  --development) packages+=(clang-format mold python3 python3-venv chromium) ;;
   '') ;;
   *) echo "usage: launch/install.sh [--development]" >&2; exit 2 ;;
 esac

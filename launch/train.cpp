@@ -69,6 +69,7 @@ void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.add("max-time", c.max_time, "seconds after which to save a checkpoint and stop; 0: no limit")
       .at_least(0);
   table.add("log-tensor-norms", c.log_tensor_norms, "also log the gradient norm of every trained tensor");
+  table.add("tensorboard", c.tensorboard, "also write the log into OUTPUT/tensorboard, for TensorBoard");
 }
 
 // A fresh run wants a fresh folder; a resumed one goes on in its own.

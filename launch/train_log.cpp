@@ -1,11 +1,14 @@
 #include "launch/train_log.h"
 
-#include <cerrno>
-#include <cstring>
+#include <array>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "core/files.h"
 #include "data/text_file.h"
 #include "launch/process.h"
 
@@ -13,36 +16,67 @@ namespace chorus {
 
 namespace {
 
+// What TensorBoard shows of an entry: its key, and the tag there.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> tags{
+    {{"loss", "train/loss"},
+     {"grad_norm", "train/grad_norm"},
+     {"lr", "train/learning_rate"},
+     {"epoch", "train/epoch"},
+     {"throughput", "speed/tokens_per_second"},
+     {"effective_throughput", "speed/effective_tokens_per_second"},
+     {"eval_loss", "dev/loss"},
+     {"eval_weighted_f1", "dev/weighted_f1"},
+     {"eval_accuracy", "dev/accuracy"}}};
+
 // Entries up to `step` of a log that a former session wrote; a line that was cut off is dropped.
-std::string kept_entries(const std::filesystem::path& path, std::int64_t step) {
+std::vector<nlohmann::ordered_json> kept_entries(const std::filesystem::path& path, std::int64_t step) {
   if (step == 0 || !std::filesystem::exists(path)) return {};
-  std::string kept;
+  std::vector<nlohmann::ordered_json> kept;
   const std::string text = read_file(path);
   for (std::size_t begin = 0, end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    const std::string line = text.substr(begin, end - begin);
-    const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
-    if (entry.is_object() && entry.value("current_steps", step + 1) <= step) kept += line + "\n";
+    auto entry = nlohmann::ordered_json::parse(text.substr(begin, end - begin), nullptr, false);
+    if (entry.is_object() && entry.value("current_steps", step + 1) <= step) kept.push_back(std::move(entry));
   }
   return kept;
+}
+
+std::string line(const nlohmann::ordered_json& entry) { return entry.dump() + "\n"; }
+
+void append(EventFile& events, double time, const nlohmann::ordered_json& entry) {
+  std::vector<Scalar> scalars;
+  for (const auto& [key, tag] : tags) {
+    const auto found = entry.find(key);
+    if (found != entry.end() && found->is_number()) scalars.push_back({tag, found->get<float>()});
+  }
+  events.append(time, entry.at("current_steps"), scalars);
 }
 
 }  // namespace
 
 TrainLog::TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start)
-    : config_(config),
-      console_(console),
-      path_(std::filesystem::path(config.output) / "trainer_log.jsonl"),
-      start_(start) {
+    : config_(config), console_(console), start_(start) {
   if (!writes) return;
-  write_file_atomically(path_, kept_entries(path_, start.step));
-  file_.reset(std::fopen(path_.c_str(), "ae"));
-  require<DataError>(file_ != nullptr, path_.string(), ": cannot be written: ", std::strerror(errno));
+  const std::filesystem::path output = config.output;
+  const std::filesystem::path path = output / "trainer_log.jsonl";
+  const std::vector<nlohmann::ordered_json> kept = kept_entries(path, start.step);
+  std::string lines;
+  for (const auto& entry : kept) lines += line(entry);
+  write_file_atomically(path, lines);
+  file_.emplace(path);
+  if (!config.tensorboard) return;
+  events_.emplace(output / "tensorboard");
+  // The log tells no time of day: former sessions are shown as if the training had never paused.
+  const double begin = wall_time() - start.elapsed;
+  double elapsed = 0;
+  for (const auto& entry : kept) {
+    elapsed = entry.value("elapsed_time", elapsed);
+    chorus::append(*events_, begin + elapsed, entry);
+  }
 }
 
-void TrainLog::append(const std::string& line) {
-  if (!file_) return;
-  const bool written = std::fputs((line + "\n").c_str(), file_.get()) >= 0 && std::fflush(file_.get()) == 0;
-  require<DataError>(written, path_.string(), ": cannot be written: ", std::strerror(errno));
+void TrainLog::append(const nlohmann::ordered_json& entry) {
+  if (file_) file_->append(line(entry));
+  if (events_) chorus::append(*events_, wall_time(), entry);
 }
 
 void TrainLog::begin_interval() {
@@ -91,7 +125,7 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
       {"elapsed_time", start_.elapsed + session_seconds_},
       {"remaining_time", remaining}};
   if (config_.log_tensor_norms) entry["tensor_grad_norms"] = report.tensor_norms;
-  append(entry.dump());
+  append(entry);
   begin_interval();
 }
 
@@ -113,7 +147,7 @@ void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluatio
   }
   entry["best"] = is_best;
   console_.print(line + (is_best ? " | best so far, kept" : ""));
-  append(entry.dump());
+  append(entry);
 }
 
 }  // namespace chorus

@@ -1,16 +1,16 @@
 #pragma once
 
-#include <cstdio>
-#include <filesystem>
-#include <memory>
-#include <string>
+#include <optional>
 
+#include "core/event_file.h"
+#include "core/files.h"
 #include "core/trainer.h"
 #include "launch/console.h"
 
 namespace chorus {
 
-// Shows a training on the console and writes OUTPUT/trainer_log.jsonl. Only the first rank has one that does.
+// Shows a training on the console and writes OUTPUT/trainer_log.jsonl, with --tensorboard also the same numbers into
+// OUTPUT/tensorboard. Only the first rank has one that does.
 class TrainLog : public TrainingObserver {
  public:
   // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
@@ -22,16 +22,13 @@ class TrainLog : public TrainingObserver {
   void evaluating(std::int64_t done, std::int64_t total) override;
 
  private:
-  struct CloseFile {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  void append(const std::string& line);
+  void append(const nlohmann::ordered_json& entry);
   void begin_interval();
 
   const TrainConfig& config_;
   Console& console_;
-  std::filesystem::path path_;
-  std::unique_ptr<std::FILE, CloseFile> file_;
+  std::optional<AppendedFile> file_;
+  std::optional<EventFile> events_;
   TrainingState start_;
   std::int64_t session_tokens_ = 0;
   double session_seconds_ = 0;

@@ -1,21 +1,21 @@
 #include "core/files.h"
 
-#include <csignal>
 #include <iterator>
 #include <utility>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "data/text_file.h"
 #include "ops/error.h"
+#include "tests/core/file_size_limit.h"
 #include "tests/core/scratch.h"
 
 namespace chorus {
 namespace {
 
+using test::FileSizeLimit;
 using test::holds;
 using test::message_of;
 using test::read_bytes;
@@ -25,26 +25,6 @@ using test::write_bytes;
 std::int64_t entries(const std::filesystem::path& folder) {
   return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
 }
-
-// Makes every write beyond `bytes` of a file fail, as a full disk does.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : former_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &former_);
-    const rlimit limit{bytes, former_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &former_);
-    std::signal(SIGXFSZ, former_handler_);
-  }
-
- private:
-  rlimit former_{};
-  void (*former_handler_)(int);
-};
 
 TEST(WriteFileAtomically, WritesAndReplaces) {
   const ScratchFolder folder;
@@ -104,6 +84,23 @@ TEST(AtomicFile, LeavesNothingUnlessPublished) {
     EXPECT_EQ(entries(folder.path()), 1);
   }
   EXPECT_EQ(entries(folder.path()), 0);
+}
+
+TEST(AppendedFile, GoesOnBehindWhatIsThere) {
+  const ScratchFolder folder;
+  write_bytes(folder / "log", "old ");
+  AppendedFile file(folder / "log");
+  file.append("new");
+  EXPECT_EQ(read_bytes(folder / "log"), "old new") << "while the file is still open";
+}
+
+TEST(AppendedFile, NamesTheFileAndTheReason) {
+  const ScratchFolder folder;
+  EXPECT_EQ(message_of<DataError>([&] { AppendedFile(folder / "no/log"); }),
+            (folder / "no/log").string() + ": cannot be written: No such file or directory");
+  AppendedFile full("/dev/full");
+  EXPECT_EQ(message_of<DataError>([&] { full.append("text"); }),
+            "/dev/full: cannot be written: No space left on device");
 }
 
 TEST(MappedFile, ShowsTheBytesAndMoves) {
