@@ -89,17 +89,26 @@ class Chart {
   }
 
  private:
-  static constexpr double width = 520, height = 260, left = 46;
+  // In all 360 wide, as a phone is, so that the text is legible there; page.css makes it smaller on wide screens.
+  static constexpr double width = 300, height = 150, left = 50;
+
+  // Of the numbers at the axis: as many as tell them apart.
+  int decimals() const {
+    const double range = values_.high - values_.low;
+    return range > 0 ? std::clamp(static_cast<int>(std::ceil(1 - std::log10(range / 4))), 0, 4) : 2;
+  }
 
   std::string axes() const {
     std::string out;
     for (int i = 0; i <= 4; ++i) {
       const double value = values_.low + (values_.high - values_.low) * i / 4,
                    y = height - height * i / 4 + 8;
-      out += fmt::format(
-          "<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
-          "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.3g}</text>\n",
-          left, left + width, y, y, left - 4, y + 4, value);
+      out += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n", left,
+                         left + width, y, y);
+      // Where all values are one, it is in the middle.
+      if (values_.high == values_.low && i != 2) continue;
+      out += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.{}f}</text>\n", left - 4, y + 3,
+                         value, decimals());
     }
     return out + fmt::format(
                      "<text x=\"{}\" y=\"{}\">{:g}</text><text x=\"{}\" y=\"{}\" text-anchor=\"end\">step "
@@ -114,8 +123,10 @@ class Chart {
       path += fmt::format("{:.1f},{:.1f} ", left + width * steps_.share(points.steps[i]),
                           8 + height * (1 - values_.share(scale_ * points.values[i])));
     }
-    return fmt::format("<polyline fill=\"none\" stroke=\"{}\" points=\"{}\"><title>{}</title></polyline>\n",
-                       colour, path, escaped(training.name));
+    // A single point is a line to itself, which is drawn as a dot.
+    const bool dot = points.steps.size() == 1;
+    return fmt::format("<polyline fill=\"none\" stroke=\"{}\" points=\"{}\"{}><title>{}</title></polyline>\n",
+                       colour, dot ? path + path : path, dot ? " class=\"dot\"" : "", escaped(training.name));
   }
 
   std::string title_;
@@ -210,16 +221,16 @@ std::string heat_map(const HeatMap& map) {
 }
 
 std::string class_bars(const std::vector<ReportedClass>& classes) {
-  constexpr int line = 22, left = 130, width = 300;
+  constexpr int line = 16, left = 90, width = 190;
   std::string out = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"F1 of each class\">\n",
-                                left + width + 110, line * static_cast<int>(classes.size()));
+                                left + width + 80, line * static_cast<int>(classes.size()));
   int y = 0;
   for (const ReportedClass& c : classes) {
     out += fmt::format(
         "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text><rect class=\"bar\" x=\"{}\" y=\"{}\" "
         "width=\"{:.1f}\" height=\"{}\"/><text x=\"{:.1f}\" y=\"{}\">{:.1f} of {}</text>\n",
-        left - 6, y + 15, escaped(c.label), left, y + 3, width * c.f1, line - 6, left + width * c.f1 + 4,
-        y + 15, 100 * c.f1, c.support);
+        left - 6, y + 12, escaped(c.label), left, y + 2, width * c.f1, line - 4, left + width * c.f1 + 4,
+        y + 12, 100 * c.f1, c.support);
     y += line;
   }
   return out + "</svg>\n";

@@ -3,9 +3,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <regex>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "ops/error.h"
 #include "tests/launch/program.h"
@@ -85,23 +87,91 @@ TEST_F(ReportCommand, RefusesToOverwriteAndEmptyFolders) {
   EXPECT_THAT(empty.err, HasSubstr("holds no output of train, evaluate, study or sweep"));
 }
 
-// What the script has done to the page tells that a browser runs it.
-TEST_F(ReportCommand, ABrowserFiltersTheAnswers) {
-  if (std::system("command -v chromium > /dev/null") != 0) {
-    GTEST_SKIP() << "NOT TESTED: there is no chromium to open the page with";
+// What the page is once a browser has run its scripts.
+class ReportInABrowser : public ReportCommand {
+ protected:
+  void SetUp() override {
+    if (std::system("command -v chromium > /dev/null") != 0) {
+      GTEST_SKIP() << "NOT TESTED: there is no chromium to open the page with";
+    }
   }
-  const std::string command =
-      "HOME=" + at("home") +
-      " timeout 120 chromium --headless --no-sandbox --disable-gpu --dump-dom file://" + at("page.html") +
-      " > " + at("dom.html") + " 2> " + at("chromium.log");
-  ASSERT_EQ(std::system(command.c_str()), 0) << read_text(at("chromium.log"));
-  const std::string dom = read_text(at("dom.html"));
+  static std::string opened(const std::string& page) {
+    const std::string command =
+        "HOME=" + at("home") +
+        " timeout 120 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars "
+        "--virtual-time-budget=5000 --window-size=1400,1000 --dump-dom file://" +
+        page + " > " + at("dom.html") + " 2> " + at("chromium.log");
+    EXPECT_EQ(std::system(command.c_str()), 0) << read_text(at("chromium.log"));
+    return read_text(at("dom.html"));
+  }
+  // Measures taken by a script at the end of the page, in a frame of that size: a browser's own window is never as
+  // narrow as a phone.
+  static nlohmann::json measured(int width, int height) {
+    std::string page = read_text(at("page.html"));
+    const std::string script = R"(<script>
+const box = e => { const b = e.getBoundingClientRect(); return [b.left, b.right, b.width, b.height]; };
+const boxes = selector => [...document.querySelectorAll(selector)].map(box);
+const svgs = [...document.querySelectorAll('svg')];
+parent.postMessage(JSON.stringify({
+  viewport: [innerWidth, innerHeight],
+  scrollWidth: document.documentElement.scrollWidth,
+  beyond: [...document.querySelectorAll('body *')].filter(
+      e => box(e)[1] > innerWidth + 0.5 && !e.closest('.scroll > *')).map(e => e.outerHTML.slice(0, 80)),
+  sections: [...document.querySelectorAll('h2')].filter(h => h.checkVisibility()).map(h => h.textContent),
+  tables: boxes('#runs, .heat'), charts: boxes('svg'),
+  cutLabels: svgs.flatMap(s => [...s.querySelectorAll('text')].filter(
+      t => box(t)[0] < box(s)[0] - 0.5 || box(t)[1] > box(s)[1] + 0.5).map(t => t.textContent)),
+  chartText: Math.min(...svgs.map(s => parseFloat(getComputedStyle(s.querySelector('text')).fontSize) *
+                                       box(s)[2] / s.viewBox.baseVal.width)),
+  text: Math.min(...[...document.querySelectorAll('p, td, th, li, figcaption')].map(
+      e => parseFloat(getComputedStyle(e).fontSize)))}), '*');
+</script>)";
+    page.insert(page.find("</body>"), script);
+    write_text(at("measured.html"), page);
+    write_text(at("frame.html"),
+               "<!doctype html><body><script>onmessage = e => document.body.textContent = 'FOUND' + e.data + "
+               "'END';</script><iframe style=\"border:0\" src=\"measured.html\" width=\"" +
+                   std::to_string(width) + "\" height=\"" + std::to_string(height) + "\"></iframe></body>");
+    const std::string dom = opened(at("frame.html"));
+    std::smatch found;
+    const bool answered = std::regex_search(dom, found, std::regex("FOUND(\\{.*\\})END"));
+    EXPECT_TRUE(answered) << dom.substr(0, 2000);
+    return nlohmann::json::parse(answered ? found[1].str() : "{}");
+  }
+};
+
+TEST_F(ReportInABrowser, FiltersTheAnswers) {
+  const std::string dom = opened(at("page.html"));
   std::smatch shown;
   ASSERT_TRUE(std::regex_search(dom, shown, std::regex("<output>([0-9]+) of ([0-9]+)</output>")));
   const std::size_t wrong = count(dom, "<tr class=\"wrong\">");
   EXPECT_EQ(std::stoul(shown[1]), wrong);
   const std::string page = read_text(at("page.html"));
   EXPECT_EQ(std::stoul(shown[2]), wrong + count(dom, "<tr hidden=\"\">")) << "the right ones are hidden";
+}
+
+TEST_F(ReportInABrowser, FitsAPhoneAndADesktop) {
+  for (const auto& [width, height] : {std::pair(390, 844), std::pair(1280, 900)}) {
+    SCOPED_TRACE(width);
+    const nlohmann::json found = measured(width, height);
+    ASSERT_EQ(found.at("viewport"), nlohmann::json({width, height}));
+    EXPECT_LE(found.at("scrollWidth"), width);
+    EXPECT_EQ(found.at("beyond"), nlohmann::json::array()) << "only what scrolls in its own box may be wider";
+    EXPECT_EQ(found.at("sections"), nlohmann::json({"Runs", "Curves", "Sweep: F1 on dev", "Evaluations"}));
+    EXPECT_EQ(found.at("tables").size(), 4U);
+    for (const auto& table : found.at("tables"))
+      EXPECT_GT(table.at(2).get<double>() * table.at(3).get<double>(), 0);
+    EXPECT_EQ(found.at("charts").size(), 4U) << "two curves, the classes of two evaluations";
+    for (const auto& chart : found.at("charts")) {
+      EXPECT_GE(chart.at(0), 0);
+      EXPECT_LE(chart.at(1), width);
+      EXPECT_GT(chart.at(2), 300);
+      EXPECT_GT(chart.at(3), 50);
+    }
+    EXPECT_EQ(found.at("cutLabels"), nlohmann::json::array());
+    EXPECT_GE(found.at("chartText"), 10) << "pixels";
+    EXPECT_GE(found.at("text"), 12) << "pixels";
+  }
 }
 
 }  // namespace
