@@ -5,13 +5,12 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/index.h"
 #include "ops/transfer.h"
 
 namespace chorus {
 
 namespace {
-
-std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 // Adds a host array over the data ranks.
 void sum_over_data_ranks(std::vector<float>& values, Backend& backend, const Groups& groups, Arena& arena) {

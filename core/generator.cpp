@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "ops/index.h"
 #include "ops/transfer.h"
 
 namespace chorus {
 
 namespace {
-
-std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 // Prompts that are decoded together, each in one row of the caches.
 class Decoding {

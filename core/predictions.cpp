@@ -13,13 +13,12 @@
 #include "core/files.h"
 #include "data/text_file.h"
 #include "data/words.h"
+#include "ops/index.h"
 
 namespace chorus {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 
 const std::vector<std::string> known_fields{"corpus", "split",     "dialogue", "utterance", "speaker", "text",
                                             "gold",   "predicted", "scores",   "answer",    "found"};

@@ -12,9 +12,9 @@ namespace chorus {
 
 namespace {
 
-constexpr std::string_view name_start = "multi_modal_projector.";
-constexpr std::string_view config_file = "projector_config.json";
-constexpr std::string_view tensor_file = "projector.safetensors";
+constexpr std::string_view projector_prefix = "multi_modal_projector.";
+constexpr std::string_view projector_config_file = "projector_config.json";
+constexpr std::string_view projector_tensor_file = "projector.safetensors";
 // Far from those of adapters, which count layers and projections.
 constexpr std::uint32_t first_stream = 0x40000000;
 
@@ -22,7 +22,7 @@ constexpr std::uint32_t first_stream = 0x40000000;
 
 std::string_view name(ProjectorKind kind) { return kind == ProjectorKind::linear ? "linear" : "mlp"; }
 
-bool is_projector_tensor(std::string_view name) { return name.starts_with(name_start); }
+bool is_projector_tensor(std::string_view name) { return name.starts_with(projector_prefix); }
 
 Projector::Projector(const ProjectorConfig& config, std::int64_t width, Backend& backend,
                      ParameterSet& parameters)
@@ -35,7 +35,7 @@ Projector::Projector(const ProjectorConfig& config, std::int64_t width, Backend&
 }
 
 void Projector::add_layer(std::string_view layer, std::int64_t outputs, std::int64_t inputs) {
-  const std::string prefix = fmt::format("{}{}.", name_start, layer);
+  const std::string prefix = fmt::format("{}{}.", projector_prefix, layer);
   Parameter& weight = parameters_.add(prefix + "weight", {outputs, inputs}, Placement::replicated);
   Parameter& bias = parameters_.add(prefix + "bias", {outputs}, Placement::replicated);
   layers_.push_back({&weight, &bias});
@@ -129,8 +129,9 @@ void Projector::backward(ConstTensor dx, const FeatureRows& features, Arena& are
 }
 
 std::optional<SavedProjector> find_projector(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / config_file;
-  if (!std::filesystem::exists(path) && !std::filesystem::exists(folder / tensor_file)) return std::nullopt;
+  const std::filesystem::path path = folder / projector_config_file;
+  if (!std::filesystem::exists(path) && !std::filesystem::exists(folder / projector_tensor_file))
+    return std::nullopt;
   const nlohmann::json content = read_json_file(path);
   const JsonFields fields(content, path.string());
   const std::string kind = fields.text("projector_type").value_or("");
@@ -149,7 +150,7 @@ std::optional<SavedProjector> find_projector(const std::filesystem::path& folder
                          (config.kind == ProjectorKind::linear || config.hidden > 0),
                      fields.where(), ": sizes ", config.inputs, ", ", config.hidden, " and ", outputs,
                      " are not above 0");
-  return SavedProjector{config, outputs, SafetensorsFile(folder / tensor_file)};
+  return SavedProjector{config, outputs, SafetensorsFile(folder / projector_tensor_file)};
 }
 
 void require_fits(const SavedProjector& projector, const ModelConfig& model) {
@@ -159,14 +160,14 @@ void require_fits(const SavedProjector& projector, const ModelConfig& model) {
 
 void write_projector(const std::filesystem::path& folder, const ProjectorConfig& config, std::int64_t outputs,
                      const std::vector<TensorToWrite>& tensors) {
-  write_safetensors(folder / tensor_file, tensors);
+  write_safetensors(folder / projector_tensor_file, tensors);
   nlohmann::ordered_json json{{"projector_type", name(config.kind)}, {"feature_size", config.inputs}};
   if (config.kind == ProjectorKind::mlp) {
     json["hidden_size"] = config.hidden;
     json["projector_hidden_act"] = "relu";
   }
   json["output_size"] = outputs;
-  write_file_atomically(folder / config_file, json.dump(2) + "\n");
+  write_file_atomically(folder / projector_config_file, json.dump(2) + "\n");
 }
 
 }  // namespace chorus

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ops/error.h"
+#include "ops/index.h"
 #include "ops/random.h"
 
 namespace chorus {
@@ -19,8 +20,6 @@ struct Batches::EpochOrder {
 };
 
 namespace {
-
-std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 // How many tokens of each segment of a tree a set of samples needs.
 class NeededTokens {

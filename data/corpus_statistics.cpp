@@ -14,7 +14,7 @@ namespace chorus {
 
 namespace {
 
-std::int64_t words_of(const std::string& text) {
+std::int64_t count_words(const std::string& text) {
   std::istringstream words(text);
   std::int64_t count = 0;
   for (std::string word; words >> word;) ++count;
@@ -39,7 +39,7 @@ SplitStatistics split_statistics(const CorpusSplit& split, const std::vector<std
       ++(label == labels.end() ? statistics.without_label
                                : statistics.label_counts[static_cast<std::size_t>(label - labels.begin())]);
       present.insert(utterance.speaker);
-      words.push_back(words_of(utterance.text));
+      words.push_back(count_words(utterance.text));
     }
     statistics.most_speakers = std::max(statistics.most_speakers, std::int64_t{std::ssize(present)});
     speakers.merge(present);

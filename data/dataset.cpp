@@ -8,14 +8,13 @@
 
 #include "data/hdf5_file.h"
 #include "ops/error.h"
+#include "ops/index.h"
 
 namespace chorus {
 
 namespace {
 
 constexpr const char* format_name = "chorus-dataset";
-
-std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 template <typename T>
 std::span<const T> slice(const std::vector<T>& values, std::int64_t begin, std::int64_t end) {

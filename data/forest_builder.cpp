@@ -3,12 +3,9 @@
 #include <algorithm>
 
 #include "ops/error.h"
+#include "ops/index.h"
 
 namespace chorus {
-
-namespace {
-std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
-}  // namespace
 
 void validate(const Sequence& sequence, std::int64_t vocabulary_size, std::int64_t feature_rows,
               const std::string& where) {

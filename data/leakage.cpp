@@ -38,7 +38,7 @@ std::string comparable_character(std::string_view character) {
   return is_punctuation ? "" : std::string(character);
 }
 
-std::int64_t words_of(const std::string& comparable) {
+std::int64_t count_words(const std::string& comparable) {
   return comparable.empty() ? 0 : 1 + std::count(comparable.begin(), comparable.end(), ' ');
 }
 
@@ -84,7 +84,7 @@ LeakageReport find_leakage(const Corpus& corpus, const Corpus& other, std::int64
     for (const Utterance& utterance : dialogue.utterances) {
       ++report.utterances;
       const std::string text = comparable_text(utterance.text);
-      if (words_of(text) < words) continue;
+      if (count_words(text) < words) continue;
       ++report.compared;
       LeakedUtterance leaked{corpus.name,  std::string(test_split), dialogue.id,
                              utterance.id, utterance.text,          {}};

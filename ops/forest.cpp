@@ -3,12 +3,9 @@
 #include <algorithm>
 
 #include "ops/error.h"
+#include "ops/index.h"
 
 namespace chorus {
-
-namespace {
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
-}  // namespace
 
 std::vector<Forest::Range> Forest::ancestor_ranges(std::int32_t index) const {
   std::vector<Range> ranges;

@@ -20,7 +20,7 @@ constexpr std::array split_folders{SplitFolder{"train", "train"}, SplitFolder{"d
 constexpr std::string_view end_of_utterance = "__eou__";
 
 // The index is the code.
-const std::vector<std::string>& emotions() {
+const std::vector<std::string>& dailydialog_emotions() {
   static const std::vector<std::string> names{"no_emotion", "anger",   "disgust", "fear",
                                               "happiness",  "sadness", "surprise"};
   return names;
@@ -47,9 +47,9 @@ std::vector<std::string> parse_labels(const std::string& line, const RowPlace& p
   std::istringstream codes(line);
   for (std::string code; codes >> code;) {
     const auto number = parse_number(code);
-    require_row(number.has_value() && *number < std::ssize(emotions()), place, "unknown emotion",
-                fmt::format("'{}' is not a code from 0 to {}", code, emotions().size() - 1));
-    labels.push_back(emotions()[static_cast<std::size_t>(*number)]);
+    require_row(number.has_value() && *number < std::ssize(dailydialog_emotions()), place, "unknown emotion",
+                fmt::format("'{}' is not a code from 0 to {}", code, dailydialog_emotions().size() - 1));
+    labels.push_back(dailydialog_emotions()[static_cast<std::size_t>(*number)]);
   }
   return labels;
 }
@@ -90,7 +90,7 @@ void read_split(const std::filesystem::path& texts, const std::filesystem::path&
 
 Corpus read_dailydialog(const std::filesystem::path& folder, const CorpusOptions& options,
                         std::vector<SplitLedger>& ledgers) {
-  Corpus corpus{"dailydialog", emotions(), {}};
+  Corpus corpus{"dailydialog", dailydialog_emotions(), {}};
   bool has_archives = false;
   for (const auto& [name, release] : split_folders) {
     const std::string texts = fmt::format("dialogues_{}.txt", release);

@@ -27,7 +27,7 @@ constexpr std::array files{SplitFiles{"train", "emorynlp_train_final.csv", "emot
                            SplitFiles{"test", "emorynlp_test_final.csv", "emotion-detection-tst.json"}};
 
 // In the order of the papers' tables.
-const std::vector<std::string>& emotions() {
+const std::vector<std::string>& emorynlp_emotions() {
   static const std::vector<std::string> names{"Joyful", "Mad",      "Peaceful", "Neutral",
                                               "Sad",    "Powerful", "Scared"};
   return names;
@@ -49,7 +49,7 @@ class EmorySplit {
     require_row(!row.speakers.empty(), place, "no speaker", "the list of speakers is empty");
     for (const std::string& speaker : row.speakers)
       require_row(!is_blank(speaker), place, "no speaker", "a speaker has no name");
-    require_label(row.emotion, emotions(), place);
+    require_label(row.emotion, emorynlp_emotions(), place);
     const std::string id = fmt::format("{}_{}_{}", row.season, row.episode, row.scene);
     check_order(id, row.utterance, place);
 
@@ -252,7 +252,7 @@ Corpus read_emorynlp(const std::filesystem::path& folder, const CorpusOptions& o
   const auto exists = [&](const char* file) { return std::filesystem::exists(folder / file); };
   const bool use_csv =
       std::any_of(files.begin(), files.end(), [&](const auto& split) { return exists(split.csv); });
-  Corpus corpus{"emorynlp", emotions(), {}};
+  Corpus corpus{"emorynlp", emorynlp_emotions(), {}};
   for (const SplitFiles& names : files) {
     const std::filesystem::path path = folder / (use_csv ? names.csv : names.json);
     if (!std::filesystem::exists(path)) continue;

@@ -24,7 +24,7 @@ constexpr std::size_t dev_period = 10;  // every tenth dialogue of the first fou
 struct Emotion {
   std::string_view code, label;  // no label: not of the six
 };
-constexpr std::array emotions{
+constexpr std::array iemocap_emotions{
     Emotion{"hap", "happy"}, Emotion{"sad", "sad"},     Emotion{"neu", "neutral"},
     Emotion{"ang", "angry"}, Emotion{"exc", "excited"}, Emotion{"fru", "frustrated"},
     Emotion{"sur", ""},      Emotion{"fea", ""},        Emotion{"dis", ""},
@@ -32,7 +32,7 @@ constexpr std::array emotions{
 
 std::vector<std::string> labels() {
   std::vector<std::string> names;
-  for (const Emotion& emotion : emotions)
+  for (const Emotion& emotion : iemocap_emotions)
     if (!emotion.label.empty()) names.emplace_back(emotion.label);
   return names;
 }
@@ -148,7 +148,7 @@ class IemocapDialogue {
       require_row(std::regex_match(line, match, turn), place, "malformed evaluation",
                   "neither a vote, a comment, nor [START - END] TURN EMOTION [V, A, D] with tabs between");
       const std::string name = turn_of(match[3], place), code = match[4];
-      const bool known = std::any_of(emotions.begin(), emotions.end(),
+      const bool known = std::any_of(iemocap_emotions.begin(), iemocap_emotions.end(),
                                      [&](const Emotion& emotion) { return emotion.code == code; });
       require_row(known, place, "unknown emotion", "'" + code + "' is none of " + codes());
       require_row(!turns_.contains(name), place, "duplicate utterance",
@@ -162,7 +162,7 @@ class IemocapDialogue {
 
   static std::string codes() {
     std::vector<std::string> names;
-    for (const Emotion& emotion : emotions) names.emplace_back(emotion.code);
+    for (const Emotion& emotion : iemocap_emotions) names.emplace_back(emotion.code);
     return joined(names, ", ");
   }
 
@@ -179,7 +179,7 @@ class IemocapDialogue {
         continue;
       }
       transcript->second.labelled = true;
-      const auto emotion = std::find_if(emotions.begin(), emotions.end(),
+      const auto emotion = std::find_if(iemocap_emotions.begin(), iemocap_emotions.end(),
                                         [&](const Emotion& e) { return e.code == turn.code; });
       if (emotion->label.empty()) {
         ++ledger_.skipped_rows["emotion outside the six: " + turn.code];

@@ -18,7 +18,7 @@ namespace {
 constexpr const char* splits[]{"train", "dev", "test"};
 
 // In the order in which the corpus numbers them.
-const std::vector<std::string>& emotions() {
+const std::vector<std::string>& meld_emotions() {
   static const std::vector<std::string> names{"neutral", "surprise", "fear", "sadness",
                                               "joy",     "disgust",  "anger"};
   return names;
@@ -66,7 +66,7 @@ class MeldFile {
       check(row, is_time_of_day(row.fields[column]), "bad time",
             "'" + row.fields[column] + "' is not hours:minutes:seconds");
     }
-    require_label(emotion, emotions(), {path_, row.line});
+    require_label(emotion, meld_emotions(), {path_, row.line});
     check_order(row, *dialogue, *id);
 
     ledger_.normalised_characters += normalise_windows_1252(row.fields[utterance_]);
@@ -128,7 +128,7 @@ Corpus read_meld(const std::filesystem::path& folder, const CorpusOptions& optio
       !dyadic || !has(false), folder.string(),
       ": holds MELD (_sent_emo.csv) and its dyadic release (_sent_emo_dya.csv), which share their "
       "dialogues; put them into folders of their own");
-  Corpus corpus{"meld", emotions(), {}};
+  Corpus corpus{"meld", meld_emotions(), {}};
   for (const char* name : splits) {
     const std::filesystem::path path = file_of(name, dyadic);
     if (!std::filesystem::exists(path)) continue;

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "ops/cpu/attention_blocks.h"
@@ -12,8 +11,6 @@
 namespace chorus {
 
 namespace {
-
-constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 // Working memory for one key head of one tree.
 struct ForwardMemory {

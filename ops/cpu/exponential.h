@@ -2,8 +2,11 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 namespace chorus {
+
+constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 // exp(x) to 2 units in the last place, in a form that compilers vectorise. Exactly 0 below -87.3 (so for
 // -inf), +inf above 88.4, NaN for NaN.

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "ops/cpu/cpu_backend.h"
@@ -11,8 +10,6 @@
 namespace chorus {
 
 namespace {
-
-constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 // log of the sum of exp(x[i]); -inf for none.
 float log_of_sum(const float* x, std::int64_t count) {

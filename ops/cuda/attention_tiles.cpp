@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/index.h"
+
 namespace chorus {
 
 namespace {
 
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 template <typename T>
 std::int32_t count(const std::vector<T>& list) {
   return static_cast<std::int32_t>(list.size());

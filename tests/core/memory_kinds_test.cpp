@@ -11,7 +11,7 @@
 namespace chorus {
 namespace {
 
-ModelConfig small_config() {
+ModelConfig memory_config() {
   ModelConfig config = test::tiny_config();
   config.hidden_size = 64;
   config.intermediate_size = 160;
@@ -36,7 +36,7 @@ MicroBatch full_batch() {
   return batch;
 }
 
-struct Case {
+struct MemoryCase {
   DType precision = DType::f32;
   bool recompute = false;
   int tensor = 1;
@@ -44,7 +44,7 @@ struct Case {
   double dropout = 0;
 };
 
-ModelOptions options_of(const Case& c) {
+ModelOptions options_of(const MemoryCase& c) {
   ModelOptions options;
   options.precision = c.precision;
   options.recompute = c.recompute;
@@ -70,12 +70,13 @@ std::int64_t measured_bytes(const ModelConfig& config, const ModelOptions& optio
 }
 
 TEST(MemoryKinds, AddUpToWhatAStepTakes) {
-  const ModelConfig config = small_config();
-  for (const Case& c : {Case{}, Case{.recompute = true}, Case{.precision = DType::bf16},
-                        Case{.precision = DType::bf16, .recompute = true}, Case{.tensor = 2},
-                        Case{.precision = DType::bf16, .tensor = 2},
-                        Case{.recompute = true, .tensor = 2, .sequence_parallel = true}, Case{.full = true},
-                        Case{.dropout = 0.1}}) {
+  const ModelConfig config = memory_config();
+  for (const MemoryCase& c :
+       {MemoryCase{}, MemoryCase{.recompute = true}, MemoryCase{.precision = DType::bf16},
+        MemoryCase{.precision = DType::bf16, .recompute = true}, MemoryCase{.tensor = 2},
+        MemoryCase{.precision = DType::bf16, .tensor = 2},
+        MemoryCase{.recompute = true, .tensor = 2, .sequence_parallel = true}, MemoryCase{.full = true},
+        MemoryCase{.dropout = 0.1}}) {
     const ModelOptions options = options_of(c);
     run_on_threads(1, c.tensor, [&](const Groups& groups) {
       const MemoryKinds kinds =
@@ -91,7 +92,7 @@ TEST(MemoryKinds, AddUpToWhatAStepTakes) {
 }
 
 TEST(MemoryKinds, AreWhatTheShapesSay) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = memory_config();
   const ModelOptions options = options_of({.precision = DType::bf16});
   const MemoryKinds kinds = memory_kinds(config, options, {1, 1, 0}, {.tokens = tokens, .training = true});
   const auto near = [](std::int64_t bytes, std::int64_t expected) {
@@ -113,7 +114,7 @@ TEST(MemoryKinds, AreWhatTheShapesSay) {
 }
 
 TEST(MemoryKinds, RecomputeKeepsOneBlock) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = memory_config();
   const PassLimits limits{.tokens = tokens, .training = true};
   const MemoryKinds kept = memory_kinds(config, options_of({}), {1, 1, 0}, limits);
   const MemoryKinds again = memory_kinds(config, options_of({.recompute = true}), {1, 1, 0}, limits);

@@ -55,8 +55,9 @@ inline std::vector<MicroBatch> one_step(const Dataset& dataset, bool sharing, st
 
 inline Groups solo_groups(IdleCommunicator& solo) { return {ProcessGrid{}, solo, solo, solo}; }
 
-// Central differences of every 7th parameter on the f64 backend, where they are good to nine digits.
-inline void check_gradients(const ModelOptions& options, const ModelConfig& config, const Dataset& dataset) {
+// Central differences of every `stride`th parameter on the f64 backend, where they are good to nine digits.
+inline void check_gradients(const ModelOptions& options, const ModelConfig& config, const Dataset& dataset,
+                            std::size_t stride = 7) {
   ReferenceBackend backend;
   IdleCommunicator solo;
   const std::vector<MicroBatch> batches = one_step(dataset, true);
@@ -67,7 +68,7 @@ inline void check_gradients(const ModelOptions& options, const ModelConfig& conf
   std::vector<double> values = download_doubles(backend, masters);
   const double h = 1e-5;
   int checked = 0;
-  for (std::size_t i = 0; i < values.size(); i += 7) {
+  for (std::size_t i = 0; i < values.size(); i += stride) {
     const auto loss_at = [&](double value) {
       std::vector<double> moved = values;
       moved[i] = value;

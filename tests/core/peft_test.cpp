@@ -45,8 +45,8 @@ std::vector<TensorToWrite> tensors_of(const Shapes& shapes) {
 }
 
 // What reading says against an adapter whose configuration or tensors were changed after writing.
-std::string refusal(const std::function<void(json&)>& change_config,
-                    const std::function<void(Shapes&)>& change_tensors) {
+std::string peft_refusal(const std::function<void(json&)>& change_config,
+                         const std::function<void(Shapes&)>& change_tensors) {
   const ScratchFolder folder;
   write_peft(folder.path(), small_config(), "base", tensors_of(small_shapes()));
   json config = json::parse(read_bytes(folder / "adapter_config.json"));
@@ -60,12 +60,12 @@ std::string refusal(const std::function<void(json&)>& change_config,
   return message;
 }
 
-std::string refusal(std::string_view key, const json& value) {
-  return refusal([&](json& config) { config[std::string(key)] = value; }, [](Shapes&) {});
+std::string peft_refusal(std::string_view key, const json& value) {
+  return peft_refusal([&](json& config) { config[std::string(key)] = value; }, [](Shapes&) {});
 }
 
-std::string refusal(const std::function<void(Shapes&)>& change_tensors) {
-  return refusal([](json&) {}, change_tensors);
+std::string peft_refusal(const std::function<void(Shapes&)>& change_tensors) {
+  return peft_refusal([](json&) {}, change_tensors);
 }
 
 TEST(LoraConfig, Scales) {
@@ -217,76 +217,76 @@ TEST(Peft, ReadsTheAdaptersOfTheGoldenRuns) {
 }
 
 TEST(Peft, UnderstandsAllLinear) {
-  const auto message = refusal("target_modules", "all-linear");
+  const auto message = peft_refusal("target_modules", "all-linear");
   EXPECT_TRUE(holds(message, "has 2 layers and lacks")) << "all seven are expected then";
   EXPECT_TRUE(holds(message, "layers.0.self_attn.k_proj.lora_A.weight"));
 }
 
 TEST(Peft, RefusesWhatItDoesNotCompute) {
-  EXPECT_TRUE(
-      holds(refusal("use_dora", true), "adapter_config.json: use_dora is true; Chorus computes plain LoRA"));
-  EXPECT_TRUE(holds(refusal("bias", "all"), "bias is \"all\"; only \"none\" can be read"));
-  EXPECT_TRUE(holds(refusal("rank_pattern", {{"q_proj", 2}}), "rank_pattern is {\"q_proj\":2};"));
-  EXPECT_TRUE(holds(refusal("alpha_pattern", {{"q_proj", 2}}), "alpha_pattern is {\"q_proj\":2};"));
-  EXPECT_TRUE(holds(refusal("modules_to_save", {"lm_head"}), "modules_to_save is [\"lm_head\"];"));
-  EXPECT_TRUE(holds(refusal("layers_to_transform", {0}), "layers_to_transform is [0];"));
-  EXPECT_TRUE(holds(refusal("layers_to_transform", 0), "layers_to_transform is 0;"));
-  EXPECT_TRUE(holds(refusal("fan_in_fan_out", true), "fan_in_fan_out is true;"));
-  EXPECT_TRUE(holds(refusal("lora_bias", true), "lora_bias is true;"));
-  EXPECT_TRUE(holds(refusal("use_qalora", true), "use_qalora is true;"));
-  EXPECT_TRUE(holds(refusal("exclude_modules", "q_proj"), "exclude_modules is \"q_proj\";"));
-  EXPECT_TRUE(holds(refusal("a_later_invention", 1), "a_later_invention is 1;"));
-  EXPECT_TRUE(holds(refusal("peft_type", "IA3"), "peft_type is \"IA3\"; only \"LORA\" can be read"));
-  EXPECT_TRUE(holds(refusal("task_type", "SEQ_CLS"), "task_type is \"SEQ_CLS\""));
-  EXPECT_TRUE(holds(refusal("init_lora_weights", "pissa"),
+  EXPECT_TRUE(holds(peft_refusal("use_dora", true),
+                    "adapter_config.json: use_dora is true; Chorus computes plain LoRA"));
+  EXPECT_TRUE(holds(peft_refusal("bias", "all"), "bias is \"all\"; only \"none\" can be read"));
+  EXPECT_TRUE(holds(peft_refusal("rank_pattern", {{"q_proj", 2}}), "rank_pattern is {\"q_proj\":2};"));
+  EXPECT_TRUE(holds(peft_refusal("alpha_pattern", {{"q_proj", 2}}), "alpha_pattern is {\"q_proj\":2};"));
+  EXPECT_TRUE(holds(peft_refusal("modules_to_save", {"lm_head"}), "modules_to_save is [\"lm_head\"];"));
+  EXPECT_TRUE(holds(peft_refusal("layers_to_transform", {0}), "layers_to_transform is [0];"));
+  EXPECT_TRUE(holds(peft_refusal("layers_to_transform", 0), "layers_to_transform is 0;"));
+  EXPECT_TRUE(holds(peft_refusal("fan_in_fan_out", true), "fan_in_fan_out is true;"));
+  EXPECT_TRUE(holds(peft_refusal("lora_bias", true), "lora_bias is true;"));
+  EXPECT_TRUE(holds(peft_refusal("use_qalora", true), "use_qalora is true;"));
+  EXPECT_TRUE(holds(peft_refusal("exclude_modules", "q_proj"), "exclude_modules is \"q_proj\";"));
+  EXPECT_TRUE(holds(peft_refusal("a_later_invention", 1), "a_later_invention is 1;"));
+  EXPECT_TRUE(holds(peft_refusal("peft_type", "IA3"), "peft_type is \"IA3\"; only \"LORA\" can be read"));
+  EXPECT_TRUE(holds(peft_refusal("task_type", "SEQ_CLS"), "task_type is \"SEQ_CLS\""));
+  EXPECT_TRUE(holds(peft_refusal("init_lora_weights", "pissa"),
                     "init_lora_weights is \"pissa\", which changes the weights"));
   EXPECT_TRUE(
-      holds(refusal("target_modules", ".*q_proj"), "target_modules is \".*q_proj\"; a list of names"));
-  EXPECT_TRUE(
-      holds(refusal("target_modules", {"q_proj", "lm_head"}), "target_modules has \"lm_head\"; known are"));
-  EXPECT_TRUE(holds(refusal("target_modules", {"q"}), "target_modules has \"q\"; known are"));
-  EXPECT_TRUE(holds(refusal("target_modules", json::array()), "target_modules is []"));
+      holds(peft_refusal("target_modules", ".*q_proj"), "target_modules is \".*q_proj\"; a list of names"));
+  EXPECT_TRUE(holds(peft_refusal("target_modules", {"q_proj", "lm_head"}),
+                    "target_modules has \"lm_head\"; known are"));
+  EXPECT_TRUE(holds(peft_refusal("target_modules", {"q"}), "target_modules has \"q\"; known are"));
+  EXPECT_TRUE(holds(peft_refusal("target_modules", json::array()), "target_modules is []"));
 }
 
 TEST(Peft, RefusesNumbersThatMakeNoSense) {
-  EXPECT_TRUE(holds(refusal("r", 0), "r is 0, not above 0"));
-  EXPECT_TRUE(holds(refusal("r", "4"), "r is \"4\", not a whole number"));
-  EXPECT_TRUE(holds(refusal("r", nullptr), "has no r"));
-  EXPECT_TRUE(holds(refusal("lora_dropout", 1.5), "lora_dropout is 1.5, not at least 0 and below 1"));
-  EXPECT_TRUE(holds(refusal("r", 8), "q_proj.lora_B.weight is [10, 4], not [outputs, r] with r = 8") ||
-              holds(refusal("r", 8), "not [r, inputs] with r = 8"));
+  EXPECT_TRUE(holds(peft_refusal("r", 0), "r is 0, not above 0"));
+  EXPECT_TRUE(holds(peft_refusal("r", "4"), "r is \"4\", not a whole number"));
+  EXPECT_TRUE(holds(peft_refusal("r", nullptr), "has no r"));
+  EXPECT_TRUE(holds(peft_refusal("lora_dropout", 1.5), "lora_dropout is 1.5, not at least 0 and below 1"));
+  EXPECT_TRUE(holds(peft_refusal("r", 8), "q_proj.lora_B.weight is [10, 4], not [outputs, r] with r = 8") ||
+              holds(peft_refusal("r", 8), "not [r, inputs] with r = 8"));
 }
 
 TEST(Peft, RefusesTensorsThatDoNotFit) {
   const auto q1_a = peft_tensor_name(1, Projection::q, LoraFactor::a);
-  const auto missing = refusal([&](Shapes& shapes) { shapes.erase(q1_a); });
+  const auto missing = peft_refusal([&](Shapes& shapes) { shapes.erase(q1_a); });
   EXPECT_TRUE(holds(missing, "adapter_model.safetensors has 2 layers and lacks:\n  " + q1_a));
-  EXPECT_TRUE(holds(refusal([&](Shapes& shapes) {
+  EXPECT_TRUE(holds(peft_refusal([&](Shapes& shapes) {
                       shapes[q1_a] = {4, 7};
                     }),
                     q1_a + " is [4, 7], and in another layer it has 6 inputs"));
-  EXPECT_TRUE(holds(refusal([&](Shapes& shapes) {
+  EXPECT_TRUE(holds(peft_refusal([&](Shapes& shapes) {
                       shapes[q1_a] = {6, 4};
                     }),
                     q1_a + " is [6, 4], not [r, inputs] with r = 4"));
   EXPECT_TRUE(
-      holds(refusal([&](Shapes& shapes) { shapes[q1_a] = {24}; }), q1_a + " is [24], not [r, inputs]"));
-  EXPECT_TRUE(holds(refusal([](Shapes& shapes) { shapes["lm_head.weight"] = {4}; }),
+      holds(peft_refusal([&](Shapes& shapes) { shapes[q1_a] = {24}; }), q1_a + " is [24], not [r, inputs]"));
+  EXPECT_TRUE(holds(peft_refusal([](Shapes& shapes) { shapes["lm_head.weight"] = {4}; }),
                     "has the tensor lm_head.weight, which is no LoRA factor of a LLaMA"));
-  EXPECT_TRUE(holds(refusal([](Shapes& shapes) {
+  EXPECT_TRUE(holds(peft_refusal([](Shapes& shapes) {
                       shapes["base_model.model.model.layers.01.self_attn.q_proj.lora_A.weight"] = {4, 6};
                     }),
                     "which is no LoRA factor"));
-  EXPECT_TRUE(holds(refusal([](Shapes& shapes) {
+  EXPECT_TRUE(holds(peft_refusal([](Shapes& shapes) {
                       shapes["base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight"] = {4, 6};
                     }),
                     "and v_proj is none of the target_modules"));
   // A layer number out of all proportion must end quickly, too.
-  const auto far = refusal([](Shapes& shapes) {
+  const auto far = peft_refusal([](Shapes& shapes) {
     shapes[peft_tensor_name(2'000'000'000, Projection::q, LoraFactor::a)] = {4, 6};
   });
   EXPECT_TRUE(holds(far, "has 2000000001 layers and lacks, among others:"));
-  EXPECT_TRUE(holds(refusal([](Shapes& shapes) { shapes.clear(); }), "has no tensors"));
+  EXPECT_TRUE(holds(peft_refusal([](Shapes& shapes) { shapes.clear(); }), "has no tensors"));
 }
 
 TEST(Peft, NamesMissingFiles) {

@@ -29,7 +29,7 @@ std::string file_of(std::string_view header, std::size_t data_bytes) {
 }
 
 // What opening the file says against it.
-std::string refusal(const std::string& bytes) {
+std::string safetensors_refusal(const std::string& bytes) {
   const ScratchFolder folder;
   const auto path = folder / "bad.safetensors";
   write_bytes(path, bytes);
@@ -38,8 +38,8 @@ std::string refusal(const std::string& bytes) {
   return message;
 }
 
-std::string refusal(std::string_view header, std::size_t data_bytes) {
-  return refusal(file_of(header, data_bytes));
+std::string safetensors_refusal(std::string_view header, std::size_t data_bytes) {
+  return safetensors_refusal(file_of(header, data_bytes));
 }
 
 TEST(SafetensorsFile, ReadsWhatTheFormatAllows) {
@@ -76,50 +76,55 @@ TEST(SafetensorsFile, RefusesTensorsThatItCannotGive) {
 }
 
 TEST(SafetensorsFile, RefusesABadHeader) {
-  EXPECT_TRUE(holds(refusal("1234567"), "is no safetensors file: it has 7 bytes"));
-  EXPECT_TRUE(holds(refusal(""), "it has 0 bytes"));
-  EXPECT_TRUE(holds(refusal("version https://git-lfs"), "is no safetensors file: its header would have"));
-  EXPECT_TRUE(holds(refusal(std::string("\x64\0\0\0\0\0\0\0{}", 10)),
+  EXPECT_TRUE(holds(safetensors_refusal("1234567"), "is no safetensors file: it has 7 bytes"));
+  EXPECT_TRUE(holds(safetensors_refusal(""), "it has 0 bytes"));
+  EXPECT_TRUE(
+      holds(safetensors_refusal("version https://git-lfs"), "is no safetensors file: its header would have"));
+  EXPECT_TRUE(holds(safetensors_refusal(std::string("\x64\0\0\0\0\0\0\0{}", 10)),
                     "is truncated: its header has 100 bytes, and the file ends after 2 of them"));
-  EXPECT_TRUE(holds(refusal(R"({"a":)", 0), "the header of 5 bytes is not valid JSON: "));
-  EXPECT_TRUE(holds(refusal(R"({"a":1e999})", 0), "is not valid JSON: "));
-  EXPECT_TRUE(holds(refusal("[]", 0), "the header is not a JSON object but array"));
-  EXPECT_TRUE(holds(refusal(R"({"__metadata__":{"a":1}})", 0), "__metadata__ has a = 1, not a text"));
-  EXPECT_TRUE(holds(refusal(R"({"__metadata__":1})", 0), "__metadata__ is not an object of texts"));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":)", 0), "the header of 5 bytes is not valid JSON: "));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":1e999})", 0), "is not valid JSON: "));
+  EXPECT_TRUE(holds(safetensors_refusal("[]", 0), "the header is not a JSON object but array"));
+  EXPECT_TRUE(
+      holds(safetensors_refusal(R"({"__metadata__":{"a":1}})", 0), "__metadata__ has a = 1, not a text"));
+  EXPECT_TRUE(
+      holds(safetensors_refusal(R"({"__metadata__":1})", 0), "__metadata__ is not an object of texts"));
 }
 
 TEST(SafetensorsFile, RefusesABadEntry) {
-  EXPECT_TRUE(holds(refusal(R"({"a":7})", 0), "the tensor a lacks dtype, shape or data_offsets: 7"));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F32","shape":[1]}})", 4), "the tensor a lacks"));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 4),
+  EXPECT_TRUE(
+      holds(safetensors_refusal(R"({"a":7})", 0), "the tensor a lacks dtype, shape or data_offsets: 7"));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[1]}})", 4), "the tensor a lacks"));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 4),
                     "the tensor a has the unknown dtype \"F31\""));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":5,"shape":[1],"data_offsets":[0,4]}})", 4), "unknown dtype 5"));
-  EXPECT_TRUE(
-      holds(refusal(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4), "has the shape [-1]"));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}})", 4),
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":5,"shape":[1],"data_offsets":[0,4]}})", 4),
+                    "unknown dtype 5"));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4),
+                    "has the shape [-1]"));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}})", 4),
                     "has the shape [1.0]"));
-  EXPECT_TRUE(
-      holds(refusal(R"({"a":{"dtype":"F32","shape":1,"data_offsets":[0,4]}})", 4), "has the shape 1"));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", 4),
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":1,"data_offsets":[0,4]}})", 4),
+                    "has the shape 1"));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", 4),
                     "has the data_offsets [0]"));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}})", 4),
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}})", 4),
                     "has the data_offsets [-4,0]"));
-  EXPECT_TRUE(
-      holds(refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,18446744073709551615]}})", 4),
-            "has the data_offsets [0,18446744073709551615]"));
+  EXPECT_TRUE(holds(
+      safetensors_refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,18446744073709551615]}})", 4),
+      "has the data_offsets [0,18446744073709551615]"));
 }
 
 TEST(SafetensorsFile, RefusesBadOffsets) {
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4),
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4),
                     "the tensor a ends at byte 0 before it begins at 4"));
   EXPECT_TRUE(
-      holds(refusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 7),
+      holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 7),
             "the tensor a ends at byte 8 of the data, of which the file has 7: it is truncated or damaged"));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F32","shape":[3,2],"data_offsets":[0,20]}})", 20),
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[3,2],"data_offsets":[0,20]}})", 20),
                     "the tensor a of F32 [3, 2] needs 24 bytes, and its data_offsets give it 20"));
-  EXPECT_TRUE(
-      holds(refusal(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0),
-            "needs more than 2^63 bytes, and its data_offsets give it 0"));
+  EXPECT_TRUE(holds(
+      safetensors_refusal(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0),
+      "needs more than 2^63 bytes, and its data_offsets give it 0"));
 }
 
 TEST(SafetensorsFile, RefusesOverlapsGapsAndRests) {
@@ -127,22 +132,24 @@ TEST(SafetensorsFile, RefusesOverlapsGapsAndRests) {
     return R"({"a":{"dtype":"F32","shape":[1],"data_offsets":)" + std::string(a) +
            R"(},"b":{"dtype":"F32","shape":[1],"data_offsets":)" + std::string(b) + "}}";
   };
-  EXPECT_TRUE(holds(refusal(two("[0,4]", "[2,6]"), 6),
+  EXPECT_TRUE(holds(safetensors_refusal(two("[0,4]", "[2,6]"), 6),
                     "the tensors a and b overlap: the first ends at byte 4, the second begins at 2"));
-  EXPECT_TRUE(holds(refusal(two("[0,4]", "[0,4]"), 4), "the tensors a and b overlap"));
+  EXPECT_TRUE(holds(safetensors_refusal(two("[0,4]", "[0,4]"), 4), "the tensors a and b overlap"));
+  EXPECT_TRUE(holds(safetensors_refusal(two("[0,4]", "[6,10]"), 10),
+                    "2 bytes between a and the tensor b belong to no tensor"));
   EXPECT_TRUE(
-      holds(refusal(two("[0,4]", "[6,10]"), 10), "2 bytes between a and the tensor b belong to no tensor"));
-  EXPECT_TRUE(holds(refusal(two("[1,5]", "[5,9]"), 9), "1 bytes between the header and the tensor a"));
-  EXPECT_TRUE(holds(refusal(two("[0,4]", "[4,8]"), 11), "the last 3 bytes of the file belong to no tensor"));
-  EXPECT_TRUE(holds(refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
-                            R"("a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-                            8),
+      holds(safetensors_refusal(two("[1,5]", "[5,9]"), 9), "1 bytes between the header and the tensor a"));
+  EXPECT_TRUE(holds(safetensors_refusal(two("[0,4]", "[4,8]"), 11),
+                    "the last 3 bytes of the file belong to no tensor"));
+  EXPECT_TRUE(holds(safetensors_refusal(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                        R"("a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                                        8),
                     "the tensor a stands twice in the header"));
 }
 
 TEST(SafetensorsFile, RefusesEveryTruncation) {
   const std::string bytes = file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
-  for (std::size_t size = 0; size < bytes.size(); ++size) refusal(bytes.substr(0, size));
+  for (std::size_t size = 0; size < bytes.size(); ++size) safetensors_refusal(bytes.substr(0, size));
 }
 
 TEST(ReadSlice, CutsRowsAndColumns) {

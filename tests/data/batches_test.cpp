@@ -6,12 +6,11 @@
 #include <random>
 #include <set>
 
+#include "ops/index.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
 namespace {
-
-std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 // Dialogues: a growing history with a branch of question and answer after each line.
 Dataset dialogues(int count, unsigned seed = 1) {

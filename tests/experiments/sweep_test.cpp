@@ -7,18 +7,18 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/error.h"
+#include "tests/core/scratch.h"
 #include "tests/support/message_of.h"
 
 namespace chorus {
 namespace {
 
+using test::holds;
 using test::message_of;
 
-std::string refusal(const std::string& text) {
+std::string refused_dimensions(const std::string& text) {
   return message_of<ConfigurationError>([&] { parse_dimensions(text, "--vary"); });
 }
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 SweepRequest small_request() {
   SweepRequest request{
@@ -46,14 +46,14 @@ TEST(SweepDimensions, AreListsOrRanges) {
 }
 
 TEST(SweepDimensions, NameWhatIsWrong) {
-  EXPECT_TRUE(holds(refusal(""), "--vary names nothing to vary"));
-  EXPECT_TRUE(holds(refusal("lora-rank"), "'lora-rank' must be OPTION=VALUE,VALUE"));
-  EXPECT_TRUE(holds(refusal("lora-rank=4,4"), "stands there twice"));
-  EXPECT_TRUE(holds(refusal("lora-rank=4,"), "is empty"));
-  EXPECT_TRUE(holds(refusal("lora-rank=4;lora-rank=8"), "lora-rank is varied twice"));
-  EXPECT_TRUE(holds(refusal("learning-rate=1..x"), "'x' is no number"));
-  EXPECT_TRUE(holds(refusal("learning-rate=2..1"), "must rise"));
-  EXPECT_TRUE(holds(refusal("learning-rate=log:0..1"), "must rise from above 0"));
+  EXPECT_TRUE(holds(refused_dimensions(""), "--vary names nothing to vary"));
+  EXPECT_TRUE(holds(refused_dimensions("lora-rank"), "'lora-rank' must be OPTION=VALUE,VALUE"));
+  EXPECT_TRUE(holds(refused_dimensions("lora-rank=4,4"), "stands there twice"));
+  EXPECT_TRUE(holds(refused_dimensions("lora-rank=4,"), "is empty"));
+  EXPECT_TRUE(holds(refused_dimensions("lora-rank=4;lora-rank=8"), "lora-rank is varied twice"));
+  EXPECT_TRUE(holds(refused_dimensions("learning-rate=1..x"), "'x' is no number"));
+  EXPECT_TRUE(holds(refused_dimensions("learning-rate=2..1"), "must rise"));
+  EXPECT_TRUE(holds(refused_dimensions("learning-rate=log:0..1"), "must rise from above 0"));
 }
 
 TEST(SweepTrials, AGridIsEveryCombination) {
