@@ -286,6 +286,11 @@ void OptionTable::take_unnamed(const std::string& argument, std::size_t& next, C
   if (!option->list_) ++next;
 }
 
+OptionTable& OptionTable::pass_over_those_of(const OptionTable& other) {
+  for (const auto& option : other.options_) passed_over_.insert(option->name_);
+  return *this;
+}
+
 std::vector<OptionTable::Value> OptionTable::read_file(const std::string& path) const {
   std::ifstream file(path);
   require<ConfigurationError>(file.good(), "config file ", path, " cannot be read");
@@ -301,6 +306,7 @@ std::vector<OptionTable::Value> OptionTable::read_file(const std::string& path) 
     require<ConfigurationError>(equal != std::string::npos, place, "expected 'name = value', got '", text,
                                 "'");
     const std::string name = trim(text.substr(0, equal));
+    if (find(name) == nullptr && passed_over_.contains(name)) continue;
     Option& option = find_or_throw(name, "", place);
     require<ConfigurationError>(option.list_ || scalars.insert(name).second, place, name,
                                 " stands in this file a second time; keep one of the lines");

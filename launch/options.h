@@ -4,6 +4,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -86,6 +87,9 @@ class OptionTable {
 
   OptionTable& required(std::string_view name);
 
+  // Config files may also hold options of `other` that this table has not: nothing becomes of their values.
+  OptionTable& pass_over_those_of(const OptionTable& other);
+
   // Fills the fields: config files first (each argument that ends in .ini and each --config FILE, in order),
   // then the command line; of several values the last one counts, and a list given anew replaces the former
   // one. Throws ConfigurationError for an unknown name (and says the nearest), a value that cannot be read or
@@ -128,6 +132,7 @@ class OptionTable {
 
   std::string command_, description_, group_;
   std::vector<std::unique_ptr<Option>> options_;  // rows keep their address
+  std::set<std::string> passed_over_;
 };
 
 // --- implementation ----------------------------------------------------------------------------------------

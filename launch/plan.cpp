@@ -20,7 +20,7 @@ namespace chorus::command {
 namespace {
 
 struct Options {
-  std::string model, output, machine = "a100-80";
+  std::string model, grids, machine = "a100-80";
   std::vector<std::string> ranks{"1", "2", "4", "8"};
   std::optional<int> tensor_parallel;
   std::int64_t sequence_length = 512, targets_per_sample = 8, steps = 8;
@@ -121,12 +121,12 @@ int run(const Options& options) {
   const PlanRequest request = request_of(options);
   const Plan plan = make_plan(request, data_of(options, request.model));
   Console().print(to_table(plan));
-  if (!options.output.empty()) {
+  if (!options.grids.empty()) {
     nlohmann::ordered_json grids = nlohmann::ordered_json::array();
     for (const GridPlan& grid : plan.grids) grids.push_back(to_json(grid));
     const nlohmann::ordered_json all{
         {"version", version()}, {"machine", request.machine.name}, {"grids", grids}};
-    write_file_atomically(options.output, all.dump(2) + "\n");
+    write_file_atomically(options.grids, all.dump(2) + "\n");
   }
   return static_cast<int>(ExitCode::done);
 }
@@ -168,7 +168,7 @@ void add_machine(OptionTable& table, Options& options) {
                "of weights and activations");
   add_division_of_work(table, c);
   table.add("steps", options.steps, "of the first epoch that are looked at").at_least(1);
-  table.add("output", options.output, "also write the grids as JSON").shown_as("FILE");
+  table.add("grids", options.grids, "also write the grids as JSON").shown_as("FILE");
 }
 
 }  // namespace
@@ -179,6 +179,12 @@ int plan(const Arguments& arguments) {
   OptionTable table("plan", "tells memory, time and cost of a training on machines that need not be there");
   add_work(table, options);
   add_machine(table, options);
+  // A training is planned by its configuration.
+  TrainConfig any_training;
+  RuntimeOptions any_runtime;
+  OptionTable training("train", "");
+  add_training(training, any_training, any_runtime);
+  table.pass_over_those_of(training);
   if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
   return run(options);
 }

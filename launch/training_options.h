@@ -2,10 +2,14 @@
 
 #include "core/config.h"
 #include "launch/options.h"
+#include "launch/runtime.h"
 
 namespace chorus {
 
-// Options that describe a training, for the commands that run one and that plan one.
+// All options of a training.
+void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime);
+
+// Those that say how much it computes, which a plan has as well.
 void add_method_choice(OptionTable& table, TrainConfig& c);
 void add_projector(OptionTable& table, TrainConfig& c);
 void add_batches(OptionTable& table, TrainConfig& c);  // and how many of them

@@ -37,7 +37,7 @@ TEST(PlanCommand, PlansTheMemoryThatATrainingTakes) {
                                         "1024"};
     std::vector<std::string> train{
         "train", "--device", "cpu", "--eval-steps", "0", "--output", folder / ("run" + recompute)};
-    std::vector<std::string> plan{"plan", "--ranks", "1,2", "--output", folder / (recompute + ".json")};
+    std::vector<std::string> plan{"plan", "--ranks", "1,2", "--grids", folder / (recompute + ".json")};
     train.insert(train.end(), same.begin(), same.end());
     plan.insert(plan.end(), same.begin(), same.end());
     run_successfully(train);
@@ -49,6 +49,13 @@ TEST(PlanCommand, PlansTheMemoryThatATrainingTakes) {
     const nlohmann::json planned = nlohmann::json::parse(read_text(folder / (recompute + ".json")));
     EXPECT_EQ(planned["grids"][0]["planned_bytes"], results["planned_bytes"]);
     EXPECT_EQ(planned["grids"].size(), 3);
+    // By the configuration that the training wrote, which is of one tensor rank.
+    const std::string again = folder / (recompute + " again.json");
+    run_successfully(
+        {"plan", folder / ("run" + recompute + "/config.ini"), "--ranks", "1,2", "--grids", again});
+    const nlohmann::json configured = nlohmann::json::parse(read_text(again));
+    EXPECT_EQ(configured["grids"].size(), 2);
+    EXPECT_EQ(configured["grids"][0], planned["grids"][0]);
   }
 }
 

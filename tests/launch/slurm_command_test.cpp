@@ -94,6 +94,20 @@ TEST_F(SlurmScript, WhatSlurmWouldMisreadIsRefused) {
   expect_refusal({"--train", a, "--script", a}, "is not overwritten");
 }
 
+// Read as configurations of train, they lack nothing but their inputs.
+TEST(SlurmTemplates, AreConfigurationsOfTrain) {
+  const std::filesystem::path folder = std::filesystem::path(CHORUS_SOURCE_DIR) / "launch/templates";
+  int found = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    const TemporaryFolder place;
+    const Outcome outcome = run_chorus({"train", file.path(), "--base", place / "missing", "--data",
+                                        place / "data", "--output", place / "out"});
+    EXPECT_THAT(outcome.err, HasSubstr(place / "missing")) << file.path();
+    ++found;
+  }
+  EXPECT_EQ(found, 3);
+}
+
 // A real Slurm, if it is installed and the script that starts one is there: CHORUS_SLURM_START, or the shared folder's.
 class SlurmCluster : public testing::Test {
  protected:
@@ -230,6 +244,21 @@ TEST_F(SlurmCluster, LongACancelledJobSavesAndStaysAway) {
   ASSERT_TRUE(ends(job, 60));
   EXPECT_THAT(log("cancelled"), HasSubstr("stopped by a signal after step "));
   EXPECT_THAT(log("cancelled"), Not(HasSubstr("attempt 1 of job")));
+}
+
+TEST_F(SlurmCluster, LongRanksOfMpirunSaveBeforeTheLimit) {
+  for (const std::string name : {"mpirun-straight", "mpirun-warned"}) configure(name, 120);
+  const std::string straight = submit("mpirun-straight", {"--launcher", "mpirun"});
+  ASSERT_TRUE(ends(straight, 90)) << log("mpirun-straight");
+  EXPECT_THAT(log("mpirun-straight"), HasSubstr("2 ranks = data 2 x tensor 1"));
+  const std::string warned = submit("mpirun-warned", {"--launcher", "mpirun"});
+  ASSERT_TRUE(says("mpirun-warned", "step 5/", 60)) << log("mpirun-warned");
+  login("scancel -b -s USR1 " + warned);
+  ASSERT_TRUE(ends(warned, 120)) << log("mpirun-warned");
+  EXPECT_THAT(log("mpirun-warned"), HasSubstr("stopped by a signal after step "));
+  EXPECT_THAT(log("mpirun-warned"), HasSubstr("continues from "));
+  EXPECT_EQ(adapter("mpirun-warned"), adapter("mpirun-straight"));
+  EXPECT_FALSE(adapter("mpirun-warned").empty());
 }
 
 // Slurm takes the machines away for a job of a higher partition, and gives them back.
