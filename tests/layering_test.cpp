@@ -22,7 +22,7 @@ const std::vector<std::string> rooms{"ops", "parallel", "data", "core", "experim
 const std::map<std::string, std::vector<std::string>> allowed{
     {"ops", {"ops/"}},
     {"parallel", {"parallel/", "ops/"}},
-    {"data", {"data/", "ops/error.h", "ops/forest.h", "ops/random.h"}},
+    {"data", {"data/", "ops/error.h", "ops/forest.h", "ops/index.h", "ops/random.h"}},
     {"core", {"core/", "data/", "parallel/", "ops/"}},
     {"experiments", {"experiments/", "core/", "data/", "parallel/", "ops/"}},
     {"launch", {"launch/", "experiments/", "core/", "data/", "parallel/", "ops/"}},
