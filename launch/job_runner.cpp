@@ -328,13 +328,12 @@ std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<st
 }
 
 int exit_code_of(std::span<const JobOutcome> outcomes) {
-  for (const JobOutcome& outcome : outcomes) {
-    if (outcome.state == JobOutcome::State::failed)
-      return outcome.exit_code > 0 ? outcome.exit_code : static_cast<int>(ExitCode::internal);
-  }
-  const bool stopped =
-      stop_requested() || std::ranges::count(outcomes, JobOutcome::State::stopped, &JobOutcome::state) > 0;
-  return static_cast<int>(stopped ? ExitCode::preempted : ExitCode::done);
+  using enum JobOutcome::State;
+  if (stop_requested() || std::ranges::count(outcomes, stopped, &JobOutcome::state) > 0)
+    return static_cast<int>(ExitCode::preempted);
+  const auto first = std::ranges::find(outcomes, failed, &JobOutcome::state);
+  if (first == outcomes.end()) return static_cast<int>(ExitCode::done);
+  return first->exit_code > 0 ? first->exit_code : static_cast<int>(ExitCode::internal);
 }
 
 }  // namespace chorus

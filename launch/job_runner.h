@@ -36,7 +36,7 @@ void check_records(std::span<const Job> jobs);
 std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<std::string>& launcher,
                                  std::size_t side_by_side, Console& console);
 
-// 0 if all are done, else the exit code of the first that failed; that of a stopped training if none failed.
+// 6 if one was stopped, so that the same call goes on; else the exit code of the first that failed, and 0 if none did.
 int exit_code_of(std::span<const JobOutcome> outcomes);
 
 // What to say after a request to stop.

@@ -119,7 +119,8 @@ class Sweep {
   void run_all(const std::vector<Job>& jobs) {
     check_records(jobs);
     const std::vector<JobOutcome> outcomes = run_jobs(jobs, launcher_, options_.jobs, console_);
-    if (exit_code_ == 0) exit_code_ = exit_code_of(outcomes);
+    const int exit_code = exit_code_of(outcomes);
+    if (exit_code_ == 0 || exit_code == static_cast<int>(ExitCode::preempted)) exit_code_ = exit_code;
   }
 
   std::vector<TrialResult> train(const std::vector<std::size_t>& trials, int rung) {

@@ -227,7 +227,7 @@ TEST_F(SlurmCluster, TasksThatDoNotFindEachOtherAreToldHow) {
 
 // The real limit of a job, of one minute: Slurm's clock has no finer one.
 TEST_F(SlurmCluster, LongJobsOutliveTheirTimeLimit) {
-  for (const std::string name : {"unlimited", "limited"}) configure(name, 12000);
+  for (const std::string name : {"unlimited", "limited"}) configure(name, 3000);
   const std::string unlimited = submit("unlimited");
   ASSERT_TRUE(ends(unlimited, 400)) << log("unlimited");
   const std::string limited = submit("limited", {"--time", "1", "--warning", "30"});
