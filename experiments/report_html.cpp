@@ -55,15 +55,35 @@ struct Range {
   double share(double value) const { return high > low ? (value - low) / (high - low) : 0.5; }
 };
 
+// How a group of runs is drawn. When the colours are used up, they come again in dashes.
+struct LineStyle {
+  std::string_view colour;
+  std::size_t dashes = 0;  // 0: none
+
+  std::string stroke() const {
+    return fmt::format("stroke=\"{}\"{}", colour,
+                       dashes == 0 ? "" : fmt::format(" stroke-dasharray=\"{} 2\"", 2 * dashes));
+  }
+  std::string background() const {
+    return dashes == 0
+               ? fmt::format("background:{}", colour)
+               : fmt::format(
+                     "background:repeating-linear-gradient(90deg,{0} 0 {1}px,transparent {1}px {2}px)",
+                     colour, 2 * dashes, 2 * dashes + 2);
+  }
+};
+
 // Of each group of runs, in the order in which they first stand there.
-std::map<std::string, std::string_view> colours_of(const std::vector<ReportedTraining>& trainings) {
-  std::map<std::string, std::string_view> found;
-  for (const ReportedTraining& training : trainings)
-    found.try_emplace(training.group, colours[found.size() % colours.size()]);
+std::map<std::string, LineStyle> line_styles(const std::vector<ReportedTraining>& trainings) {
+  std::map<std::string, LineStyle> found;
+  for (const ReportedTraining& training : trainings) {
+    const std::size_t i = found.size();
+    found.try_emplace(training.group, LineStyle{colours[i % colours.size()], i / colours.size()});
+  }
   return found;
 }
 
-// Lines over steps, one per training; runs of one group have one colour.
+// Lines over steps, one per training; runs of one group look alike.
 class Chart {
  public:
   Chart(std::string title, const std::vector<ReportedTraining>& trainings, Curve ReportedTraining::*curve,
@@ -83,8 +103,8 @@ class Chart {
         "aria-label=\"{}\">\n",
         escaped(title_), width + left + 10, height + 30, escaped(title_));
     out += axes();
-    const auto colour = colours_of(trainings_);
-    for (const ReportedTraining& training : trainings_) out += line(training, colour.at(training.group));
+    const auto styles = line_styles(trainings_);
+    for (const ReportedTraining& training : trainings_) out += line(training, styles.at(training.group));
     return out + "</svg></figure>\n";
   }
 
@@ -116,7 +136,7 @@ class Chart {
                      left, height + 24, steps_.low, left + width, height + 24, steps_.high);
   }
 
-  std::string line(const ReportedTraining& training, std::string_view colour) const {
+  std::string line(const ReportedTraining& training, const LineStyle& style) const {
     const Curve& points = training.*curve_;
     std::string path;
     for (std::size_t i = 0; i < points.steps.size(); ++i) {
@@ -125,8 +145,9 @@ class Chart {
     }
     // A single point is a line to itself, which is drawn as a dot.
     const bool dot = points.steps.size() == 1;
-    return fmt::format("<polyline fill=\"none\" stroke=\"{}\" points=\"{}\"{}><title>{}</title></polyline>\n",
-                       colour, dot ? path + path : path, dot ? " class=\"dot\"" : "", escaped(training.name));
+    return fmt::format("<polyline fill=\"none\" {} points=\"{}\"{}><title>{}</title></polyline>\n",
+                       style.stroke(), dot ? path + path : path, dot ? " class=\"dot\"" : "",
+                       escaped(training.name));
   }
 
   std::string title_;
@@ -137,12 +158,12 @@ class Chart {
 };
 
 std::string legend(const std::vector<ReportedTraining>& trainings) {
-  const auto colour = colours_of(trainings);
+  const auto styles = line_styles(trainings);
   std::set<std::string> shown;
   std::string out = "<ul class=\"legend\">";
   for (const ReportedTraining& training : trainings) {
     if (!shown.insert(training.group).second) continue;
-    out += fmt::format("<li><i style=\"background:{}\"></i>{}</li>", colour.at(training.group),
+    out += fmt::format("<li><i style=\"{}\"></i>{}</li>", styles.at(training.group).background(),
                        escaped(training.group));
   }
   return out + "</ul>\n";
