@@ -143,12 +143,7 @@ void add_work(OptionTable& table, Options& options) {
       .at_least(1);
   table.group("Training");
   add_method_choice(table, c);
-  table.add("lora-rank", c.lora_rank, "rank r of the adapters").at_least(1);
-  table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped")
-      .at_least(0)
-      .less_than(1);
-  table.add("lora-targets", c.lora_targets,
-            "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
+  add_adapters(table, c);
   add_projector(table, c);
   add_batches(table, c);
   add_order(table, c);

@@ -16,13 +16,8 @@ void add_method(OptionTable& table, TrainConfig& c) {
       .shown_as("DIR");
   table.add("resume", c.resume, "checkpoint to continue, or auto for the newest in --output, if any");
   table.group("LoRA");
-  table.add("lora-rank", c.lora_rank, "rank r of the adapters").at_least(1);
+  add_adapters(table, c);
   table.add("lora-alpha", c.lora_alpha, "the adapter's product is scaled by alpha / r").more_than(0);
-  table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped")
-      .at_least(0)
-      .less_than(1);
-  table.add("lora-targets", c.lora_targets,
-            "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
   table.add("rslora", c.rslora, "scale by alpha / sqrt(r) instead");
 }
 
@@ -75,6 +70,15 @@ void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
 void add_method_choice(OptionTable& table, TrainConfig& c) {
   table.choice("method", c.method, {{"lora", Method::lora}, {"full", Method::full}},
                "train adapters on the frozen base, or all of its weights");
+}
+
+void add_adapters(OptionTable& table, TrainConfig& c) {
+  table.add("lora-rank", c.lora_rank, "rank r of the adapters").at_least(1);
+  table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped")
+      .at_least(0)
+      .less_than(1);
+  table.add("lora-targets", c.lora_targets,
+            "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
 }
 
 void add_projector(OptionTable& table, TrainConfig& c) {

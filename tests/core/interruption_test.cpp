@@ -5,13 +5,11 @@
 #include <gtest/gtest.h>
 
 #include "core/files.h"
-#include "core/new_base.h"
 #include "core/trainer.h"
 #include "data/tokenizer.h"
 #include "ops/cpu/cpu_backend.h"
 #include "parallel/thread_communicator.h"
-#include "tests/core/scratch.h"
-#include "tests/support/tiny_model.h"
+#include "tests/core/tiny_base.h"
 
 namespace chorus {
 namespace {
@@ -78,12 +76,6 @@ struct Session {
 
 class StoppedTraining : public testing::Test {
  protected:
-  StoppedTraining() {
-    test::write_bytes(scratch_ / "tokenizer.model", "only copied, never read");
-    write_new_base(scratch_ / "base", test::tiny_config(), scratch_ / "tokenizer.model", 1);
-    base_ = std::make_unique<BaseModel>(scratch_ / "base");
-  }
-
   // Several micro-batches a step; ranks differ in their number.
   TrainConfig config(const std::string& output) const {
     TrainConfig config;
@@ -130,7 +122,7 @@ class StoppedTraining : public testing::Test {
   }
 
   test::ScratchFolder scratch_;
-  std::unique_ptr<BaseModel> base_;
+  std::unique_ptr<BaseModel> base_ = test::write_tiny_base(scratch_);
   Dataset data_ = test::random_dataset(12, 37, 21), dev_ = test::random_dataset(6, 37, 22);
 };
 

@@ -5,13 +5,11 @@
 #include <gtest/gtest.h>
 
 #include "core/files.h"
-#include "core/new_base.h"
 #include "data/tokenizer.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/transfer.h"
 #include "parallel/thread_communicator.h"
-#include "tests/core/scratch.h"
-#include "tests/support/tiny_model.h"
+#include "tests/core/tiny_base.h"
 
 namespace chorus {
 namespace {
@@ -42,12 +40,6 @@ std::map<std::string, std::vector<float>> gather(test::TinyModel& tiny) {
 
 class TrainerTest : public testing::Test {
  protected:
-  TrainerTest() {
-    test::write_bytes(scratch_ / "tokenizer.model", "only copied, never read");
-    write_new_base(scratch_ / "base", test::tiny_config(), scratch_ / "tokenizer.model", 1);
-    base_ = std::make_unique<BaseModel>(scratch_ / "base");
-  }
-
   TrainConfig config(const std::string& output) const {
     TrainConfig config;
     config.output = scratch_ / output;
@@ -86,7 +78,7 @@ class TrainerTest : public testing::Test {
   }
 
   test::ScratchFolder scratch_;
-  std::unique_ptr<BaseModel> base_;
+  std::unique_ptr<BaseModel> base_ = test::write_tiny_base(scratch_);
   Dataset dataset_ = test::random_dataset(12, 37, 21);
 };
 
