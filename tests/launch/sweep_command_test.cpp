@@ -105,7 +105,7 @@ TEST_F(SweepCommand, ASignalStopsItAndTheSameCommandGoesOn) {
   const std::vector<std::string> arguments{
       "sweep",       "--base",          at("base"),
       "--data",      at("data"),        "--output",
-      at("stopped"), "--train-options", "--max-steps 120 --logging-steps 1 --threads 1",
+      at("stopped"), "--train-options", "--max-steps 60 --logging-steps 1 --threads 1",
       "--vary",      "lora-rank=2",     "--seeds",
       "1,2"};
   const std::string trial = at("stopped/runs/lora-rank=2/seed-1/train/");
@@ -122,7 +122,7 @@ TEST_F(SweepCommand, ASignalStopsItAndTheSameCommandGoesOn) {
   EXPECT_EQ(rest.exit_code, 0) << rest.out << rest.err;
   EXPECT_THAT(read_text(trial + "log.txt"), HasSubstr("continues from "));
   run_successfully({"train", "--base", at("base"), "--data", at("data"), "--output", at("straight"),
-                    "--max-steps", "120", "--threads", "1", "--lora-rank", "2", "--seed", "1"});
+                    "--max-steps", "60", "--threads", "1", "--lora-rank", "2", "--seed", "1"});
   EXPECT_EQ(read_text(trial + "output/adapter_model.safetensors"),
             read_text(at("straight/adapter_model.safetensors")));
 }
@@ -131,7 +131,7 @@ TEST_F(SweepCommand, SurvivesThatItAndItsTrialAreKilled) {
   const std::vector<std::string> arguments{
       "sweep",      "--base",          at("base"),
       "--data",     at("data"),        "--output",
-      at("killed"), "--train-options", "--max-steps 120 --logging-steps 1 --save-steps 2 --threads 1",
+      at("killed"), "--train-options", "--max-steps 60 --logging-steps 1 --save-steps 2 --threads 1",
       "--vary",     "lora-rank=2"};
   const std::string trial = at("killed/runs/lora-rank=2/seed-1/train/");
   StartedProgram program(arguments);
