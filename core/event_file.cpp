@@ -77,9 +77,7 @@ constexpr std::string_view beginning = "events.out.tfevents.";
 // A TensorBoard that runs goes on to files whose names sort behind those that it knows, so a session that begins within
 // the second of another one takes the next.
 std::filesystem::path new_file(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  require<DataError>(!error, "cannot create the folder ", folder.string(), ": ", error.message());
+  create_folder(folder);
   const std::string host = host_name();
   for (auto seconds = static_cast<std::int64_t>(wall_time());; ++seconds) {
     const std::filesystem::path path = folder / fmt::format("{}{:010}.{}", beginning, seconds, host);

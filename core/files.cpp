@@ -166,13 +166,18 @@ void require_new_file(const std::filesystem::path& path, std::string_view option
                               " exists already and is not overwritten; remove it or choose another name");
 }
 
+void create_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  require<DataError>(!error, "cannot create the folder ", path.string(), ": ", error.message());
+}
+
 void create_output_folder(const std::filesystem::path& path) {
   std::error_code error;
   require<ConfigurationError>(
       !std::filesystem::exists(path, error) || std::filesystem::is_directory(path, error), "the output ",
       path.string(), " is an existing file; name a folder");
-  std::filesystem::create_directories(path, error);
-  require<DataError>(!error, "cannot create the folder ", path.string(), ": ", error.message());
+  create_folder(path);
   const bool empty = std::filesystem::is_empty(path, error);
   require<DataError>(!error, "cannot read the folder ", path.string(), ": ", error.message());
   require<ConfigurationError>(

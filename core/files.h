@@ -80,6 +80,9 @@ nlohmann::json read_json_file(const std::filesystem::path& path);
 // not in vain.
 void require_new_file(const std::filesystem::path& path, std::string_view option);
 
+// Creates the folder and its parents where they are missing. Throws DataError.
+void create_folder(const std::filesystem::path& path);
+
 // Creates the folder and its parents. Throws ConfigurationError if it holds something already.
 void create_output_folder(const std::filesystem::path& path);
 

@@ -12,6 +12,7 @@
 #include <fmt/core.h>
 #include <fmt/format.h>
 
+#include "data/words.h"
 #include "launch/nearest_name.h"
 
 namespace chorus {
@@ -19,12 +20,6 @@ namespace {
 
 constexpr std::size_t help_columns = 100;
 constexpr std::size_t help_indent = 30;
-
-std::string trim(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  return std::string(text.substr(first, text.find_last_not_of(" \t\r") - first + 1));
-}
 
 // The words of `text` in lines that begin at column `indent`; the first line is already filled up to
 // `column`.
@@ -298,21 +293,21 @@ std::vector<OptionTable::Value> OptionTable::read_file(const std::string& path) 
   std::set<std::string> scalars;
   std::string line;
   for (int number = 1; std::getline(file, line); ++number) {
-    const std::string text = trim(line);
+    const std::string text(trimmed(line));
     // A section's title only structures the file: every name is unique without it.
     if (text.empty() || text.front() == '#' || text.front() == ';' || text.front() == '[') continue;
     const std::string place = fmt::format("{}:{}: ", path, number);
     const std::size_t equal = text.find('=');
     require<ConfigurationError>(equal != std::string::npos, place, "expected 'name = value', got '", text,
                                 "'");
-    const std::string name = trim(text.substr(0, equal));
+    const std::string name(trimmed(std::string_view(text).substr(0, equal)));
     if (find(name) == nullptr && passed_over_.contains(name)) continue;
     Option& option = find_or_throw(name, "", place);
     require<ConfigurationError>(option.list_ || scalars.insert(name).second, place, name,
                                 " stands in this file a second time; keep one of the lines");
     std::string value;
     require<ConfigurationError>(
-        option_value::unquote(trim(text.substr(equal + 1)), value), place, name,
+        option_value::unquote(trimmed(std::string_view(text).substr(equal + 1)), value), place, name,
         ": the value begins with a double quote that does not end it; write \\\" inside");
     values.push_back({&option, value, place + name});
   }

@@ -1,12 +1,9 @@
 #include <algorithm>
 #include <filesystem>
-#include <iterator>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "core/files.h"
-#include "data/text_file.h"
 #include "experiments/job.h"
 #include "launch/commands.h"
 #include "launch/console.h"

@@ -58,13 +58,7 @@ class MpirunOnTwoHosts : public testing::Test {
 };
 
 TEST_F(MpirunOnTwoHosts, RanksTrainTogetherAsOnOneMachine) {
-  run_successfully({"sample", "--train-dialogues", "8", "--dev-dialogues", "2", "--test-dialogues", "2",
-                    "--paragraphs", "150", "--output", folder / "corpus"});
-  run_successfully({"tokenizer", "--vocabulary-size", "420", "--output", folder / "a.model",
-                    folder / "corpus" + "/pretraining.txt"});
-  run_successfully({"init", "--tokenizer", folder / "a.model", "--hidden-size", "32", "--layers", "2",
-                    "--output", folder / "base"});
-  run_successfully({"prepare", folder / "corpus", "--base", folder / "base", "--output", folder / "data"});
+  write_small_data(folder, 8, 2, 2);
   const std::string training = std::string(CHORUS_PROGRAM) +
                                " train --threads 1 --lora-rank 2 --max-steps 6 --base " + folder / "base" +
                                " --data " + folder / "data" + " --tensor-parallel 2 --output ";

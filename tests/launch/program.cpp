@@ -82,11 +82,21 @@ void write_text(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
-void write_tiny_base(const TemporaryFolder& folder) {
-  run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "3",
+namespace {
+
+// FOLDER/corpus and its tokenizer FOLDER/a.model.
+void write_corpus(const TemporaryFolder& folder, int train_dialogues, int dev_dialogues, int test_dialogues) {
+  run_successfully({"sample", "--train-dialogues", std::to_string(train_dialogues), "--dev-dialogues",
+                    std::to_string(dev_dialogues), "--test-dialogues", std::to_string(test_dialogues),
                     "--paragraphs", "150", "--output", folder / "corpus"});
   run_successfully({"tokenizer", "--vocabulary-size", "420", "--output", folder / "a.model",
                     folder / "corpus/pretraining.txt"});
+}
+
+}  // namespace
+
+void write_tiny_base(const TemporaryFolder& folder) {
+  write_corpus(folder, 6, 2, 3);
   run_successfully({"init", "--tokenizer", folder / "a.model", "--hidden-size", "16", "--layers", "1",
                     "--query-heads", "2", "--key-value-heads", "1", "--head-width", "8", "--output",
                     folder / "base"});
@@ -96,6 +106,14 @@ void write_tiny_data(const TemporaryFolder& folder) {
   write_tiny_base(folder);
   run_successfully({"prepare", "--base", folder / "base", "--history", "1", "--output", folder / "data",
                     folder / "corpus"});
+}
+
+void write_small_data(const TemporaryFolder& folder, int train_dialogues, int dev_dialogues,
+                      int test_dialogues) {
+  write_corpus(folder, train_dialogues, dev_dialogues, test_dialogues);
+  run_successfully({"init", "--tokenizer", folder / "a.model", "--hidden-size", "32", "--layers", "2",
+                    "--output", folder / "base"});
+  run_successfully({"prepare", folder / "corpus", "--base", folder / "base", "--output", folder / "data"});
 }
 
 }  // namespace chorus

@@ -43,6 +43,11 @@ void write_tiny_base(const TemporaryFolder& folder);
 // These, and FOLDER/data, prepared with one line of history.
 void write_tiny_data(const TemporaryFolder& folder);
 
+// FOLDER/corpus with so many dialogues, FOLDER/base of two layers, and FOLDER/data: for trainings that are stopped,
+// moved or compared, and whose steps take some milliseconds.
+void write_small_data(const TemporaryFolder& folder, int train_dialogues, int dev_dialogues,
+                      int test_dialogues);
+
 std::string read_text(const std::string& path);
 void write_text(const std::string& path, const std::string& text);
 

@@ -22,14 +22,7 @@ class Signals : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
-    const std::string corpus = at("corpus");
-    run_successfully({"sample", "--train-dialogues", "12", "--dev-dialogues", "12", "--test-dialogues", "12",
-                      "--paragraphs", "150", "--output", corpus});
-    run_successfully({"tokenizer", "--vocabulary-size", "420", "--output", at("tokenizer.model"),
-                      corpus + "/pretraining.txt"});
-    run_successfully({"init", "--tokenizer", at("tokenizer.model"), "--hidden-size", "32", "--layers", "2",
-                      "--output", at("base")});
-    run_successfully({"prepare", corpus, "--base", at("base"), "--output", at("data")});
+    write_small_data(*folder_, 12, 12, 12);
   }
   static void TearDownTestSuite() { delete folder_; }
   static std::string at(const std::string& name) { return *folder_ / name; }

@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/error.h"
-#include "tests/launch/program.h"
+#include "tests/launch/started_program.h"
 
 namespace chorus {
 namespace {
@@ -122,14 +122,7 @@ class SlurmCluster : public testing::Test {
     environment_ = at("environment");
     own_ = "NH_PREFIX=ch NH_NET=10.79.0 ";
     if (!start_slurm()) return missing("no Slurm could be started: " + read_text(at("start.err")));
-    const std::string corpus = at("corpus");
-    run_successfully({"sample", "--train-dialogues", "20", "--dev-dialogues", "4", "--test-dialogues", "4",
-                      "--paragraphs", "150", "--output", corpus});
-    run_successfully(
-        {"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), corpus + "/pretraining.txt"});
-    run_successfully({"init", "--tokenizer", at("a.model"), "--hidden-size", "32", "--layers", "2",
-                      "--output", at("base")});
-    run_successfully({"prepare", corpus, "--base", at("base"), "--output", at("data")});
+    write_small_data(*folder_, 20, 4, 4);
   }
   static void TearDownTestSuite() {
     if (folder_ == nullptr) return;
@@ -178,12 +171,9 @@ class SlurmCluster : public testing::Test {
     const std::string script = std::filesystem::path(start_).parent_path() / "netns_hosts.sh";
     return login("NH_DIR=" + at("s/hosts") + " " + script + " " + command);
   }
+  // Asking Slurm starts a program each time.
   static bool wait_until(const std::function<bool()>& condition, int seconds) {
-    for (int i = 0; i < 5 * seconds; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    }
-    return false;
+    return becomes_true(condition, std::chrono::seconds(seconds), std::chrono::milliseconds(200));
   }
   static bool ends(const std::string& job, int seconds) {
     return wait_until([&] { return login("squeue -h -j " + job + " || true").empty(); }, seconds);

@@ -1,9 +1,7 @@
 #include "tests/launch/started_program.h"
 
-#include <chrono>
 #include <csignal>
 #include <fstream>
-#include <functional>
 #include <thread>
 
 #include <fcntl.h>
@@ -13,8 +11,6 @@
 namespace chorus {
 namespace {
 
-constexpr std::chrono::seconds patience{60};
-
 void redirect(int descriptor, const std::string& path) {
   const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
   dup2(file, descriptor);
@@ -23,11 +19,12 @@ void redirect(int descriptor, const std::string& path) {
 
 }  // namespace
 
-bool becomes_true(const std::function<bool()>& condition) {
+bool becomes_true(const std::function<bool()>& condition, std::chrono::seconds patience,
+                  std::chrono::milliseconds pause) {
   const auto end = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(pause);
   }
   return true;
 }

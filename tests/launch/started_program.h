@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -10,8 +11,10 @@
 
 namespace chorus {
 
-// Waits until the condition holds; false: a minute went by.
-bool becomes_true(const std::function<bool()>& condition);
+// Waits until the condition holds, asking again after each pause; false: it did not within the time.
+bool becomes_true(const std::function<bool()>& condition,
+                  std::chrono::seconds patience = std::chrono::minutes(1),
+                  std::chrono::milliseconds pause = std::chrono::milliseconds(5));
 
 // The built program while it runs, to be signalled. `launcher` stands before it. Killed in the end if it still runs.
 class StartedProgram {
