@@ -20,6 +20,18 @@ dnnl::memory::desc matrix(std::int64_t rows, std::int64_t columns, DType dtype, 
   return {{rows, columns}, library_type(dtype), strides};
 }
 
+// oneDNN 2 takes the operands as an object of their own, which oneDNN 3 no longer has.
+template <typename Operation>
+auto describe(const dnnl::memory::desc& a, const dnnl::memory::desc& b, const dnnl::memory::desc& out,
+              const dnnl::primitive_attr& attributes, const dnnl::engine& engine) {
+  using Description = typename Operation::primitive_desc;
+  if constexpr (requires { typename Operation::desc; }) {
+    return Description(typename Operation::desc(a, b, out), attributes, engine);
+  } else {
+    return Description(engine, a, b, out, attributes);
+  }
+}
+
 // oneDNN would start threads of its own and divide the sums by their number. We give it tiles to compute
 // alone.
 class OneThreadInLibrary {
@@ -46,7 +58,7 @@ MatmulPlan::MatmulPlan(const MatmulKey& key, const dnnl::engine& engine, int wor
   const auto a = matrix(key.m, key.k, key.input, key.transpose_a, key.a_leading);
   const auto b = matrix(key.k, key.n, key.input, key.transpose_b, key.b_leading);
   const auto out = matrix(key.m, key.n, key.output, false, key.out_leading);
-  const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(a, b, out), attributes, engine);
+  const auto description = describe<dnnl::matmul>(a, b, out, attributes, engine);
   primitive_ = dnnl::matmul(description);
   scratch_bytes_ = static_cast<std::int64_t>(description.scratchpad_desc().get_size());
   for (int worker = 0; worker < workers; ++worker) {
