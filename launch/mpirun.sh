@@ -56,20 +56,18 @@ if [[ -n $hosts ]]; then
   machines=$(wc -l <<<"$list")
   arguments+=(--host "$(awk -v slots="$ranks" '{ printf "%s%s:%d", separator, $1, slots; separator = "," }' <<<"$list")")
 fi
-arguments+=(-np $((machines * ranks)) --map-by "ppr:$ranks:node")
+mapping=ppr:$ranks:node
 
 # More ranks than cores must not spin while they wait, and cannot be tied to cores.
 if ((ranks > $(nproc))); then
-  arguments+=(--oversubscribe)
   binding=none
   export OMPI_MCA_mpi_yield_when_idle=1
   passed+=(OMPI_MCA_mpi_yield_when_idle)
 fi
 cores=$(($(nproc) / ranks))
-if [[ $binding == core ]]; then
-  arguments[-1]="ppr:$ranks:node:PE=$((cores > 0 ? cores : 1))"
-fi
-arguments+=(--bind-to "$binding")
+# Open MPI counts as places the cores without their second threads, or what a container has of them.
+if [[ $binding == core ]]; then mapping+=:PE=$((cores > 0 ? cores : 1)); else mapping+=:OVERSUBSCRIBE; fi
+arguments+=(-np $((machines * ranks)) --map-by "$mapping" --bind-to "$binding")
 if [[ -n $logs ]]; then
   mkdir -p "$logs"
   arguments+=(--output-filename "$(cd "$logs" && pwd)")
@@ -79,5 +77,7 @@ for name in "${passed[@]}"; do
   [[ -z ${!name+there} ]] || arguments+=(-x "$name")
 done
 
+# It refuses to start ranks as root unless told twice.
+if ((EUID == 0)); then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMPI_MCA_oob_tcp_keepalive_time=5 OMPI_MCA_oob_tcp_keepalive_intvl=2 OMPI_MCA_oob_tcp_keepalive_probes=3
 exec mpirun "${arguments[@]}" "$@"

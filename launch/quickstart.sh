@@ -46,11 +46,6 @@ cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" --parallel "$(nproc)"
 mkdir "$out"
 
-# Open MPI refuses to start ranks as root unless told twice, and more ranks than it counts cores unless allowed. It
-# also ties each rank to one core unless told not to.
-if ((EUID == 0)); then run export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
-mpirun=(mpirun --bind-to none)
-if ! "${mpirun[@]}" -n 2 true 2>/dev/null; then mpirun+=(--oversubscribe); fi
 started=$SECONDS
 
 step '1. A sample corpus: dialogues with emotions in the layout of MELD, and plain text'
@@ -67,7 +62,7 @@ step '3. The dialogues as prompts, tokens and shards'
 run $chorus prepare --corpus meld --base $out/base --output $out/dialogues $out/corpus
 
 step '4. LoRA on the frozen base, by two ranks'
-run "${mpirun[@]}" -n 2 $chorus train --base $out/base --data $out/dialogues --epochs $epochs \
+run launch/mpirun.sh --ranks-per-node 2 -- $chorus train --base $out/base --data $out/dialogues --epochs $epochs \
   --batch-size 16 --learning-rate 2e-3 --output $out/adapter
 
 step '5. The score on the test split'
