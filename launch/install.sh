@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what Chorus needs to build on Debian 12 and Ubuntu 22.04 or later. Does nothing, and needs neither network
+# Installs what Chorus needs to build on Debian and Ubuntu. Does nothing, and needs neither network
 # nor rights, where all is there. --development adds what only the project's own checks use.
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache libopenmpi-dev openmpi-bin libhdf5-dev libsentencepiece-dev
   libboost-program-options-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libgtest-dev libgmock-dev)
 case "${1:-}" in
-  --development) packages+=(clang-format mold python3 python3-venv chromium) ;;
+  --development) packages+=(clang-format mold python3 python3-venv chromium debootstrap) ;;
   '') ;;
   *) echo "usage: launch/install.sh [--development]" >&2; exit 2 ;;
 esac
