@@ -321,10 +321,12 @@ double Stopwatch::seconds_per_call(const std::function<void()>& call) const {
 
 ModelConfig benchmark_model(const std::string& name) {
   if (name == "tiny") return model_of(256, 704, 4, 4, 4, 4096);
+  if (name == "15m") return model_of(288, 768, 6, 6, 6, 32000);
+  if (name == "110m") return model_of(768, 2048, 12, 12, 12, 32000);
   if (name == "1b") return model_of(2048, 5632, 32, 4, 22, 32000);
   if (name == "7b") return model_of(4096, 11008, 32, 32, 32, 32000);
   if (name == "13b") return model_of(5120, 13824, 40, 40, 40, 32000);
-  throw ConfigurationError("--model " + name + ": there are tiny, 1b, 7b and 13b");
+  throw ConfigurationError("--model " + name + ": there are tiny, 15m, 110m, 1b, 7b and 13b");
 }
 
 Ceilings measure_ceilings(Backend& backend, Communicator& world, Arena& arena, DType precision,

@@ -61,7 +61,8 @@ std::int64_t memory_of(const Measure& measure, int ranks) {
   return arena.peak_bytes();
 }
 
-// The models that the papers tune, and one for a laptop: "tiny", "1b", "7b", "13b". Throws ConfigurationError.
+// The models that the papers tune, and smaller ones for laptops: "tiny", "15m", "110m", "1b", "7b", "13b". Throws
+// ConfigurationError.
 ModelConfig benchmark_model(const std::string& name);
 
 Ceilings measure_ceilings(Backend& backend, Communicator& world, Arena& arena, DType precision,

@@ -45,8 +45,9 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
   Console& console = runtime->console();
   Backend& backend = runtime->backend();
-  console.print(fmt::format("{}; {} with {} layers, {}, {} tokens a rank\n", runtime->description(),
-                            options.model, shape.model.layers, name(shape.precision), shape.tokens));
+  console.print(fmt::format("{}; {} with {} layers, {}, {} tokens a rank\n",
+                            runtime->description(shape.precision), options.model, shape.model.layers,
+                            name(shape.precision), shape.tokens));
 
   std::vector<Measurement> measurements;
   const auto add = [&](const std::vector<Measurement>& more) {
@@ -79,7 +80,7 @@ int bench(const Arguments& arguments) {
   return run_on_ranks("chorus bench", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table("bench", "measures operators, a training step and all-reduce on this machine");
-    table.add("model", options.model, "sizes of tiny, 1b, 7b or 13b; weights are random");
+    table.add("model", options.model, "sizes of tiny, 15m, 110m, 1b, 7b or 13b; weights are random");
     table.add("layers", options.layers, "blocks of the model; none: as many as it has").at_least(1);
     table.add("tokens", options.tokens, "of a micro-batch").at_least(1);
     table.add("lora-rank", options.lora_rank, "rank r of the adapters").at_least(1);

@@ -10,8 +10,10 @@ class CpuDevice : public Device {
   CpuDevice(int threads, const Groups& host) : backend_(threads), groups_(host) {}
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_; }
-  std::string description() const override {
-    return fmt::format("{} CPU {}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads");
+  std::string description(DType precision) const override {
+    return fmt::format(
+        "{} CPU {}{}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads",
+        precision == DType::bf16 ? fmt::format(", bf16 products by {}", name(fastest_bf16_products())) : "");
   }
 
  private:

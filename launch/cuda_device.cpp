@@ -73,7 +73,7 @@ class CudaDevice : public Device {
       : gpu_(choose_gpu(place, host)), backend_(gpu_.device), groups_(host, backend_.stream()) {}
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_.groups(); }
-  std::string description() const override { return gpu_.card.description(); }
+  std::string description(DType) const override { return gpu_.card.description(); }
 
  private:
   Choice gpu_;

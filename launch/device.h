@@ -16,7 +16,8 @@ class Device {
   virtual ~Device() = default;
   virtual Backend& backend() = 0;
   virtual Groups groups() = 0;
-  virtual std::string description() const = 0;  // of one rank's: "2 CPU threads"
+  // Of one rank's, computing in `precision`: "2 CPU threads, bf16 products by AMX".
+  virtual std::string description(DType precision) const = 0;
 };
 
 // Where a rank stands on its machine.

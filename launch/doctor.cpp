@@ -17,7 +17,6 @@ namespace {
 struct Options {
   std::string output = ".";
   double least_seconds = 0.05;
-  DType precision = DType::f32;
   RuntimeOptions runtime;
 };
 
@@ -116,9 +115,7 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
 
   SystemFacts facts = read_system(options.output, 1);
   facts.ranks_here = ranks_here(world, facts.host);
-  std::vector<Finding> findings = examine(
-      facts,
-      {.bf16_on_cpu = options.precision == DType::bf16, .gpu = use_gpus, .threads = options.runtime.threads});
+  std::vector<Finding> findings = examine(facts, {.gpu = use_gpus, .threads = options.runtime.threads});
   for (const std::vector<Finding>& more :
        {examine_gpus(gpus, options.runtime.device), examine_mpi(world.size())})
     findings.insert(findings.end(), more.begin(), more.end());
@@ -158,7 +155,7 @@ int doctor(const Arguments& arguments) {
     table.add("output", options.output, "folder that a run would write to").shown_as("DIR");
     table.add("seconds", options.least_seconds, "for which a sum over the ranks is repeated, three times")
         .more_than(0);
-    add_computation(table, options.precision, options.runtime);
+    add_ranks(table, options.runtime);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
     return run(options, make_runtime);
   });

@@ -119,7 +119,7 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
   begin_output(options, runtime->is_first());
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
-                                       runtime->description()));
+                                       runtime->description(options.precision)));
 
   std::vector<AnsweredSplit> results;
   const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {

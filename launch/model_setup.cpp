@@ -29,6 +29,10 @@ void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& a
 void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime) {
   table.choice("precision", precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
                "of weights and activations");
+  add_ranks(table, runtime);
+}
+
+void add_ranks(OptionTable& table, RuntimeOptions& runtime) {
   table.choice("device", runtime.device,
                {{"auto", DeviceKind::automatic}, {"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}},
                "auto: an NVIDIA GPU per rank where there are some");

@@ -31,8 +31,9 @@ struct ModelSetup {
              Runtime& runtime);
 };
 
-// The options of every command that runs a model.
+// The options of every command that runs a model; add_ranks(): without the precision.
 void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime);
+void add_ranks(OptionTable& table, RuntimeOptions& runtime);
 
 PassLimits pass_limits(const GenerationLimits& limits);
 

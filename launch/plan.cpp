@@ -135,7 +135,7 @@ void add_work(OptionTable& table, Options& options) {
   TrainConfig& c = options.train;
   table.group("What is trained");
   table.add("base", c.base, "Hugging Face folder; only its config.json is read").shown_as("DIR");
-  table.add("model", options.model, "instead of a base: tiny, 1b, 7b or 13b");
+  table.add("model", options.model, "instead of a base: tiny, 15m, 110m, 1b, 7b or 13b");
   table.add("data", c.data, "folder that `chorus prepare` wrote; none: equal samples").shown_as("DIR");
   table.add("sequence-length", options.sequence_length, "of equal samples, in tokens").at_least(1);
   table.add("targets-per-sample", options.targets_per_sample, "learned tokens of equal samples").at_least(1);

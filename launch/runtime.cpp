@@ -64,11 +64,11 @@ class RankRuntime : public Runtime {
     if (here) session_->tell_all();
     return session_->told();
   }
-  std::string description() const override {
+  std::string description(DType precision) const override {
     const ProcessGrid& grid = groups_.grid();
     return fmt::format("{} {} = data {} x tensor {}, {} each", grid.size(),
                        grid.size() == 1 ? "rank" : "ranks", grid.data_size, grid.tensor_size,
-                       device_->description());
+                       device_->description(precision));
   }
 
  private:

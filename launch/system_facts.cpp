@@ -69,6 +69,7 @@ void read_processor(SystemFacts& facts) {
   facts.avx512 = has("avx512f");
   facts.avx512_bf16 = has("avx512_bf16");
   facts.amx_bf16 = has("amx_bf16");
+  facts.bf16_products = fastest_bf16_products();
   facts.online_cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -113,12 +114,10 @@ Finding instructions(const SystemFacts& facts, const Wish& wish) {
   say(facts.avx512, "AVX-512");
   say(facts.avx512_bf16, "AVX-512 bf16");
   say(facts.amx_bf16, "AMX bf16");
-  Finding finding{"instructions", have.empty() ? "none of AVX2, AVX-512, AMX" : have};
-  if (wish.gpu) return finding;
-  if (wish.bf16_on_cpu && !facts.amx_bf16) {
-    finding.level = Finding::Level::advice;
-    finding.advice = "without AMX bf16 is slower than f32 on this CPU: use --precision f32";
-  } else if (!facts.avx2) {
+  Finding finding{"instructions",
+                  fmt::format("{}; bf16 products by {}", have.empty() ? "none of AVX2, AVX-512, AMX" : have,
+                              name(facts.bf16_products))};
+  if (!wish.gpu && !facts.avx2) {
     finding.level = Finding::Level::advice;
     finding.advice = "a run on this CPU will be slow: choose a machine with AVX2 or AVX-512";
   }

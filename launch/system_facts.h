@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "ops/cpu/bf16_products.h"
+
 namespace chorus {
 
 // What a machine tells of itself, as one process sees it. Sizes in bytes.
@@ -15,6 +17,7 @@ struct SystemFacts {
   int online_cores = 1, allowed_cores = 1;  // of the machine; that the launcher left to this process
   int ranks_here = 1;
   bool avx2 = false, avx512 = false, avx512_bf16 = false, amx_bf16 = false;
+  Bf16Products bf16_products = Bf16Products::through_f32;
   std::int64_t memory = 0, free_memory = 0;
   std::int64_t memory_limit = unlimited;  // of the control group
   std::string huge_pages;                 // transparent: "always", "madvise", "never"; "unknown"
@@ -39,7 +42,7 @@ struct Finding {
 
 // What the run that is meant needs.
 struct Wish {
-  bool bf16_on_cpu = false, gpu = false;
+  bool gpu = false;
   int threads = 0;  // per rank on a CPU; 0: its share of the cores
 };
 std::vector<Finding> examine(const SystemFacts& facts, const Wish& wish);

@@ -152,7 +152,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   Console& console = runtime->console();
   if (runtime->is_first()) begin_output(config, table);
   console.print(table.print_effective());
-  console.print(runtime->description());
+  console.print(runtime->description(config.precision));
 
   ModelOptions model = model_options(config);
   model.projector = projector_config(config, inputs.train.features, inputs.base.config());

@@ -30,11 +30,11 @@ int team_size([[maybe_unused]] int threads) {
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads) : threads_(threads) {
+CpuBackend::CpuBackend(int threads, std::optional<Bf16Products> bf16_products) : threads_(threads) {
   require<ConfigurationError>(threads >= 1, "the CPU backend needs at least 1 thread, not ", threads);
   threads_ = team_size(threads);
   scratch_.resize(static_cast<std::size_t>(threads_));
-  matmul_plans_ = std::make_unique<MatmulPlans>(threads_);
+  matmul_plans_ = std::make_unique<MatmulPlans>(threads_, bf16_products);
   attention_layout_ = std::make_unique<AttentionLayout>();
 }
 

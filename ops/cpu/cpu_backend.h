@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "ops/backend.h"
+#include "ops/cpu/bf16_products.h"
 #include "ops/cpu/scratch.h"
 
 namespace chorus {
@@ -13,7 +15,8 @@ namespace chorus {
 // of threads.
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads = 1);
+  // `bf16_products`: none: fastest_bf16_products(); tests try the others.
+  explicit CpuBackend(int threads = 1, std::optional<Bf16Products> bf16_products = {});
   ~CpuBackend() override;
 
   // The threads that really work: 1 where the program was built without OpenMP.
@@ -68,9 +71,6 @@ class CpuBackend final : public Backend {
  private:
   class MatmulPlans;      // oneDNN's prepared products, by shape
   class AttentionLayout;  // the segments of a forest, grouped by tree
-
-  void matmul_tiles(Tensor out, ConstTensor a, ConstTensor b, const MatmulOptions& options);
-  void matmul_through_f32(Tensor out, ConstTensor a, ConstTensor b, const MatmulOptions& options);
 
   // Before a parallel loop, whose bodies must not throw.
   void reserve_scratch(std::int64_t bytes);

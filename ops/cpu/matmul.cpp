@@ -32,19 +32,6 @@ auto describe(const dnnl::memory::desc& a, const dnnl::memory::desc& b, const dn
   }
 }
 
-// oneDNN would start threads of its own and divide the sums by their number. We give it tiles to compute
-// alone.
-class OneThreadInLibrary {
- public:
-  OneThreadInLibrary() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThreadInLibrary() { omp_set_num_threads(before_); }
-  OneThreadInLibrary(const OneThreadInLibrary&) = delete;
-  OneThreadInLibrary& operator=(const OneThreadInLibrary&) = delete;
-
- private:
-  int before_;
-};
-
 }  // namespace
 
 MatmulPlan::MatmulPlan(const MatmulKey& key, const dnnl::engine& engine, int workers) {
@@ -80,11 +67,20 @@ void MatmulPlan::run(int worker, const dnnl::stream& stream, const void* a, cons
   primitive_.execute(stream, arguments);
 }
 
-CpuBackend::MatmulPlans::MatmulPlans(int workers)
-    : workers_(workers), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
-  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
-  computes_bf16_ = (has & needed) == needed;
+CpuBackend::MatmulPlans::MatmulPlans(int workers, std::optional<Bf16Products> bf16_products)
+    : workers_(workers),
+      engine_(dnnl::engine::kind::cpu, 0),
+      stream_(engine_),
+      bf16_products_(bf16_products) {}
+
+Bf16Products CpuBackend::MatmulPlans::bf16_products() {
+  if (!bf16_products_) bf16_products_ = fastest_bf16_products();
+  return *bf16_products_;
+}
+
+void CpuBackend::MatmulPlans::forget_many() {
+  constexpr std::size_t most = 1024;
+  if (plans_.size() >= most) plans_.clear();
 }
 
 MatmulPlan& CpuBackend::MatmulPlans::find(const MatmulKey& key) {
@@ -94,9 +90,6 @@ MatmulPlan& CpuBackend::MatmulPlans::find(const MatmulKey& key) {
 }
 
 GridPlans CpuBackend::MatmulPlans::find(MatmulKey key, const TileGrid& grid) {
-  // Micro-batches of ever new sizes would otherwise fill the memory with code.
-  constexpr std::size_t most = 1024;
-  if (plans_.size() >= most) plans_.clear();
   GridPlans plans{};
   for (const bool last_row : {false, true}) {
     for (const bool last_column : {false, true}) {
@@ -121,6 +114,42 @@ TileGrid grid_for(std::int64_t rows, std::int64_t columns) {
   if (grid.row_tiles() * grid.column_tiles() < enough) grid.tile_rows = 128;
   if (grid.row_tiles() * grid.column_tiles() < enough) grid.tile_columns = 256;
   return grid;
+}
+
+// The inner extent that is summed at a time where operands are widened: such pieces of both, and the tile of sums,
+// stay in a core's cache.
+constexpr std::int64_t widened_inner = 256;
+
+// An operand of a product: indices along its outer extent (rows of op(a), columns of op(b)) and along the inner one.
+struct Operand {
+  const char* data;
+  DType dtype;
+  std::int64_t leading;
+  bool inner_is_contiguous;
+
+  Operand(const ConstTensor& tensor, bool inner_is_contiguous)
+      : data(static_cast<const char*>(tensor.address())),
+        dtype(tensor.dtype()),
+        leading(tensor.dim(1)),
+        inner_is_contiguous(inner_is_contiguous) {}
+
+  const char* at(std::int64_t outer, std::int64_t inner) const {
+    const std::int64_t row = inner_is_contiguous ? outer : inner,
+                       column = inner_is_contiguous ? inner : outer;
+    return data + (row * leading + column) * bytes_per_element(dtype);
+  }
+};
+
+// panel = a part of a bf16 operand, in the operand's layout, rows `step` floats apart.
+void widen(float* panel, std::int64_t step, const Operand& from, std::int64_t outer, std::int64_t outer_count,
+           std::int64_t inner, std::int64_t inner_count) {
+  const auto* row = reinterpret_cast<const bfloat16*>(from.at(outer, inner));
+  const std::int64_t rows = from.inner_is_contiguous ? outer_count : inner_count;
+  const std::int64_t width = from.inner_is_contiguous ? inner_count : outer_count;
+  for (std::int64_t i = 0; i < rows; ++i, row += from.leading, panel += step) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) panel[j] = static_cast<float>(row[j]);
+  }
 }
 
 // out = scale · product (+ out). oneDNN can do this too, but takes ten times as long for bf16.
@@ -148,70 +177,83 @@ void CpuBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions 
     if (!options.accumulate) fill(out, 0);
     return;
   }
-  if (a.dtype() == DType::bf16 && !matmul_plans_->computes_bf16())
-    return matmul_through_f32(out, a, b, options);
-  matmul_tiles(out, a, b, options);
-}
-
-void CpuBackend::matmul_tiles(Tensor out, ConstTensor a, ConstTensor b, const MatmulOptions& options) {
+  const bool widened =
+      a.dtype() == DType::bf16 && matmul_plans_->bf16_products() == Bf16Products::through_f32;
+  // A tile that is scaled or rounded in the end is computed beside `out`, and then stored.
+  const bool beside = options.scale != 1.0F || (widened && out.dtype() != DType::f32);
   const TileGrid grid = grid_for(out.dim(0), out.dim(1));
-  const bool scaled = options.scale != 1.0F;
-  const MatmulKey key{.k = a.dim(options.transpose_a ? 0 : 1),
-                      .a_leading = a.dim(1),
-                      .b_leading = b.dim(1),
-                      .out_leading = scaled ? grid.tile_columns : grid.columns,
-                      .transpose_a = options.transpose_a,
-                      .transpose_b = options.transpose_b,
-                      .accumulate = options.accumulate && !scaled,
-                      .input = a.dtype(),
-                      .output = scaled ? DType::f32 : out.dtype()};
+  const std::int64_t piece = widened ? std::min(inner, widened_inner) : inner;
+  const std::int64_t pieces = (inner + piece - 1) / piece;
+  const Operand left(a, !options.transpose_a), right(b, options.transpose_b);
+  const std::int64_t left_step = left.inner_is_contiguous ? piece : grid.tile_rows;
+  const std::int64_t right_step = right.inner_is_contiguous ? piece : grid.tile_columns;
+
   const OneThreadInLibrary guard;
-  const GridPlans plans = matmul_plans_->find(key, grid);
+  matmul_plans_->forget_many();
+  const auto plans_of = [&](std::int64_t length, bool accumulate) {
+    return matmul_plans_->find({.k = length,
+                                .a_leading = widened ? left_step : left.leading,
+                                .b_leading = widened ? right_step : right.leading,
+                                .out_leading = beside ? grid.tile_columns : grid.columns,
+                                .transpose_a = options.transpose_a,
+                                .transpose_b = options.transpose_b,
+                                .accumulate = accumulate,
+                                .input = widened ? DType::f32 : a.dtype(),
+                                .output = beside ? DType::f32 : out.dtype()},
+                               grid);
+  };
+  const GridPlans first = plans_of(piece, options.accumulate && !beside);
+  const GridPlans middle = pieces > 2 ? plans_of(piece, true) : GridPlans{};
+  const GridPlans last = pieces > 1 ? plans_of(inner - (pieces - 1) * piece, true) : GridPlans{};
 
-  // A scaled tile is computed beside the library's own working memory, and then stored.
-  const std::int64_t tile_floats = scaled ? grid.tile_rows * grid.tile_columns : 0;
-  std::int64_t scratch_bytes = 0;
-  for (const auto& row : plans) {
-    for (const MatmulPlan* plan : row)
-      scratch_bytes = std::max(scratch_bytes, plan ? plan->scratch_bytes() : 0);
+  std::int64_t library_bytes = 0;
+  for (const GridPlans& plans : {first, middle, last}) {
+    for (const auto& row : plans) {
+      for (const MatmulPlan* plan : row)
+        library_bytes = std::max(library_bytes, plan ? plan->scratch_bytes() : 0);
+    }
   }
-  reserve_scratch(tile_floats * static_cast<std::int64_t>(sizeof(float)) + scratch_bytes);
+  struct Memory {
+    float *product, *left, *right, *library;
+  };
+  const auto cut = [&](ScratchCutter& cutter) {
+    return Memory{.product = cutter.take(beside ? grid.tile_rows * grid.tile_columns : 0),
+                  .left = cutter.take(widened ? grid.tile_rows * piece : 0),
+                  .right = cutter.take(widened ? grid.tile_columns * piece : 0),
+                  .library = cutter.take((library_bytes + 3) / 4)};
+  };
+  ScratchCutter counted;
+  cut(counted);
+  const std::int64_t floats = counted.used();
+  reserve_scratch(floats * static_cast<std::int64_t>(sizeof(float)));
 
-  const auto* a_data = static_cast<const char*>(a.address());
-  const auto* b_data = static_cast<const char*>(b.address());
   auto* out_data = static_cast<char*>(out.address());
-  const std::int64_t a_step = bytes_per_element(a.dtype()) * (options.transpose_a ? 1 : key.a_leading);
-  const std::int64_t b_step = bytes_per_element(b.dtype()) * (options.transpose_b ? key.b_leading : 1);
   parallel_tasks(threads_, grid.row_tiles() * grid.column_tiles(), [&](std::int64_t task, int worker) {
     const std::int64_t i = task % grid.row_tiles(), j = task / grid.row_tiles();
     const std::int64_t row = i * grid.tile_rows, column = j * grid.tile_columns;
-    float* product = scratch_[static_cast<std::size_t>(worker)].floats(0);
+    ScratchCutter cutter(scratch_[static_cast<std::size_t>(worker)].floats(floats));
+    const Memory memory = cut(cutter);
     char* target = out_data + (row * grid.columns + column) * bytes_per_element(out.dtype());
-    void* result = scaled ? static_cast<void*>(product) : target;
-    plans[i == grid.row_tiles() - 1][j == grid.column_tiles() - 1]->run(
-        worker, matmul_plans_->stream(), a_data + row * a_step, b_data + column * b_step, result,
-        product + tile_floats);
-    if (!scaled) return;
+    void* result = beside ? static_cast<void*>(memory.product) : target;
+    for (std::int64_t p = 0; p < pieces; ++p) {
+      const std::int64_t begin = p * piece, length = std::min(piece, inner - begin);
+      const void *left_piece = left.at(row, begin), *right_piece = right.at(column, begin);
+      if (widened) {
+        widen(memory.left, left_step, left, row, grid.rows_at(i), begin, length);
+        widen(memory.right, right_step, right, column, grid.columns_at(j), begin, length);
+        left_piece = memory.left;
+        right_piece = memory.right;
+      }
+      const GridPlans& plans = p == 0 ? first : p == pieces - 1 ? last : middle;
+      plans[i == grid.row_tiles() - 1][j == grid.column_tiles() - 1]->run(
+          worker, matmul_plans_->stream(), left_piece, right_piece, result, memory.library);
+    }
+    if (!beside) return;
     visit_float(out.dtype(), [&]<typename T>(T) {
-      store_scaled(reinterpret_cast<T*>(target), grid.columns, product, grid.tile_columns, grid.rows_at(i),
-                   grid.columns_at(j), options);
+      store_scaled(reinterpret_cast<T*>(target), grid.columns, memory.product, grid.tile_columns,
+                   grid.rows_at(i), grid.columns_at(j), options);
     });
   });
-}
-
-// Without tile registers oneDNN computes bf16 products several times slower than f32 ones, or not at all.
-void CpuBackend::matmul_through_f32(Tensor out, ConstTensor a, ConstTensor b, const MatmulOptions& options) {
-  const auto widened = [&](ConstTensor x, Scratch& memory) {
-    return Tensor(DType::f32, x.shape(), memory.floats(x.elements()));
-  };
-  const Tensor a_wide = widened(a, matmul_plans_->a_copy), b_wide = widened(b, matmul_plans_->b_copy);
-  convert(a_wide, a);
-  convert(b_wide, b);
-  if (out.dtype() == DType::f32) return matmul_tiles(out, a_wide, b_wide, options);
-  const Tensor out_wide = widened(out, matmul_plans_->out_copy);
-  if (options.accumulate) convert(out_wide, out);
-  matmul_tiles(out_wide, a_wide, b_wide, options);
-  convert(out, out_wide);
 }
 
 }  // namespace chorus

@@ -5,10 +5,12 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include <dnnl.hpp>
+#include <omp.h>
 
 #include "ops/cpu/cpu_backend.h"
 
@@ -51,19 +53,30 @@ struct TileGrid {
 // The plans of a grid, by whether the tile is in the last row and in the last column.
 using GridPlans = std::array<std::array<MatmulPlan*, 2>, 2>;
 
+// oneDNN would start threads of its own and divide the sums by their number. While this lives, what it is given is
+// computed by the caller alone.
+class OneThreadInLibrary {
+ public:
+  OneThreadInLibrary() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneThreadInLibrary() { omp_set_num_threads(before_); }
+  OneThreadInLibrary(const OneThreadInLibrary&) = delete;
+  OneThreadInLibrary& operator=(const OneThreadInLibrary&) = delete;
+
+ private:
+  int before_;
+};
+
 // The plans made so far. oneDNN compiles code for a new shape (0.1 to 3 ms), so none is made twice.
 class CpuBackend::MatmulPlans {
  public:
-  explicit MatmulPlans(int workers);
-  // One plan for each extent that occurs in the grid; `key` says the rest. They are valid until the next
-  // call.
+  MatmulPlans(int workers, std::optional<Bf16Products> bf16_products);
+  // One plan for each extent that occurs in the grid; `key` says the rest. They are valid until forget_many().
   GridPlans find(MatmulKey key, const TileGrid& grid);
+  // Micro-batches of ever new sizes would otherwise fill the memory with code.
+  void forget_many();
 
   const dnnl::stream& stream() const { return stream_; }
-  // Whether bf16 products are faster as such than through f32.
-  bool computes_bf16() const { return computes_bf16_; }
-  // f32 copies of bf16 operands where they are not.
-  Scratch a_copy, b_copy, out_copy;
+  Bf16Products bf16_products();
 
  private:
   MatmulPlan& find(const MatmulKey& key);
@@ -71,7 +84,7 @@ class CpuBackend::MatmulPlans {
   int workers_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  bool computes_bf16_;
+  std::optional<Bf16Products> bf16_products_;  // none: not yet asked for
   std::map<MatmulKey, MatmulPlan> plans_;
 };
 

@@ -50,7 +50,7 @@ TEST(BenchCommand, RanksAlsoMeasureTheirSums) {
 TEST(BenchCommand, RefusesAnUnknownModel) {
   const Outcome outcome = run_chorus({"bench", "--model", "70b"});
   EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("there are tiny, 1b, 7b and 13b"));
+  EXPECT_THAT(outcome.err, HasSubstr("there are tiny, 15m, 110m, 1b, 7b and 13b"));
 }
 
 }  // namespace

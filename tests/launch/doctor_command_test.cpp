@@ -46,7 +46,7 @@ TEST(SystemFacts, WhatIsWrongIsSaidWithWhatToChange) {
   SystemFacts facts = good_machine();
   facts.ranks_here = 2;
   facts.allowed_cores = 1;
-  facts.amx_bf16 = false;
+  facts.avx2 = false;
   facts.free_memory = gibi / 2;
   facts.memory_limit = 8 * gibi;
   facts.huge_pages = "never";
@@ -56,8 +56,8 @@ TEST(SystemFacts, WhatIsWrongIsSaidWithWhatToChange) {
   facts.ptrace_scope = 1;
   EXPECT_THAT(advice_on("cores", facts), HasSubstr("6 cores stay idle: give mpirun --bind-to none"));
   EXPECT_THAT(advice_on("cores", facts, {.threads = 4}), HasSubstr("--threads 4 is more than the 1 cores"));
-  EXPECT_THAT(advice_on("instructions", facts, {.bf16_on_cpu = true}), HasSubstr("--precision f32"));
-  EXPECT_EQ(advice_on("instructions", facts, {.bf16_on_cpu = true, .gpu = true}), "");
+  EXPECT_THAT(advice_on("instructions", facts), HasSubstr("choose a machine with AVX2"));
+  EXPECT_EQ(advice_on("instructions", facts, {.gpu = true}), "");
   EXPECT_THAT(advice_on("memory", facts), HasSubstr("less than 1 GiB"));
   EXPECT_THAT(advice_on("memory limit", facts), HasSubstr("--mem"));
   EXPECT_THAT(advice_on("huge pages", facts), HasSubstr("madvise"));
