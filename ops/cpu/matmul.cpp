@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
 
+#include <omp.h>
+
 #include "ops/cpu/matmul_plans.h"
 #include "ops/cpu/parallel_for.h"
 #include "ops/cpu/visit_float.h"
