@@ -34,6 +34,12 @@ std::string print_rate(double per_second) {
   return fmt::format("{:.2f}/s", per_second);
 }
 
+// A terminal that was closed, or a full disk behind a log, must not end the work: what cannot be said is left out.
+void say(std::FILE* file, const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), file);
+  std::fflush(file);
+}
+
 }  // namespace
 
 std::string print_duration(double seconds) {
@@ -55,8 +61,7 @@ Console::~Console() { finish(); }
 void Console::print(std::string_view lines) {
   if (quiet_) return;
   erase();
-  fmt::print(surroundings_.results, "{}\n", lines);
-  std::fflush(surroundings_.results);
+  say(surroundings_.results, fmt::format("{}\n", lines));
   const int columns = surroundings_.columns();
   if (!what_.empty() && columns > 0) draw(columns);
   last_ = surroundings_.seconds();
@@ -93,8 +98,7 @@ void Console::finish() {
   if (quiet_ || what_.empty()) return;
   const int columns = surroundings_.columns();
   if (stale_ && (columns > 0 || line_shown_)) draw(columns);
-  if (bar_shown_) fmt::print(surroundings_.progress, "\n");
-  std::fflush(surroundings_.progress);
+  if (bar_shown_) say(surroundings_.progress, "\n");
   what_.clear();
   bar_shown_ = stale_ = line_shown_ = false;
 }
@@ -114,8 +118,7 @@ void Console::draw(int columns) {
   if (total_ > 0) numbers = fmt::format("{:3.0f}% | {}", std::floor(100 * part), numbers);
   stale_ = false;
   if (columns == 0) {
-    fmt::print(surroundings_.progress, "{}: {}\n", what_, numbers);
-    std::fflush(surroundings_.progress);
+    say(surroundings_.progress, fmt::format("{}: {}\n", what_, numbers));
     line_shown_ = true;
     return;
   }
@@ -129,15 +132,13 @@ void Console::draw(int columns) {
     line += '[' + std::string(filled, '#') + std::string(cells - filled, '.') + "] ";
   }
   line = (line + numbers).substr(0, room);
-  fmt::print(surroundings_.progress, "\r{}\x1b[K", line);
-  std::fflush(surroundings_.progress);
+  say(surroundings_.progress, fmt::format("\r{}\x1b[K", line));
   bar_shown_ = true;
 }
 
 void Console::erase() {
   if (!bar_shown_) return;
-  fmt::print(surroundings_.progress, "\r\x1b[K");
-  std::fflush(surroundings_.progress);
+  say(surroundings_.progress, "\r\x1b[K");
   bar_shown_ = false;
 }
 

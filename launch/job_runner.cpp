@@ -91,14 +91,34 @@ class LoggedFiles {
   posix_spawn_file_actions_t actions_{};
 };
 
+// No signal is blocked in a process that is started (launch/stop_signals.h).
+class UnblockedSignals {
+ public:
+  UnblockedSignals() {
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_init(&attributes_);
+    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK);
+  }
+  UnblockedSignals(const UnblockedSignals&) = delete;
+  UnblockedSignals& operator=(const UnblockedSignals&) = delete;
+  ~UnblockedSignals() { posix_spawnattr_destroy(&attributes_); }
+  const posix_spawnattr_t* get() const { return &attributes_; }
+
+ private:
+  posix_spawnattr_t attributes_{};
+};
+
 pid_t start_process(const std::vector<std::string>& words, const std::filesystem::path& log) {
   const LoggedFiles files(log);
+  const UnblockedSignals signals;
   std::vector<std::string> copies = words;  // posix_spawn wants them writable
   std::vector<char*> pointers;
   for (std::string& word : copies) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   pid_t process = 0;
-  const int error = posix_spawnp(&process, pointers[0], files.get(), nullptr, pointers.data(), environ);
+  const int error = posix_spawnp(&process, pointers[0], files.get(), signals.get(), pointers.data(), environ);
   require<ConfigurationError>(error == 0, "cannot start ", words[0], ": ",
                               std::generic_category().message(error));
   return process;

@@ -88,6 +88,7 @@ int main(int argument_count, char** argument_values) {
   for (int i = 1; i < argument_count; ++i) words.emplace_back(argument_values[i]);
   const std::string name = words.empty() || words[0].starts_with("-") ? "chorus" : "chorus " + words[0];
   try {
+    take_signals_apart();
     return run(words);
   } catch (const std::exception& error) {
     return report_error(name, error);

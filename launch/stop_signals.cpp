@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <ctime>
 #include <string_view>
+#include <thread>
 
+#include <pthread.h>
 #include <unistd.h>
 
 namespace chorus {
@@ -41,12 +43,31 @@ extern "C" void note_request(int signal) {
 
 }  // namespace
 
+void take_signals_apart() {
+  sigset_t blocked;
+  sigfillset(&blocked);
+  for (const int own :
+       {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU})
+    sigdelset(&blocked, own);
+  pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+  std::thread([] {
+    pthread_setname_np(pthread_self(), "signals");
+    sigset_t none;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, nullptr);
+    while (true) pause();
+  }).detach();
+}
+
 void catch_stop_signals() {
   struct sigaction action {};
   action.sa_handler = note_request;
   action.sa_flags = SA_RESTART;  // reads and writes go on
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGUSR1, SIGUSR2, SIGTERM}) sigaction(signal, &action, nullptr);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }
 
 bool stop_requested() { return first_request.load(std::memory_order_relaxed) != 0; }

@@ -12,7 +12,7 @@ class MpiNotice;
 // Whether a launcher (mpirun, srun, …) started this process as one of several ranks.
 bool started_by_mpi();
 
-// MPI from its first call to its last. One object per process, made before any thread.
+// MPI from its first call to its last. One object per process, made before any thread that computes.
 class MpiSession {
  public:
   MpiSession();

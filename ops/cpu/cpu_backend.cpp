@@ -17,26 +17,18 @@ namespace {
 
 constexpr std::int64_t huge_page = std::int64_t{2} << 20;
 
-// Without OpenMP the pragma has no effect and the answer is 1.
-int team_size([[maybe_unused]] int threads) {
-  int size = 1;
-#pragma omp parallel num_threads(threads)
-  {
-#pragma omp single
-    size = omp_get_num_threads();
-  }
-  return size;
+int at_least_one(int threads) {
+  require<ConfigurationError>(threads >= 1, "the CPU backend needs at least 1 thread, not ", threads);
+  return threads;
 }
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads, std::optional<Bf16Products> bf16_products) : threads_(threads) {
-  require<ConfigurationError>(threads >= 1, "the CPU backend needs at least 1 thread, not ", threads);
-  threads_ = team_size(threads);
-  scratch_.resize(static_cast<std::size_t>(threads_));
-  matmul_plans_ = std::make_unique<MatmulPlans>(threads_, bf16_products);
-  attention_layout_ = std::make_unique<AttentionLayout>();
-}
+CpuBackend::CpuBackend(int threads, std::optional<Bf16Products> bf16_products)
+    : threads_(at_least_one(threads)),
+      scratch_(static_cast<std::size_t>(threads)),
+      matmul_plans_(std::make_unique<MatmulPlans>(threads, bf16_products)),
+      attention_layout_(std::make_unique<AttentionLayout>()) {}
 
 CpuBackend::~CpuBackend() = default;
 

@@ -7,6 +7,7 @@
 #include "ops/backend.h"
 #include "ops/cpu/bf16_products.h"
 #include "ops/cpu/scratch.h"
+#include "ops/cpu/thread_team.h"
 
 namespace chorus {
 
@@ -19,8 +20,7 @@ class CpuBackend final : public Backend {
   explicit CpuBackend(int threads = 1, std::optional<Bf16Products> bf16_products = {});
   ~CpuBackend() override;
 
-  // The threads that really work: 1 where the program was built without OpenMP.
-  int threads() const { return threads_; }
+  int threads() const { return threads_.size(); }
 
   Buffer allocate(std::int64_t bytes) override;
   void upload(Tensor to, const void* from) override;
@@ -75,7 +75,7 @@ class CpuBackend final : public Backend {
   // Before a parallel loop, whose bodies must not throw.
   void reserve_scratch(std::int64_t bytes);
 
-  int threads_;
+  ThreadTeam threads_;
   std::vector<Scratch> scratch_;  // one per thread
   std::unique_ptr<MatmulPlans> matmul_plans_;
   std::unique_ptr<AttentionLayout> attention_layout_;

@@ -1,12 +1,20 @@
 // What signals do to the commands, and how stopped ones go on.
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "ops/error.h"
 #include "tests/launch/started_program.h"
@@ -17,6 +25,47 @@ namespace {
 using testing::HasSubstr;
 
 constexpr int preempted = static_cast<int>(ExitCode::preempted);
+
+// "KEY:\tvalue" of a file of /proc.
+std::string value_of(const std::string& key, const std::filesystem::path& file) {
+  std::ifstream lines(file);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(key + ":\t")) return line.substr(key.size() + 2);
+  }
+  return "";
+}
+
+std::uint64_t blocked_in(const std::filesystem::path& thread) {
+  return std::stoull(value_of("SigBlk", thread / "status"), nullptr, 16);
+}
+
+// Bits as in /proc: all signals but those that tell a thread of what it does itself, those that nobody can block, and two
+// that the C library keeps for itself.
+std::uint64_t asynchronous_signals() {
+  std::uint64_t mask = ~std::uint64_t{0};
+  for (const int other : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ,
+                          SIGTTIN, SIGTTOU, SIGKILL, SIGSTOP, 32, 33})
+    mask &= ~(std::uint64_t{1} << (other - 1));
+  return mask;
+}
+
+// Of the threads of a process, one waits for signals, and all the others, `least` or more, never see one.
+void expect_one_thread_takes_signals(pid_t process, std::size_t least) {
+  std::size_t waiting = 0, others = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+    const std::string name = value_of("Name", task.path() / "status");
+    if (name == "signals") {
+      ++waiting;
+      EXPECT_EQ(blocked_in(task.path()), 0U);
+    } else {
+      ++others;
+      EXPECT_EQ(blocked_in(task.path()) & asynchronous_signals(), asynchronous_signals())
+          << name << " " << task.path();
+    }
+  }
+  EXPECT_EQ(waiting, 1U);
+  EXPECT_GE(others, least);
+}
 
 class Signals : public testing::Test {
  protected:
@@ -107,6 +156,39 @@ TEST_F(Signals, StopATrainingBeforeItsFirstStep) {
   EXPECT_EQ(adapter("early"), adapter("straight"));
 }
 
+TEST_F(Signals, AreTakenByAThreadThatComputesNothing) {
+  std::vector<std::string> arguments = training("threads", 0, 100000);
+  *(std::ranges::find(arguments, "--threads") + 1) = "2";
+  StartedProgram program(arguments);
+  ASSERT_TRUE(program.says("step 3/")) << program.wait().err;
+  expect_one_thread_takes_signals(program.process(), 2);
+  program.signal(SIGTERM);
+  EXPECT_EQ(program.wait().exit_code, preempted);
+}
+
+// What MPI starts in a rank computes nothing, but takes signals from nobody either.
+TEST_F(Signals, AreTakenByOneThreadOfEachRank) {
+  std::vector<std::string> launcher = mpirun(2);
+  launcher.insert(launcher.end(),
+                  {"sh", "-c", "echo $$ > " + at("rank.$OMPI_COMM_WORLD_RANK") + R"(; exec "$@")", "sh"});
+  StartedProgram program(training("rank threads", 0, 100000), launcher);
+  ASSERT_TRUE(program.says("step 3/")) << program.wait().err;
+  for (const char* rank : {"rank.0", "rank.1"})
+    expect_one_thread_takes_signals(std::stoi(read_text(at(rank))), 2);
+  program.signal(SIGUSR2);
+  EXPECT_EQ(program.wait().exit_code, preempted);
+}
+
+// Jobs do not inherit what their parent blocks: a launcher that knows nothing of it must be stoppable.
+TEST_F(Signals, AreNotBlockedInStartedJobs) {
+  write_text(at("launcher.sh"), "grep SigBlk /proc/$$/status > " + at("mask") + R"(; exec "$@")");
+  const Outcome outcome = run_chorus({"sweep", "--base", at("base"), "--data", at("data"), "--output",
+                                      at("sweep"), "--vary", "lora-rank=2", "--train-options",
+                                      "--max-steps 1 --threads 1", "--launcher", "sh " + at("launcher.sh")});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_EQ(std::stoull(value_of("SigBlk", at("mask")), nullptr, 16), 0U);
+}
+
 // A rank that cannot go on, since the other one is held, is ended by a second request; what comes twice within two
 // seconds is one.
 TEST_F(Signals, ASecondOneEndsAtOnceAndLeavesTheCheckpointWhole) {
@@ -167,6 +249,114 @@ TEST_F(Signals, EndOtherCommandsAtOnce) {
   program.signal(SIGTERM);
   EXPECT_EQ(program.wait().exit_code, -SIGTERM);
 }
+
+TEST_F(Signals, ThatEndOrHoldAnyProgramStillDo) {
+  StartedProgram program(training("held", 0, 100000));
+  ASSERT_TRUE(program.says("step 1/"));
+  const std::string status = "/proc/" + std::to_string(program.process()) + "/status";
+  program.signal(SIGTSTP);
+  EXPECT_TRUE(becomes_true([&] { return value_of("State", status).starts_with("T"); }));
+  program.signal(SIGCONT);
+  EXPECT_TRUE(becomes_true([&] { return !value_of("State", status).starts_with("T"); }));
+  program.signal(SIGINT);
+  EXPECT_EQ(program.wait().exit_code, -SIGINT);
+}
+
+TEST_F(Signals, AReaderThatLeavesEndsTheWriter) {
+  const std::string line = "{ sleep 0.3; \"$@\"; echo $? > '" + at("status") + "'; } | true; sleep 1";
+  run_chorus({"inspect", at("data")}, {"sh", "-c", line, "sh"});
+  EXPECT_EQ(read_text(at("status")), std::to_string(128 + SIGPIPE) + "\n");
+}
+
+// Behind a terminal that is gone nothing can be written either.
+TEST_F(Signals, ATerminalThatIsClosedStopsATrainingInOrder) {
+  run_successfully(training("terminal straight", 0, 60));
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  ASSERT_TRUE(grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+  const std::string name = ptsname(terminal);
+  std::vector<std::string> words = training("terminal", 0, 60);
+  words.insert(words.begin(), CHORUS_PROGRAM);
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  const pid_t process = fork();
+  if (process == 0) {
+    close(terminal);
+    setsid();
+    const int file = open(name.c_str(), O_RDWR);
+    ioctl(file, TIOCSCTTY, 0);
+    for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(file, descriptor);
+    close(file);
+    execv(pointers[0], pointers.data());
+    _exit(127);
+  }
+  std::string said;
+  std::array<char, 4096> piece{};
+  while (said.find("step 3/") == std::string::npos) {
+    const ssize_t bytes = read(terminal, piece.data(), piece.size());
+    ASSERT_GT(bytes, 0) << said;
+    said.append(piece.data(), static_cast<std::size_t>(bytes));
+  }
+  close(terminal);
+  int status = 0;
+  ASSERT_EQ(waitpid(process, &status, 0), process);
+  ASSERT_TRUE(WIFEXITED(status)) << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), preempted);
+  EXPECT_THAT(run_successfully(training("terminal", 0, 60)), HasSubstr("continues from "));
+  EXPECT_EQ(adapter("terminal"), adapter("terminal straight"));
+}
+
+TEST_F(Signals, AClosedTerminalDoesNotConcernWhatNohupStarted) {
+  StartedProgram program(training("nohup", 0, 30), {"nohup"});
+  ASSERT_TRUE(program.says("step 1/"));
+  program.signal(SIGHUP);
+  EXPECT_EQ(program.wait().exit_code, 0);
+}
+
+// 25 steps and a scoring while the timer of a foreign library runs. Where the frame of its handler can get into the
+// heap, glibc's checks of the heap end the process.
+class ForeignTimer : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    write_small_data(folder_, 24, 2, 24);
+    run_successfully({"init", "--tokenizer", folder_ / "a.model", "--hidden-size", "128", "--layers", "3",
+                      "--output", folder_ / "wide"});
+  }
+  Outcome run(std::vector<std::string> arguments, const std::string& output,
+              const std::vector<std::string>& launcher) {
+    for (const auto& [option, value] :
+         {std::pair{"--base", folder_ / "wide"}, std::pair{"--data", folder_ / "data"},
+          std::pair{"--precision", GetParam()}, std::pair{"--threads", std::string("2")},
+          std::pair{"--output", folder_ / output}})
+      arguments.insert(arguments.end(), {option, value});
+    return run_chorus(arguments, launcher);
+  }
+  // What the command writes to `file` is the same with and without the timer.
+  void expect_same(const std::vector<std::string>& arguments, const std::string& file) {
+    const Outcome calm = run(arguments, "calm " + arguments[0], {});
+    ASSERT_EQ(calm.exit_code, 0) << calm.err;
+    const Outcome disturbed = run(arguments, "disturbed " + arguments[0],
+                                  {"env", "MALLOC_CHECK_=3", "MALLOC_PERTURB_=165",
+                                   "LD_PRELOAD=libc_malloc_debug.so.0 " CHORUS_INTERVAL_TIMER});
+    EXPECT_EQ(disturbed.exit_code, 0) << disturbed.err;
+    EXPECT_THAT(disturbed.err, testing::Not(HasSubstr("cannot be preloaded"))) << "the heap was not checked";
+    EXPECT_THAT(disturbed.err, testing::ContainsRegex("the timer came [0-9]{2,} times"));
+    EXPECT_TRUE(read_text(folder_ / ("calm " + arguments[0] + "/" + file)) ==
+                read_text(folder_ / ("disturbed " + arguments[0] + "/" + file)));
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_P(ForeignTimer, ChangesNothing) {
+  expect_same(
+      {"train", "--max-steps", "25", "--batch-size", "8", "--lora-targets", "all", "--eval-steps", "0"},
+      "adapter_model.safetensors");
+  expect_same({"evaluate"}, "predictions.jsonl");
+}
+
+INSTANTIATE_TEST_SUITE_P(, ForeignTimer, testing::Values("f32", "bf16"),
+                         [](const auto& precision) { return precision.param; });
 
 }  // namespace
 }  // namespace chorus

@@ -30,6 +30,7 @@ class StartedProgram {
   // Waits until the process itself, not one behind a launcher, handles the signal.
   bool handles(int signal);
   void signal(int signal) const;
+  pid_t process() const { return process_; }
   // Waits for the end; kills what does not end within a minute.
   Outcome wait();
 
