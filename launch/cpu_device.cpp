@@ -13,7 +13,7 @@ class CpuDevice : public Device {
   std::string description(DType precision) const override {
     return fmt::format(
         "{} CPU {}{}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads",
-        precision == DType::bf16 ? fmt::format(", bf16 products by {}", name(fastest_bf16_products())) : "");
+        precision == DType::bf16 ? fmt::format(" (bf16 products by {})", name(fastest_bf16_products())) : "");
   }
 
  private:

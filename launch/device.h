@@ -16,7 +16,7 @@ class Device {
   virtual ~Device() = default;
   virtual Backend& backend() = 0;
   virtual Groups groups() = 0;
-  // Of one rank's, computing in `precision`: "2 CPU threads, bf16 products by AMX".
+  // Of one rank's, computing in `precision`: "2 CPU threads (bf16 products by AMX)".
   virtual std::string description(DType precision) const = 0;
 };
 
