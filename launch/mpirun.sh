@@ -77,7 +77,7 @@ for name in "${passed[@]}"; do
   [[ -z ${!name+there} ]] || arguments+=(-x "$name")
 done
 
-# It refuses to start ranks as root unless told twice.
+# Open MPI refuses to start ranks as root unless told twice.
 if ((EUID == 0)); then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMPI_MCA_oob_tcp_keepalive_time=5 OMPI_MCA_oob_tcp_keepalive_intvl=2 OMPI_MCA_oob_tcp_keepalive_probes=3
 exec mpirun "${arguments[@]}" "$@"

@@ -116,7 +116,7 @@ in_clone() {
     CCACHE_DIR=/objects CCACHE_BASEDIR="$home/chorus" CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros \
     CCACHE_IGNOREOPTIONS="${CCACHE_IGNOREOPTIONS:-}" CCACHE_MAXSIZE="$objects_limit" "$@" 2>&1 | tee --append "$log" || rc=$?
   ((rc == 0)) || { printf '\n*** FAILED on %s (exit code %d): %s ***\n' "$suite" "$rc" "$*" >&2; exit 1; }
-  if grep -E 'CMake (Deprecation )?Warning|: warning: ' "$log"; then
+  if grep -E 'CMake (Deprecation )?Warning|[0-9]\)?: warning|ld: warning' "$log"; then
     printf '\n*** FAILED on %s: warnings ***\n' "$suite" >&2
     exit 1
   fi

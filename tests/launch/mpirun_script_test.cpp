@@ -1,8 +1,10 @@
 // launch/mpirun.sh: what it refuses, and trainings over two hosts, which the test makes as network namespaces.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -29,6 +31,16 @@ TEST(MpirunScript, RefusesWhatCannotWork) {
   EXPECT_THAT(said("--ranks-per-node 0 -- true"), HasSubstr("is no number of ranks"));
   EXPECT_THAT(said("--ranks-per-nod 2 -- true"), HasSubstr("unknown option"));
   EXPECT_THAT(said(""), HasSubstr("what is to be started?"));
+}
+
+TEST(MpirunScript, StartsMoreRanksThanCores) {
+  const TemporaryFolder folder;
+  const auto ranks = static_cast<std::ptrdiff_t>(std::thread::hardware_concurrency()) + 2;
+  const std::string command = "env -u OMPI_ALLOW_RUN_AS_ROOT " + script + " --ranks-per-node " +
+                              std::to_string(ranks) + " -- echo a rank >" + folder / "out" + " 2>" +
+                              folder / "err";
+  ASSERT_EQ(std::system(command.c_str()), 0) << read_text(folder / "err");
+  EXPECT_EQ(std::ranges::count(read_text(folder / "out"), '\n'), ranks);
 }
 
 class MpirunOnTwoHosts : public testing::Test {

@@ -25,6 +25,7 @@ expect(OFF "9.0\\n12.0\\n" "90-real;120-real" "^this machine's GPUs")
 expect(ON "8.0\\n" "${all_of_13}" "CHORUS_CUDA_ALL")
 expect(OFF "" "${all_of_13}" "no GPU is seen" "exit 9")
 expect(OFF "No devices were found\\n" "${all_of_13}" "no GPU is seen")
+expect(OFF "NVML library version: 535.183\\n" "${all_of_13}" "no GPU is seen" "exit 18")
 expect(OFF "7.5\\n8.0\\n" "${all_of_13}" "not only this machine's GPUs of compute capability 7.5, 8.0")
 expect(OFF "15.0\\n" "${all_of_13}" "not only this machine's GPUs of compute capability 15.0")
 # CUDA 12.0 knows no Blackwell, which then runs from the PTX of Hopper.
