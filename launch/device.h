@@ -17,6 +17,8 @@ class Device {
   virtual Backend& backend() = 0;
   virtual Groups groups() = 0;
   virtual std::string description() const = 0;  // of one rank's: "2 CPU threads"
+  // Whether tensors may lie anywhere in host memory, so that what is there need not be copied.
+  virtual bool computes_in_host_memory() const = 0;
 };
 
 // Where a rank stands on its machine.
