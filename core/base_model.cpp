@@ -15,6 +15,7 @@ namespace chorus {
 namespace {
 
 constexpr std::string_view head_name = "lm_head.weight";
+constexpr std::string_view single_file = "model.safetensors", index_file = "model.safetensors.index.json";
 constexpr std::size_t most_listed = 5;
 
 // "3 tensors are …:" and at most five of them, one a line.
@@ -78,15 +79,17 @@ std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
   return tensors;
 }
 
+bool has_weights(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / single_file) || std::filesystem::exists(folder / index_file);
+}
+
 BaseModel::BaseModel(std::filesystem::path folder)
     : folder_(std::move(folder)), config_(read_model_config(folder_)) {
-  const auto single = folder_ / "model.safetensors";
-  const bool sharded = std::filesystem::exists(folder_ / "model.safetensors.index.json");
   require<DataError>(
-      sharded || std::filesystem::exists(single), folder_.string(),
+      has_weights(folder_), folder_.string(),
       " has neither model.safetensors nor model.safetensors.index.json; weights in other formats must "
       "be saved again by transformers with safe_serialization=True");
-  if (std::filesystem::exists(single)) {
+  if (const auto single = folder_ / single_file; std::filesystem::exists(single)) {
     add_file(single);
   } else {
     open_shards();
@@ -105,7 +108,7 @@ void BaseModel::add_file(const std::filesystem::path& path) {
 }
 
 void BaseModel::open_shards() {
-  const auto index_path = folder_ / "model.safetensors.index.json";
+  const auto index_path = folder_ / index_file;
   const auto index = read_index(index_path);
   std::set<std::string> file_names;
   for (const auto& [name, file] : index) file_names.insert(file);

@@ -22,8 +22,11 @@ struct ExpectedTensor {
 // The tensors of LlamaForCausalLM in the order of computation; lm_head.weight only if the head is not tied.
 std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config);
 
+// Whether the folder has model.safetensors or the index of its shards.
+bool has_weights(const std::filesystem::path& folder);
+
 // A Hugging Face folder: config.json and model.safetensors, or shards with model.safetensors.index.json. The
-// weights stay in their files, mapped read-only.
+// weights stay in their files, mapped read-only; copies share them.
 class BaseModel {
  public:
   // Throws DataError unless the files hold exactly the tensors of a LLaMA of this configuration, in F32, F16
@@ -34,7 +37,7 @@ class BaseModel {
   const std::filesystem::path& folder() const { return folder_; }
   const ModelConfig& config() const { return config_; }
 
-  // One of expected_tensors(). Throws DataError for any other name.
+  // One of expected_tensors(). Throws DataError for any other name. Its file stays mapped as long as a copy of it lives.
   const TensorView& tensor(std::string_view name) const;
 
   // Throws DataError if the folder has no SentencePiece tokenizer.model.

@@ -90,6 +90,30 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+std::span<const std::byte> MappedFile::pages_of(std::span<const std::byte> part) const {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::byte *first = bytes_.data(), *last = first + bytes_.size();
+  require(first <= part.data() && part.data() + part.size() <= last, part.size(), " bytes that are not of ",
+          path_.string(), ", which has ", bytes_.size());
+  const auto begin = static_cast<std::size_t>(part.data() - first), end = begin + part.size();
+  return bytes_.subspan(begin / page * page, end / page * page - begin / page * page);
+}
+
+void MappedFile::touch(std::span<const std::byte> part) const {
+  const std::span<const std::byte> pages = pages_of(part);
+  // Only a wish: without it the system reads ahead in small steps.
+  ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_WILLNEED);
+  const auto step = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  for (std::size_t i = 0; i < part.size(); i += step) {
+    [[maybe_unused]] const volatile std::byte read = part[i];
+  }
+}
+
+void MappedFile::give_back(std::span<const std::byte> part) const {
+  const std::span<const std::byte> pages = pages_of(part);
+  if (!pages.empty()) ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_DONTNEED);
+}
+
 AtomicFile::AtomicFile(std::filesystem::path path, std::int64_t bytes_needed)
     : path_(std::move(path)), bytes_needed_(bytes_needed) {
   // Random, so that two processes that write the same file by mistake do not mix their bytes.

@@ -25,7 +25,15 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // Reads a part of bytes() from the disk, in large pieces, so that nothing waits for it later.
+  void touch(std::span<const std::byte> part) const;
+  // Takes the pages of a part out of this process's memory. They come back when they are read again.
+  void give_back(std::span<const std::byte> part) const;
+
  private:
+  // The same part from the start of the page that it begins in to that of the one that it ends in.
+  std::span<const std::byte> pages_of(std::span<const std::byte> part) const;
+
   std::filesystem::path path_;
   std::span<const std::byte> bytes_;
 };

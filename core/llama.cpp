@@ -13,10 +13,15 @@ TokenDivision division_of(const ModelOptions& options) {
   return options.sequence_parallel ? TokenDivision::by_rank : TokenDivision::none;
 }
 
+bool is_aligned(const void* address, DType dtype) {
+  return reinterpret_cast<std::uintptr_t>(address) % static_cast<std::uintptr_t>(bytes_per_element(dtype)) ==
+         0;
+}
+
 }  // namespace
 
 Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
-             Arena& arena)
+             Arena& arena, const StoredWeights& in_place)
     : config_(config),
       options_(options),
       backend_(backend),
@@ -33,7 +38,7 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
       blocks_.back()->projection(which).overlap_chunks = options.overlap_chunks;
   }
   name_weights();
-  place_weights(arena);
+  place_weights(arena, in_place);
   if (options.lora) add_adapters();
   if (options.projector) projector_.emplace(*options.projector, config.hidden_size, backend, parameters_);
   parameters_.allocate(arena);
@@ -64,21 +69,40 @@ void Llama::name_weights() {
     weights_.push_back({"lm_head.weight", {config_.vocabulary_size, width}, 0, &head_.weight});
 }
 
-void Llama::place_weights(Arena& arena) {
+Shard Llama::part_of(const NamedWeight& w) const {
+  if (!w.split_dim) return {0, w.full[0]};
+  return shard(w.full[*w.split_dim], groups_.tensor.rank(), groups_.tensor.size());
+}
+
+void Llama::place_weights(Arena& arena, const StoredWeights& stored) {
   for (NamedWeight& w : weights_) {
     if (options_.train_base) {
       w.weight->trained = &parameters_.add(
           w.name, w.full, w.split_dim ? Placement::sharded : Placement::replicated, w.split_dim.value_or(0));
       continue;
     }
+    const Shard part = part_of(w);
     Shape local = w.full;
-    if (w.split_dim) {
-      const std::int64_t part =
-          shard(w.full[*w.split_dim], groups_.tensor.rank(), groups_.tensor.size()).length();
-      local = *w.split_dim == 0 ? Shape{part, w.full[1]} : Shape{w.full[0], part};
+    if (w.split_dim)
+      local = *w.split_dim == 0 ? Shape{part.length(), w.full[1]} : Shape{w.full[0], part.length()};
+    if (stored) {
+      w.in_place =
+          as_stored(stored(w.name), options_.precision, w.split_dim.value_or(0), part.begin, part.end);
+      if (w.in_place && !is_aligned(w.in_place->data, options_.precision)) w.in_place.reset();
     }
-    w.weight->frozen = arena.take(options_.precision, local);
+    if (w.in_place) {
+      // Nothing is written through it.
+      w.weight->frozen = ConstTensor(options_.precision, local, const_cast<std::byte*>(w.in_place->data));
+    } else {
+      w.weight->frozen = w.copy = arena.take(options_.precision, local);
+    }
   }
+}
+
+std::int64_t Llama::bytes_in_place() const {
+  std::int64_t bytes = 0;
+  for (const NamedWeight& w : weights_) bytes += w.in_place ? w.weight->frozen.bytes() : 0;
+  return bytes;
 }
 
 void Llama::add_adapters() {
@@ -109,13 +133,15 @@ void Llama::load_base(const BaseModel& base) {
   for (const NamedWeight& w : weights_) {
     const TensorView& view = base.tensor(w.name);
     if (w.weight->trained != nullptr) {
-      parameters_.assign(*w.weight->trained, read_slice(view, 0, 0, w.full[0]));
-      continue;
+      parameters_.assign(*w.weight->trained, read_tensor(view));
+      view.file->give_back(view.bytes());
+    } else if (w.in_place) {
+      require(w.in_place->file == view.file, w.name, " is read where another base stores it");
+      view.file->touch(w.in_place->bytes());
+    } else {
+      const Shard part = part_of(w);
+      upload_slice(backend_, w.copy, view, w.split_dim.value_or(0), part.begin, part.end);
     }
-    const int dim = w.split_dim.value_or(0);
-    const Shard part =
-        w.split_dim ? shard(w.full[dim], groups_.tensor.rank(), groups_.tensor.size()) : Shard{0, w.full[0]};
-    upload_slice(backend_, w.weight->frozen, view, dim, part.begin, part.end);
   }
 }
 
@@ -124,11 +150,13 @@ void Llama::load_base(const std::function<std::vector<float>(const std::string& 
     const std::vector<float> full = read(w.name);
     if (w.weight->trained != nullptr) {
       parameters_.assign(*w.weight->trained, full);
-    } else if (w.split_dim) {
-      const Shard part = shard(w.full[*w.split_dim], groups_.tensor.rank(), groups_.tensor.size());
-      upload_floats(backend_, w.weight->frozen, slice(full, w.full, *w.split_dim, part));
+      continue;
+    }
+    require(!w.in_place, w.name, " is read where it is stored, and cannot be set");
+    if (w.split_dim) {
+      upload_floats(backend_, w.copy, slice(full, w.full, *w.split_dim, part_of(w)));
     } else {
-      upload_floats(backend_, w.weight->frozen, full);
+      upload_floats(backend_, w.copy, full);
     }
   }
 }

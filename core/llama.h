@@ -33,18 +33,23 @@ struct ModelOptions {
   int overlap_chunks = 1;  // of Linear
 };
 
+// Where the tensors of a base are stored, by name. A file that a tensor names stays mapped as long as somebody has it.
+using StoredWeights = std::function<TensorView(const std::string& name)>;
+
 // LLaMA on one rank: base weights, adapters, projector, and the passes over a micro-batch.
 class Llama {
  public:
   // Takes memory for weights, parameters and the rope table from `arena`; contents are set by load_base(),
-  // initialise_adapters() or load_adapters(),
-  // and the same of the projector.
+  // initialise_adapters() or load_adapters(), and the same of the projector. Frozen weights of which `in_place` stores
+  // this rank's part as it is computed with (its type, its elements one after another and at multiples of their size)
+  // take no memory: they are read where they lie. For backends that compute in host memory only.
   Llama(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
-        Arena& arena);
+        Arena& arena, const StoredWeights& in_place = {});
 
-  // Reads this rank's slices; the host's memory holds a few MiB of them at a time.
+  // Reads this rank's slices: those in place into the memory where they are mapped, the others a few MiB at a time.
+  // `base` must be what the constructor was given, if it was given one.
   void load_base(const BaseModel& base);
-  // The same from memory; `read` gives a full tensor by its name.
+  // The same from memory, for models with nothing in place; `read` gives a full tensor by its name.
   void load_base(const std::function<std::vector<float>(const std::string& name)>& read);
   // A: Kaiming-uniform over the full fan-in, U(-1/√I, 1/√I); B: zero (PEFT's default). A function of the seed and the
   // element's global index.
@@ -58,6 +63,8 @@ class Llama {
   void load_projector(const SavedProjector& projector);
 
   const ModelConfig& config() const { return config_; }
+  // Of the weights that are read where they are stored.
+  std::int64_t bytes_in_place() const;
   // A batch must have a multiple of so many tokens.
   std::int64_t token_multiple() const { return rows_.multiple(); }
   const ModelOptions& options() const { return options_; }
@@ -85,9 +92,14 @@ class Llama {
     Shape full;
     std::optional<int> split_dim;
     Weight* weight;
+    // Of a frozen one, where it is: memory to copy it to, or the stored part itself.
+    Tensor copy = {};
+    std::optional<TensorView> in_place = {};
   };
   void name_weights();
-  void place_weights(Arena& arena);
+  void place_weights(Arena& arena, const StoredWeights& stored);
+  // What this rank has of a weight along its split dim, or along the first.
+  Shard part_of(const NamedWeight& weight) const;
   void add_adapters();
   Pass make_pass(const DeviceBatch& batch) const;
   // Own rows of what the tokens mean to the first block: words of the table, or projected features.

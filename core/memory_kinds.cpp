@@ -52,15 +52,16 @@ void divide_model(MemoryKinds& kinds, const MemoryPlan& plan, const ModelConfig&
   kinds.values = options.precision == acc ? 0 : bytes_taken(options.precision, flat);
   kinds.rope_table = bytes_taken(acc, {config.max_positions, config.head_width}) + bytes_taken(acc, {1});
   kinds.moments = plan.optimizer;
+  kinds.in_place = plan.in_place;
   kinds.weights = plan.model - kinds.masters - kinds.gradients - kinds.values - kinds.rope_table;
 }
 
 }  // namespace
 
 MemoryKinds memory_kinds(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
-                         const PassLimits& limits) {
+                         const PassLimits& limits, const StoredWeights& in_place) {
   require(limits.training && limits.cached_sequences == 0, "kinds of memory are told of trainings only");
-  const MemoryPlan plan = plan_memory(config, options, grid, limits);
+  const MemoryPlan plan = plan_memory(config, options, grid, limits, in_place);
   MemoryKinds kinds;
   divide_model(kinds, plan, config, options, grid);
 

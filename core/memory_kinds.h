@@ -8,8 +8,9 @@ namespace chorus {
 
 // What the bytes of a training's MemoryPlan are for. The parts add up to its total exactly.
 struct MemoryKinds {
+  std::int64_t in_place = 0;  // frozen weights in their file
   // Model arena. Trained weights of --method full count as values.
-  std::int64_t weights = 0;     // frozen
+  std::int64_t weights = 0;     // other frozen ones
   std::int64_t values = 0;      // of trained tensors; 0 where the masters are what is computed with (f32)
   std::int64_t masters = 0;     // acc
   std::int64_t gradients = 0;   // acc
@@ -28,14 +29,14 @@ struct MemoryKinds {
   std::int64_t logits = 0;           // and their gradient, of one chunk of rows
 
   std::int64_t total() const {
-    return weights + values + masters + gradients + rope_table + moments + batch + residuals + saved +
-           workspace;
+    return in_place + weights + values + masters + gradients + rope_table + moments + batch + residuals +
+           saved + workspace;
   }
 };
 
 // `limits` must be those of a training. Runs the code of a step on a backend that computes nothing, as plan_memory()
 // does, and measures differences: of one block more, and of the loss alone.
 MemoryKinds memory_kinds(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
-                         const PassLimits& limits);
+                         const PassLimits& limits, const StoredWeights& in_place = {});
 
 }  // namespace chorus

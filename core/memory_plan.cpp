@@ -17,24 +17,26 @@ std::int64_t largest_parameter(const ParameterSet& parameters) {
 }
 
 std::string row(std::string_view what, std::int64_t bytes) {
-  return fmt::format("  {:<44}{:>10.1f} MiB\n", what, static_cast<double>(bytes) / (1 << 20));
+  return fmt::format("  {:<46}{:>10.1f} MiB\n", what, static_cast<double>(bytes) / (1 << 20));
 }
 
 }  // namespace
 
 std::string MemoryPlan::to_table() const {
-  return "memory of one rank\n" + row("model (weights, parameters, gradients)", model) +
-         row("optimizer (moments)", optimizer) + row("activations of a micro-batch", activations) +
-         row("total", total());
+  return "memory of one rank\n" +
+         (in_place > 0 ? row("base in its file, shared by a machine's ranks", in_place) : "") +
+         row("model (weights, parameters, gradients)", model) + row("optimizer (moments)", optimizer) +
+         row("activations of a micro-batch", activations) + row("total", total());
 }
 
 MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
-                       const PassLimits& limits) {
+                       const PassLimits& limits, const StoredWeights& in_place) {
   Rehearsal rank(grid);
   Backend& backend = rank.backend;
   MemoryPlan plan;
   Arena model = Arena::measuring(), optimizer = Arena::measuring(), activations = Arena::measuring();
-  Llama llama(config, options, backend, rank.groups, model);
+  Llama llama(config, options, backend, rank.groups, model, in_place);
+  plan.in_place = llama.bytes_in_place();
   plan.model = model.peak_bytes();
 
   if (limits.cached_sequences > 0) {

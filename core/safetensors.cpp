@@ -285,9 +285,28 @@ std::int64_t TensorView::elements() const {
   return product;
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
-  tensors_ = HeaderReader(file_).read(metadata_);
-  for (std::size_t i = 0; i < tensors_.size(); ++i) index_[tensors_[i].name] = i;
+std::span<const std::byte> TensorView::bytes() const {
+  return {data, static_cast<std::size_t>(elements() * bytes_per_element(dtype))};
+}
+
+TensorView TensorView::rows(std::int64_t begin, std::int64_t end) const {
+  require((shape.size() == 1 || shape.size() == 2) && 0 <= begin && begin <= end && end <= shape[0], "rows [",
+          begin, ", ", end, ") of ", name, " ", to_string(shape));
+  TensorView part = *this;
+  const std::int64_t columns = shape.size() == 2 ? shape[1] : 1;
+  part.shape[0] = end - begin;
+  // A tensor that is only planned lies nowhere.
+  if (data != nullptr) part.data += begin * columns * bytes_per_element(dtype);
+  return part;
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : file_(std::make_shared<const MappedFile>(path)) {
+  tensors_ = HeaderReader(*file_).read(metadata_);
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    index_[tensors_[i].name] = i;
+    tensors_[i].file = file_;
+  }
 }
 
 const TensorView& SafetensorsFile::tensor(std::string_view name) const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,14 +23,18 @@ std::int64_t bytes_per_element(FileDType dtype);
 // "[2, 3]"
 std::string to_string(std::span<const std::int64_t> shape);
 
-// A tensor in a mapped file, which must live on. `data` may be unaligned.
+// A dense tensor of one or two dims, or of any where it is only read as a whole. `data` may be unaligned.
 struct TensorView {
   std::string name;
   FileDType dtype = FileDType::f32;
   std::vector<std::int64_t> shape;
   const std::byte* data = nullptr;
+  std::shared_ptr<const MappedFile> file = {};  // keeps `data` mapped; none where that is other memory
 
   std::int64_t elements() const;
+  std::span<const std::byte> bytes() const;
+  // Of one or two dims.
+  TensorView rows(std::int64_t begin, std::int64_t end) const;
 };
 
 // A memory-mapped safetensors file. Opening reads only the header and checks it completely: everything that
@@ -39,7 +44,7 @@ class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
 
-  const std::filesystem::path& path() const { return file_.path(); }
+  const std::filesystem::path& path() const { return file_->path(); }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // Of every type, in the order of their bytes.
   const std::vector<TensorView>& tensors() const { return tensors_; }
@@ -49,7 +54,7 @@ class SafetensorsFile {
   const TensorView& tensor(std::string_view name) const;
 
  private:
-  MappedFile file_;
+  std::shared_ptr<const MappedFile> file_;
   std::map<std::string, std::string> metadata_;
   std::vector<TensorView> tensors_;
   std::map<std::string, std::size_t, std::less<>> index_;

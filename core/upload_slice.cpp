@@ -15,30 +15,35 @@ bool same_type(FileDType file, DType memory) {
          (file == FileDType::f32 && memory == DType::f32);
 }
 
-// Rows [begin, end) as a view of their own.
-TensorView rows_of(const TensorView& tensor, std::int64_t begin, std::int64_t end) {
-  TensorView part = tensor;
-  const std::int64_t columns = tensor.shape.size() == 2 ? tensor.shape[1] : 1;
-  part.shape[0] = end - begin;
-  part.data += begin * columns * bytes_per_element(tensor.dtype);
-  return part;
-}
-
 }  // namespace
+
+std::optional<TensorView> as_stored(const TensorView& tensor, DType dtype, int dim, std::int64_t begin,
+                                    std::int64_t end) {
+  if (!same_type(tensor.dtype, dtype)) return std::nullopt;
+  if (dim == 0) return tensor.rows(begin, end);
+  const bool whole = begin == 0 && end == tensor.shape.at(static_cast<std::size_t>(dim));
+  return whole ? std::optional(tensor) : std::nullopt;
+}
 
 void upload_slice(Backend& backend, Tensor to, const TensorView& from, int dim, std::int64_t begin,
                   std::int64_t end) {
-  const bool by_rows = dim == 0;
-  const TensorView kept = by_rows ? rows_of(from, begin, end) : from;
-  if (by_rows && same_type(from.dtype, to.dtype())) return backend.upload(to, kept.data);
-  const std::int64_t rows = kept.shape[0];
-  const std::int64_t width = by_rows ? (kept.shape.size() == 2 ? kept.shape[1] : 1) : end - begin;
-  const std::int64_t step = std::max<std::int64_t>(1, elements_per_piece / std::max<std::int64_t>(1, width));
+  const auto give_back = [](const TensorView& read) {
+    if (read.file) read.file->give_back(read.bytes());
+  };
+  if (const auto stored = as_stored(from, to.dtype(), dim, begin, end)) {
+    backend.upload(to, stored->data);
+    return give_back(*stored);
+  }
+  const TensorView kept = dim == 0 ? from.rows(begin, end) : from;
+  const std::int64_t rows = kept.shape[0], columns = kept.shape.size() == 2 ? kept.shape[1] : 1;
+  const std::int64_t step =
+      std::max<std::int64_t>(1, elements_per_piece / std::max<std::int64_t>(1, columns));
   for (std::int64_t row = 0; row < rows; row += step) {
     const std::int64_t stop = std::min(rows, row + step);
-    const TensorView piece = rows_of(kept, row, stop);
+    const TensorView piece = kept.rows(row, stop);
     upload_floats(backend, to.rows(row, stop),
-                  by_rows ? read_slice(piece, 0, 0, stop - row) : read_slice(piece, 1, begin, end));
+                  dim == 0 ? read_tensor(piece) : read_slice(piece, 1, begin, end));
+    give_back(piece);
   }
 }
 

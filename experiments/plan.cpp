@@ -179,8 +179,9 @@ void price_steps(GridPlan& plan, const PlanRequest& request, const Dataset& data
 }
 
 void plan_device_memory(GridPlan& plan, const PlanRequest& request) {
-  plan.memory = memory_kinds(request.model, options_of(request), make_grid(plan.ranks, plan.tensor, 0),
-                             {.tokens = request.train.tokens_per_microbatch, .training = true});
+  plan.memory =
+      memory_kinds(request.model, options_of(request), make_grid(plan.ranks, plan.tensor, 0),
+                   {.tokens = request.train.tokens_per_microbatch, .training = true}, request.in_place);
   if (request.machine.gpu)
     plan.beside.workspace = workspace_bytes(request.model, request.train.tokens_per_microbatch, plan.tensor);
   const int groups = (plan.ranks > 1 ? 1 : 0) + (plan.data > 1 ? 1 : 0) + (plan.tensor > 1 ? 1 : 0);

@@ -23,6 +23,7 @@ struct PlanRequest {
   std::int64_t sampled_steps = 8;                 // of the first epoch, evenly spread
   std::optional<std::int64_t> samples_per_epoch;  // unset: those of the data set
   std::optional<ProjectorConfig> projector;       // set by make_plan() where the data has features
+  StoredWeights in_place;                         // what a rank would read where it is stored; none on GPUs
 };
 
 // What a pass over the data computes.

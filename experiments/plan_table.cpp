@@ -117,7 +117,10 @@ std::string assumptions(const Plan& plan) {
 std::string memory_table(const GridPlan& grid, const Machine& machine) {
   const MemoryKinds& kinds = grid.memory;
   std::string table = fmt::format("memory of a rank of data {} x tensor {}\n", grid.data, grid.tensor);
-  table += memory_row("base weights", kinds.weights);
+  if (kinds.in_place > 0) {
+    table += memory_row("base weights in their file, shared by a machine's ranks", kinds.in_place);
+  }
+  if (kinds.weights > 0) table += memory_row("base weights", kinds.weights);
   if (kinds.values > 0) table += memory_row("trained values", kinds.values);
   table += memory_row("masters", kinds.masters) + memory_row("gradients", kinds.gradients) +
            memory_row("moments", kinds.moments) + memory_row("rotary table", kinds.rope_table) +

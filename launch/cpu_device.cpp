@@ -10,6 +10,7 @@ class CpuDevice : public Device {
   CpuDevice(int threads, const Groups& host) : backend_(threads), groups_(host) {}
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_; }
+  bool computes_in_host_memory() const override { return true; }
   std::string description(DType precision) const override {
     return fmt::format(
         "{} CPU {}{}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads",

@@ -74,6 +74,7 @@ class CudaDevice : public Device {
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_.groups(); }
   std::string description(DType) const override { return gpu_.card.description(); }
+  bool computes_in_host_memory() const override { return false; }
 
  private:
   Choice gpu_;

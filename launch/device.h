@@ -18,6 +18,8 @@ class Device {
   virtual Groups groups() = 0;
   // Of one rank's, computing in `precision`: "2 CPU threads (bf16 products by AMX)".
   virtual std::string description(DType precision) const = 0;
+  // Whether tensors may lie anywhere in host memory, so that what is there need not be copied.
+  virtual bool computes_in_host_memory() const = 0;
 };
 
 // Where a rank stands on its machine.

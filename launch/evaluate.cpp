@@ -54,7 +54,7 @@ ModelOptions model_options(const Options& options, const std::optional<PeftAdapt
 Evaluation score(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
                  const Dataset& dataset, Runtime& runtime, const Progress& progress) {
   const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
-  ModelSetup setup(base.config(), model_options(options, adapter, projector),
+  ModelSetup setup(base, model_options(options, adapter, projector),
                    {.tokens = options.tokens_per_microbatch}, runtime);
   setup.load(base, adapter, projector);
   return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
@@ -69,7 +69,7 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
   const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
   const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
                                          .features = &dataset.features};
-  ModelSetup setup(base.config(), model_options(options, adapter, projector),
+  ModelSetup setup(base, model_options(options, adapter, projector),
                    pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
                    runtime);
   setup.load(base, adapter, projector);

@@ -33,7 +33,7 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   ModelOptions model_options;
   model_options.precision = options.precision;
   if (adapter) model_options.lora = adapter->config;
-  ModelSetup setup(base.config(), model_options,
+  ModelSetup setup(base, model_options,
                    pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
                    *runtime);
   setup.load(base, adapter);

@@ -14,11 +14,11 @@ namespace chorus {
 
 // A model with all the memory that it and its passes take on this rank.
 struct ModelSetup {
-  // Plans and takes the memory. Nothing is loaded yet.
-  ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
-             Runtime& runtime);
+  // Plans and takes the memory. Nothing is loaded yet. On a CPU, frozen weights that `base` stores as they are computed
+  // with stay in its files.
+  ModelSetup(const BaseModel& base, const ModelOptions& options, const PassLimits& limits, Runtime& runtime);
 
-  // Weights of the base, and those of adapter and projector where there are some.
+  // Weights of the same base, and those of adapter and projector where there are some.
   void load(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
             const std::optional<SavedProjector>& projector = std::nullopt);
 
@@ -27,8 +27,10 @@ struct ModelSetup {
   Llama model;
 
  private:
+  ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
+             const StoredWeights& in_place, Runtime& runtime);
   ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& plan,
-             Runtime& runtime);
+             const StoredWeights& in_place, Runtime& runtime);
 };
 
 // The options of every command that runs a model; add_ranks(): without the precision.

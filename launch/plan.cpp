@@ -1,11 +1,14 @@
 #include "experiments/plan.h"
 
 #include <filesystem>
+#include <map>
 #include <thread>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "core/base_model.h"
 #include "core/files.h"
 #include "experiments/benchmark.h"
 #include "launch/commands.h"
@@ -66,6 +69,18 @@ std::vector<int> parse_ranks(const std::vector<std::string>& words) {
   return ranks;
 }
 
+// Those of the base's files where they are there; else weights are taken to be stored as they are computed with.
+StoredWeights stored_weights(const Options& options, const ModelConfig& model) {
+  if (!options.train.base.empty() && has_weights(options.train.base)) {
+    return [base = BaseModel(options.train.base)](const std::string& name) { return base.tensor(name); };
+  }
+  const FileDType dtype = options.train.precision == DType::bf16 ? FileDType::bf16 : FileDType::f32;
+  std::map<std::string, TensorView> tensors;
+  for (const ExpectedTensor& tensor : expected_tensors(model))
+    tensors[tensor.name] = {tensor.name, dtype, tensor.shape};
+  return [tensors = std::move(tensors)](const std::string& name) { return tensors.at(name); };
+}
+
 PlanRequest request_of(const Options& options) {
   require<ConfigurationError>(options.model.empty() != options.train.base.empty(),
                               "give the model either by --base FOLDER or by --model 7b");
@@ -79,6 +94,7 @@ PlanRequest request_of(const Options& options) {
   request.samples_per_epoch = options.samples;
   request.machine = options.machine == "this" ? measure_this_machine(options.train.precision)
                                               : load_machine(options.machine);
+  if (!request.machine.gpu) request.in_place = stored_weights(options, request.model);
   return request;
 }
 
@@ -134,7 +150,9 @@ int run(const Options& options) {
 void add_work(OptionTable& table, Options& options) {
   TrainConfig& c = options.train;
   table.group("What is trained");
-  table.add("base", c.base, "Hugging Face folder; only its config.json is read").shown_as("DIR");
+  table
+      .add("base", c.base, "Hugging Face folder; of its weights, if there are any, only the headers are read")
+      .shown_as("DIR");
   table.add("model", options.model, "instead of a base: tiny, 15m, 110m, 1b, 7b or 13b");
   table.add("data", c.data, "folder that `chorus prepare` wrote; none: equal samples").shown_as("DIR");
   table.add("sequence-length", options.sequence_length, "of equal samples, in tokens").at_least(1);

@@ -189,7 +189,7 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   return [&choices, &make_runtime](std::span<const std::string> texts) {
     const BaseModel base(choices.base);
     const std::unique_ptr<Runtime> runtime = make_runtime({});
-    ModelSetup setup(base.config(), {}, {.tokens = tokens_at_once}, *runtime);
+    ModelSetup setup(base, {}, {.tokens = tokens_at_once}, *runtime);
     setup.load(base, std::nullopt);
     auto vectors =
         embed_texts(setup.model, Tokenizer::load(choices.options.tokenizer), texts, tokens_at_once,

@@ -58,6 +58,7 @@ class RankRuntime : public Runtime {
   Backend& backend() override { return backend_; }
   TimedGroups& groups() override { return groups_; }
   Console& console() override { return console_; }
+  bool computes_in_host_memory() const override { return device_->computes_in_host_memory(); }
   bool stop_requested() override {
     const bool here = chorus::stop_requested();
     if (session_ == nullptr) return here;

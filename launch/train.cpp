@@ -156,8 +156,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
 
   ModelOptions model = model_options(config);
   model.projector = projector_config(config, inputs.train.features, inputs.base.config());
-  ModelSetup setup(inputs.base.config(), model, {.tokens = config.tokens_per_microbatch, .training = true},
-                   *runtime);
+  ModelSetup setup(inputs.base, model, {.tokens = config.tokens_per_microbatch, .training = true}, *runtime);
   console.print(setup.plan.to_table());
   setup.load(inputs.base, inputs.adapter, inputs.projector);
   if (!inputs.adapter && config.method == Method::lora) setup.model.initialise_adapters();

@@ -89,9 +89,9 @@ std::vector<float> slice(std::span<const float> full, const Shape& shape, int di
 
 // A weight of the base: a frozen tensor or, with --method full, a trained parameter.
 struct Weight {
-  Tensor frozen;
+  ConstTensor frozen;
   Parameter* trained = nullptr;
-  ConstTensor value() const { return trained != nullptr ? ConstTensor(trained->value) : ConstTensor(frozen); }
+  ConstTensor value() const { return trained != nullptr ? ConstTensor(trained->value) : frozen; }
 };
 
 }  // namespace chorus

@@ -10,6 +10,7 @@
 #include "data/text_file.h"
 #include "ops/error.h"
 #include "tests/core/file_size_limit.h"
+#include "tests/core/resident.h"
 #include "tests/core/scratch.h"
 
 namespace chorus {
@@ -73,6 +74,23 @@ TEST(WriteFileAtomically, CleansUpWhenTheNameIsAFolder) {
   const auto message = message_of<DataError>([&] { write_file_atomically(folder / "a", "text"); });
   EXPECT_TRUE(holds(message, "Is a directory"));
   EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(MappedFile, BringsPartsIntoMemoryAndGivesThemBack) {
+  const ScratchFolder folder;
+  constexpr std::size_t mebibyte = 1 << 20;
+  write_bytes(folder / "a", std::string(4 * mebibyte, 'x'));
+  const MappedFile file(folder / "a");
+  const auto resident = [&] { return test::resident_bytes(folder / "a"); };
+  EXPECT_EQ(resident(), 0);
+  file.touch(file.bytes().subspan(mebibyte + 1, 2 * mebibyte));
+  EXPECT_GE(resident(), std::int64_t{2} << 20);
+  file.give_back(file.bytes());
+  EXPECT_EQ(resident(), 0);
+  EXPECT_EQ(file.bytes()[2 * mebibyte], std::byte{'x'});
+  const std::string other(10, 'y');
+  EXPECT_TRUE(holds(message_of<Error>([&] { file.give_back(std::as_bytes(std::span(other))); }),
+                    (folder / "a").string() + ", which has 4194304"));
 }
 
 TEST(AtomicFile, LeavesNothingUnlessPublished) {

@@ -83,6 +83,7 @@ TEST(MemoryKinds, AddUpToWhatAStepTakes) {
           memory_kinds(config, options, groups.grid, {.tokens = tokens, .training = true});
       const MemoryPlan plan = plan_memory(config, options, groups.grid, {.tokens = tokens, .training = true});
       EXPECT_EQ(kinds.total(), plan.total());
+      EXPECT_EQ(kinds.in_place, 0);
       const auto measured = static_cast<double>(measured_bytes(config, options, groups));
       // What a run takes beyond a step is one gathered tensor, while the activations are not needed.
       EXPECT_NEAR(static_cast<double>(kinds.total()), measured, 0.05 * measured)

@@ -65,12 +65,31 @@ inline LoraConfig tiny_lora(double dropout) {
 struct TinyModel {
   TinyModel(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
             std::int64_t tokens = 256)
-      : plan(plan_memory(config, options, groups.grid, {.tokens = tokens, .training = true})),
+      : TinyModel(config, options, backend, groups, tokens, {}) {
+    model.load_base(random_weights(config));
+    initialise(options);
+  }
+  TinyModel(const BaseModel& base, const ModelOptions& options, Backend& backend, const Groups& groups,
+            const StoredWeights& in_place)
+      : TinyModel(base.config(), options, backend, groups, 256, in_place) {
+    model.load_base(base);
+    initialise(options);
+  }
+
+  MemoryPlan plan;
+  Arena model_arena, optimizer_arena, activations;
+  Llama model;
+
+ private:
+  TinyModel(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
+            std::int64_t tokens, const StoredWeights& in_place)
+      : plan(plan_memory(config, options, groups.grid, {.tokens = tokens, .training = true}, in_place)),
         model_arena(backend, plan.model, "model"),
         optimizer_arena(backend, plan.optimizer, "optimizer"),
         activations(backend, plan.activations, "activation"),
-        model(config, options, backend, groups, model_arena) {
-    model.load_base(random_weights(config));
+        model(config, options, backend, groups, model_arena, in_place) {}
+
+  void initialise(const ModelOptions& options) {
     if (options.projector) model.initialise_projector();
     if (!options.lora) return;
     model.initialise_adapters();
@@ -85,10 +104,6 @@ struct TinyModel {
       model.parameters().assign(parameter, b);
     }
   }
-
-  MemoryPlan plan;
-  Arena model_arena, optimizer_arena, activations;
-  Llama model;
 };
 
 // Groups of dialogues whose samples share prefixes, with answers of one to three tokens. With a `feature_width` each turn
