@@ -101,7 +101,7 @@ void write_results(const Options& options, const Dataset& dataset, const Evaluat
 
 // Everything that can be wrong with what is written is found before anything is computed.
 void begin_output(const Options& options, bool is_first) {
-  if (!options.predictions.empty()) require_new_file(options.predictions, "--predictions");
+  if (!options.predictions.empty() && is_first) begin_new_file(options.predictions, "--predictions");
   if (!options.exclude.empty()) read_utterance_keys(options.exclude);
   if (!options.output.empty() && is_first) create_output_folder(options.output);
 }

@@ -213,6 +213,7 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
         console.progress(what, done, total);
         stop_if_requested();
       },
+  require_writable_place(choices.options.output, "--output");
       embed_with_base(choices, make_runtime));
   console.finish();
   write_file_atomically(std::filesystem::path(choices.options.output) / "config.ini", effective);

@@ -237,7 +237,7 @@ int run(Options& options) {
     fmt::print("{}", text);
     return static_cast<int>(ExitCode::done);
   }
-  require_new_file(options.script, "--script");
+  begin_new_file(options.script, "--script");
   write_file_atomically(options.script, text);
   Console().print(
       fmt::format("{}: {} of {} ranks on {} nodes; submit it by:\n{}", options.script,
