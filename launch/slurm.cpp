@@ -224,9 +224,10 @@ exit "$code"
 }
 
 std::string submission(const Options& o) {
-  if (o.sweep.empty()) return "sbatch " + o.script;
+  const std::string script_word = words({o.script});
+  if (o.sweep.empty()) return "sbatch " + script_word;
   return fmt::format("sbatch --dependency=afterany:$(sbatch --parsable --array={0} {1}) {1}", task_numbers(o),
-                     o.script);
+                     script_word);
 }
 
 int run(Options& options) {
