@@ -286,6 +286,8 @@ std::int64_t TensorView::elements() const {
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+std::int64_t TensorView::bytes() const { return elements() * bytes_per_element(dtype); }
+
   tensors_ = HeaderReader(file_).read(metadata_);
   for (std::size_t i = 0; i < tensors_.size(); ++i) index_[tensors_[i].name] = i;
 }

@@ -30,6 +30,7 @@ struct TensorView {
   const std::byte* data = nullptr;
 
   std::int64_t elements() const;
+  std::int64_t bytes() const;
 };
 
 // A memory-mapped safetensors file. Opening reads only the header and checks it completely: everything that
