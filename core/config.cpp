@@ -78,7 +78,7 @@ Schedule make_schedule(const TrainConfig& config, std::int64_t total) {
   Schedule schedule;
   schedule.kind = config.schedule;
   schedule.peak = config.learning_rate;
-  schedule.warmup_steps = std::min(config.warmup_steps.value_or(by_ratio), total);
+  schedule.warmup_steps = config.warmup_steps.value_or(std::min(by_ratio, total));
   schedule.total_steps = total;
   validate(schedule);
   return schedule;

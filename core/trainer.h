@@ -79,6 +79,7 @@ class Trainer {
   std::int64_t total_steps() const { return schedule_.total_steps; }
   std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
   const TrainingState& state() const { return state_; }
+  const Schedule& schedule() const { return schedule_; }
 
  private:
   // Weighted sum of log probabilities of this rank's micro-batches; gradients are added.

@@ -131,6 +131,16 @@ Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
 }
 
 int report_end(const TrainConfig& config, const TrainingSummary& summary, Console& console) {
+// As asked: the rates are those with which a longer training begins.
+void say_cut_warmup(const Schedule& schedule, Console& console) {
+  if (schedule.warmup_steps <= schedule.total_steps) return;
+  console.print(
+      fmt::format("the warm-up of {} steps is longer than the training of {}: the learning rate only reaches "
+                  "{:.3g} of {:.3g}",
+                  schedule.warmup_steps, schedule.total_steps,
+                  learning_rate(schedule, schedule.total_steps - 1), schedule.peak));
+}
+
   console.finish();
   if (!summary.finished) {
     console.print(
@@ -172,6 +182,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
                    [&] { return runtime->stop_requested(); }});
   if (const auto checkpoint = checkpoint_to_resume(config)) {
     trainer.resume(*checkpoint);
+  say_cut_warmup(trainer.schedule(), console);
     console.print(
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
