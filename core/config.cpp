@@ -9,8 +9,6 @@ void validate(const TrainConfig& config) {
   require<ConfigurationError>(
       config.method == Method::lora || config.adapter.empty(),
       "--adapter starts from a LoRA adapter, but --method is full: leave one of them out");
-  require<ConfigurationError>(config.adapter.empty() || config.resume.empty(),
-                              "--adapter and --resume both say where to start: leave one of them out");
   require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
                               "nothing to train: both --epochs and --max-steps are 0");
   require<ConfigurationError>(
