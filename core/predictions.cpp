@@ -122,6 +122,12 @@ std::string describe(const UtteranceKey& key) {
 }
 
 std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation, const Dataset& dataset) {
+UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance) {
+  const UtteranceReference& reference = dataset.utterances[at(utterance)];
+  return {dataset.origin.corpora[at(reference.corpus)], dataset.origin.split, reference.dialogue,
+          reference.id};
+}
+
   require(evaluation.predictions.size() == dataset.utterances.size(), evaluation.predictions.size(),
           " predictions for ", dataset.utterances.size(), " utterances");
   const auto label = [&](std::int32_t index) { return dataset.origin.labels[at(index)]; };
@@ -129,8 +135,7 @@ std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation,
   for (std::size_t u = 0; u < dataset.utterances.size(); ++u) {
     const UtteranceReference& utterance = dataset.utterances[u];
     const Prediction& prediction = evaluation.predictions[u];
-    out.push_back({.key = {dataset.origin.corpora[at(utterance.corpus)], dataset.origin.split,
-                           utterance.dialogue, utterance.id},
+    out.push_back({.key = key_of(dataset, static_cast<std::int64_t>(u)),
                    .speaker = utterance.speaker,
                    .text = utterance.text,
                    .gold = label(prediction.gold),

@@ -21,6 +21,9 @@ struct UtteranceKey {
   auto operator<=>(const UtteranceKey&) const = default;
 };
 
+// `utterance` is an index into the utterances of the data set.
+UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance);
+
 // For messages: "utterance 3 of dialogue 12 (meld, test)".
 std::string describe(const UtteranceKey& key);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -66,6 +67,33 @@ std::string peft_refusal(std::string_view key, const json& value) {
 
 std::string peft_refusal(const std::function<void(Shapes&)>& change_tensors) {
   return peft_refusal([](json&) {}, change_tensors);
+}
+
+TEST(ReadPeft, SaysHowToSaveAnOldFormatAgain) {
+  const ScratchFolder folder;
+  write_peft(folder.path(), small_config(), "base", tensors_of(small_shapes()));
+  std::filesystem::rename(folder / "adapter_model.safetensors", folder / "adapter_model.bin");
+  EXPECT_EQ(message_of<DataError>([&] { read_peft(folder.path()); }),
+            folder.path().string() +
+                " has adapter_model.bin and no adapter_model.safetensors; it must be saved "
+                "again by PEFT with safe_serialization=True");
+}
+
+TEST(ReadPeft, NamesAFactorThatIsNotFinite) {
+  const ScratchFolder folder;
+  std::vector<TensorToWrite> tensors = tensors_of(small_shapes());
+  std::vector<float> values(200, 0.5F);
+  values[7] = std::numeric_limits<float>::infinity();
+  const std::string spoilt = peft_tensor_name(1, Projection::q, LoraFactor::b);
+  for (TensorToWrite& tensor : tensors) {
+    if (tensor.name == spoilt) tensor.data = values.data();
+  }
+  write_peft(folder.path(), small_config(), "base", tensors);
+  const PeftAdapter adapter = read_peft(folder.path());
+  EXPECT_EQ(adapter.values(0, Projection::q, LoraFactor::b), std::vector<float>(40, 0.5F));
+  EXPECT_TRUE(
+      holds(message_of<DataError>([&] { adapter.values(1, Projection::q, LoraFactor::b); }),
+            "adapter_model.safetensors: the tensor " + spoilt + " holds numbers that are not finite"));
 }
 
 TEST(LoraConfig, Scales) {
