@@ -101,12 +101,12 @@ std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset) {
   return prompts;
 }
 
-Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset) {
+Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset, MatchRule rule) {
   require(answers.size() == dataset.utterances.size(), answers.size(), " answers to ",
           dataset.utterances.size(), " utterances");
   Evaluation evaluation;
   for (std::size_t u = 0; u < answers.size(); ++u) {
-    const LabelMatch match = match_label(answers[u], dataset.origin.label_words);
+    const LabelMatch match = match_label(answers[u], dataset.origin.label_words, rule);
     evaluation.predictions.push_back({dataset.utterances[u].label, match.index, match.found});
   }
   evaluation.answers = std::move(answers);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/interruption.h"
+#include "core/label_match.h"
 #include "core/llama.h"
 #include "core/metrics.h"
 #include "core/progress.h"
@@ -32,8 +33,8 @@ Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tok
 // The prompt of each utterance, up to its answer.
 std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset);
 
-// Looks for a label in the generated answer of each utterance, as both papers do (see match_label()).
-Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset);
+// Looks for a label in the generated answer of each utterance (see match_label()).
+Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset, MatchRule rule);
 
 // Whether the split can be scored: every utterance has one sample per label.
 bool has_candidates(const Dataset& dataset);

@@ -23,6 +23,7 @@ enum class Decode { score, greedy };
 struct Options {
   std::string base, adapter, data, split = "test", output, predictions, exclude;
   Decode decode = Decode::score;
+  MatchRule match = MatchRule::words;
   bool compare_base = true, prefix_sharing = true;
   std::int64_t tokens_per_microbatch = 2048, max_new_tokens = 16;
   DType precision = DType::f32;
@@ -80,7 +81,7 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
   std::vector<std::string> texts;
   for (const std::vector<std::int32_t>& answer : answers)
     texts.emplace_back(trimmed(tokenizer.decode(answer)));
-  return match_answers(std::move(texts), dataset);
+  return match_answers(std::move(texts), dataset, options.match);
 }
 
 void write_results(const Options& options, const Dataset& dataset, const EvaluationReport& report,
@@ -164,6 +165,10 @@ int evaluate(const Arguments& arguments) {
     table.add("prefix-sharing", options.prefix_sharing,
               "compute the common beginning of prompts once; same result");
     table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
+    table.choice(
+        "match", options.match, {{"words", MatchRule::words}, {"instructerc", MatchRule::instructerc}},
+        "how a label is found in a generated answer: by words, whatever their case; or as InstructERC "
+        "does it");
         .at_least(1);
     add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return 0;
@@ -172,3 +177,5 @@ int evaluate(const Arguments& arguments) {
 }
 
 }  // namespace chorus::command
+    require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
+                                "--match says nothing without --decode greedy");

@@ -130,9 +130,11 @@ TEST(MatchAnswers, CountsMisses) {
   Dataset dataset = labelled_dataset();
   std::vector<std::string> answers(21, "b");
   answers[4] = "zzz";
-  const Evaluation evaluation = match_answers(answers, dataset);
+  const Evaluation evaluation = match_answers(answers, dataset, MatchRule::words);
   const Scores scores(dataset.origin.labels, evaluation.predictions);
   EXPECT_EQ(scores.misses(), 1);
+  EXPECT_EQ(evaluation.predictions[4].predicted, no_label);
+  EXPECT_EQ(match_answers(answers, dataset, MatchRule::instructerc).predictions[4].predicted, 0);
   EXPECT_EQ(evaluation.predictions[0].predicted, 1);
 }
 
