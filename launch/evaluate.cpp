@@ -68,16 +68,16 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
                   const Dataset& dataset, Runtime& runtime, const Progress& progress) {
   const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset);
   const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
-  const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
-                                         .features = &dataset.features};
+  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+  GenerateOptions answers_as = generate_options(base, tokenizer, options.max_new_tokens);
+  answers_as.features = &dataset.features;
+  answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset, prompt)); };
   ModelSetup setup(base.config(), model_options(options, adapter, projector),
-                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
-                   runtime);
+                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)), runtime);
   setup.load(base, adapter, projector);
   const auto answers =
-      chorus::generate(setup.model, prompts, generate_options, runtime.backend(), runtime.groups().groups(),
+      chorus::generate(setup.model, prompts, answers_as, runtime.backend(), runtime.groups().groups(),
                        setup.activations, progress, [&] { return runtime.stop_requested(); });
-  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
   std::vector<std::string> texts;
   for (const std::vector<std::int32_t>& answer : answers)
     texts.emplace_back(trimmed(tokenizer.decode(answer)));
@@ -122,6 +122,11 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
                                        runtime->description()));
 
+  for (const std::string& remark : remarks(base, adapter, options.decode == Decode::greedy))
+    runtime->console().print(remark);
+  if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
+    runtime->console().print(remark);
+
   std::vector<AnsweredSplit> results;
   const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {
     const auto progress = [&](std::int64_t done, std::int64_t total) {
@@ -160,22 +165,22 @@ int evaluate(const Arguments& arguments) {
         .shown_as("FILE");
     table.choice("decode", options.decode, {{"score", Decode::score}, {"greedy", Decode::greedy}},
                  "compare the probabilities of all labels, or generate an answer and look for a label in it");
+    table.choice(
+        "match", options.match, {{"words", MatchRule::words}, {"instructerc", MatchRule::instructerc}},
+        "how a label is found in a generated answer: by words, whatever their case; or as InstructERC "
+        "does it");
     table.add("compare-base", options.compare_base, "also score the base without the adapter");
     table.add("max-new-tokens", options.max_new_tokens, "of a generated answer").at_least(1);
     table.add("prefix-sharing", options.prefix_sharing,
               "compute the common beginning of prompts once; same result");
     table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
-    table.choice(
-        "match", options.match, {{"words", MatchRule::words}, {"instructerc", MatchRule::instructerc}},
-        "how a label is found in a generated answer: by words, whatever their case; or as InstructERC "
-        "does it");
         .at_least(1);
     add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return 0;
+    require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
+                                "--match says nothing without --decode greedy");
     return run_evaluation(options, make_runtime);
   });
 }
 
 }  // namespace chorus::command
-    require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
-                                "--match says nothing without --decode greedy");
