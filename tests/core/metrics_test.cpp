@@ -24,7 +24,7 @@ std::vector<Prediction> paired(const std::vector<std::int32_t>& gold,
 }
 
 // Random labels; the expected scores are those of scikit-learn 1.9.1 with labels=range(7), zero_division=0.
-Scores example() {
+Scores sixty_predictions() {
   return {emotions,
           paired({0, 0, 3, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 3, 6, 1, 0, 6, 0, 5, 0, 0, 0, 0, 4, 0, 1,
                   3, 0, 1, 0, 0, 0, 3, 0, 0, 1, 0, 0, 4, 4, 0, 1, 1, 6, 4, 0, 6, 0, 0, 4, 0, 1, 0, 3, 4, 1},
@@ -33,7 +33,7 @@ Scores example() {
 }
 
 TEST(Scores, AgreeWithScikitLearn) {
-  const Scores scores = example();
+  const Scores scores = sixty_predictions();
   EXPECT_DOUBLE_EQ(scores.accuracy(), 0.6333333333333333);
   EXPECT_DOUBLE_EQ(scores.weighted_f1(), 0.6376470588235293);
   EXPECT_DOUBLE_EQ(scores.macro_f1(), 0.5228291316526611);
@@ -101,7 +101,7 @@ TEST(Scores, RefuseAnIndexThatIsNoLabel) {
 }
 
 TEST(Scores, AsJson) {
-  const auto json = example().to_json();
+  const auto json = sixty_predictions().to_json();
   EXPECT_DOUBLE_EQ(json["weighted_f1"].get<double>(), 0.6376470588235293);
   EXPECT_EQ(json["count"], 60);
   EXPECT_EQ(json["misses"], 0);
@@ -112,7 +112,7 @@ TEST(Scores, AsJson) {
 }
 
 TEST(Scores, AsTable) {
-  const auto table = example().to_table();
+  const auto table = sixty_predictions().to_table();
   EXPECT_TRUE(holds(table,
                     "label        precision  recall      F1  support  predicted\n"
                     "neutral          81.48   66.67   73.33       33         27\n"
