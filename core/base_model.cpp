@@ -14,7 +14,7 @@
 namespace chorus {
 namespace {
 
-constexpr std::string_view head_name = "lm_head.weight";
+constexpr std::string_view embedding_name = "model.embed_tokens.weight", head_name = "lm_head.weight";
 constexpr std::string_view single_file = "model.safetensors", index_file = "model.safetensors.index.json";
 constexpr std::size_t most_listed = 5;
 
@@ -59,7 +59,7 @@ std::string weight_name(std::int64_t layer, Projection projection) {
 
 std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
   const std::int64_t d = config.hidden_size;
-  std::vector<ExpectedTensor> tensors{{"model.embed_tokens.weight", {config.vocabulary_size, d}}};
+  std::vector<ExpectedTensor> tensors{{std::string(embedding_name), {config.vocabulary_size, d}}};
   const auto add_projection = [&](std::int64_t layer, Projection projection) {
     const auto [outputs, inputs] = features(config, projection);
     tensors.push_back({weight_name(layer, projection), {outputs, inputs}});
@@ -153,8 +153,18 @@ void BaseModel::require_expected_tensors() const {
   }
   require_none(missing, folder_.string(), "tensors of the model that config.json describes are missing");
   require_none(misshapen, folder_.string(), "tensors have another shape than config.json describes");
+  if (config_.tied_head && file_of_.contains(head_name)) require_tied_head();
   require_none(unknown, folder_.string(),
                "tensors are unknown to LlamaForCausalLM, and leaving them out would change the model");
+}
+
+// Libraries differ on which of two that are not alike would count.
+void BaseModel::require_tied_head() const {
+  const TensorView &head = tensor(head_name), &embedding = tensor(embedding_name);
+  const bool equal = head.dtype == embedding.dtype && std::ranges::equal(head.bytes(), embedding.bytes());
+  head.file->give_back(head.bytes());
+  require<DataError>(equal, folder_.string(), ": config.json has tie_word_embeddings true, but ", head_name,
+                     " is not ", embedding_name, ": set it to false, or remove ", head_name);
 }
 
 const TensorView& BaseModel::tensor(std::string_view name) const {
@@ -176,12 +186,6 @@ std::int64_t BaseModel::check_tokenizer_size(std::int64_t pieces) const {
   require<DataError>(pieces <= vocabulary, "the tokenizer has ", pieces, " pieces, and the base model ",
                      folder_.string(), " has a vocabulary of only ", vocabulary,
                      "; they do not belong together");
-  constexpr std::int64_t multiple = 64;
-  const bool padded = vocabulary % multiple == 0 && vocabulary - pieces < multiple;
-  require<DataError>(pieces == vocabulary || padded, "the tokenizer has only ", pieces,
-                     " pieces, and the base model ", folder_.string(), " has a vocabulary of ", vocabulary,
-                     "; they do not belong together (only the next multiple of 64, ",
-                     (pieces + multiple - 1) / multiple * multiple, ", would be taken for padding)");
   return vocabulary - pieces;
 }
 

@@ -30,8 +30,8 @@ bool has_weights(const std::filesystem::path& folder);
 class BaseModel {
  public:
   // Throws DataError unless the files hold exactly the tensors of a LLaMA of this configuration, in F32, F16
-  // or BF16. Stored rotary frequencies, and an lm_head beside a tied one, are passed over as Hugging Face
-  // does.
+  // or BF16. Stored rotary frequencies are passed over as Hugging Face does, and an lm_head beside a tied one if it
+  // has the bits of the embedding.
   explicit BaseModel(std::filesystem::path folder);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -42,14 +42,15 @@ class BaseModel {
 
   // Throws DataError if the folder has no SentencePiece tokenizer.model.
   std::filesystem::path tokenizer_path() const;
-  // Returns how many rows of the embedding no piece uses: 0, or up to 63 where the vocabulary was padded to a
-  // multiple of 64. Throws DataError for every other difference.
+  // Returns how many rows of the embedding no piece of the tokenizer uses, of tokens that were added to it or of
+  // padding. Throws DataError if it has more pieces than there are rows.
   std::int64_t check_tokenizer_size(std::int64_t pieces) const;
 
  private:
   void open_shards();
   void add_file(const std::filesystem::path& path);
   void require_expected_tensors() const;
+  void require_tied_head() const;
 
   std::filesystem::path folder_;
   ModelConfig config_;

@@ -9,8 +9,6 @@ void validate(const TrainConfig& config) {
   require<ConfigurationError>(
       config.method == Method::lora || config.adapter.empty(),
       "--adapter starts from a LoRA adapter, but --method is full: leave one of them out");
-  require<ConfigurationError>(config.adapter.empty() || config.resume.empty(),
-                              "--adapter and --resume both say where to start: leave one of them out");
   require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
                               "nothing to train: both --epochs and --max-steps are 0");
   require<ConfigurationError>(
@@ -78,7 +76,7 @@ Schedule make_schedule(const TrainConfig& config, std::int64_t total) {
   Schedule schedule;
   schedule.kind = config.schedule;
   schedule.peak = config.learning_rate;
-  schedule.warmup_steps = std::min(config.warmup_steps.value_or(by_ratio), total);
+  schedule.warmup_steps = config.warmup_steps.value_or(std::min(by_ratio, total));
   schedule.total_steps = total;
   validate(schedule);
   return schedule;

@@ -17,7 +17,7 @@ enum class Method { lora, full };
 // meaning and defaults are printed by `chorus train --help`.
 struct TrainConfig {
   std::string base, data, output;
-  std::string adapter;  // PEFT folder to start from; empty: a fresh adapter
+  std::string adapter;  // PEFT folder to start from where no checkpoint is resumed; empty: a fresh adapter
   std::string resume;   // checkpoint folder, or "auto" for the newest in `output`; empty: from the start
 
   Method method = Method::lora;

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "core/finite.h"
+#include "core/predictions.h"
 #include "ops/index.h"
 #include "ops/transfer.h"
 
@@ -54,6 +57,19 @@ double mean_loss(const std::vector<float>& scores, const Dataset& dataset) {
   return sum / static_cast<double>(tokens);
 }
 
+// A score that is no number would make the first label win everywhere.
+void require_finite(const std::vector<float>& scores, const Dataset& dataset) {
+  const auto bad = std::ranges::find_if(scores, [](float score) { return !std::isfinite(score); });
+  if (bad == scores.end()) return;
+  const Sample& sample = dataset.samples[static_cast<std::size_t>(bad - scores.begin())];
+  const std::string line = sample.utterance < 0 ? fmt::format("sample {} of the {} split",
+                                                              bad - scores.begin(), dataset.origin.split)
+                                                : describe(key_of(dataset, sample.utterance));
+  const std::string answer =
+      sample.answer < 0 ? "" : fmt::format(" of the label '{}'", dataset.origin.labels[at(sample.answer)]);
+  throw DataError(fmt::format("{}: the score{} is {}: {}", line, answer, *bad, not_finite_advice));
+}
+
 // The best label of each utterance; the first of equals.
 std::vector<Prediction> predict(const std::vector<float>& scores, const Dataset& dataset) {
   std::vector<float> best(dataset.utterances.size(), -std::numeric_limits<float>::infinity());
@@ -85,12 +101,12 @@ std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset) {
   return prompts;
 }
 
-Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset) {
+Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset, MatchRule rule) {
   require(answers.size() == dataset.utterances.size(), answers.size(), " answers to ",
           dataset.utterances.size(), " utterances");
   Evaluation evaluation;
   for (std::size_t u = 0; u < answers.size(); ++u) {
-    const LabelMatch match = match_label(answers[u], dataset.origin.label_words);
+    const LabelMatch match = match_label(answers[u], dataset.origin.label_words, rule);
     evaluation.predictions.push_back({dataset.utterances[u].label, match.index, match.found});
   }
   evaluation.answers = std::move(answers);
@@ -136,6 +152,7 @@ Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tok
     require(times[i] == 1, "sample ", i, " of the ", dataset.origin.split, " split was scored ", times[i],
             " times");
   }
+  require_finite(evaluation.sample_scores, dataset);
   evaluation.loss = mean_loss(evaluation.sample_scores, dataset);
   if (has_candidates(dataset)) evaluation.predictions = predict(evaluation.sample_scores, dataset);
   evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/interruption.h"
+#include "core/label_match.h"
 #include "core/llama.h"
 #include "core/metrics.h"
 #include "core/progress.h"
@@ -23,8 +24,8 @@ struct Evaluation {
 };
 
 // Scores every sample of a split once: all labels of an utterance are branches of its tree, so nothing is generated.
-// Every rank returns the same. Throws Error if a sample was not scored exactly once, and Interrupted, on all ranks,
-// within one micro-batch of a request to stop. Collective.
+// Every rank returns the same. Throws Error if a sample was not scored exactly once, DataError with the first utterance
+// where a score is not finite, and Interrupted, on all ranks, within one micro-batch of a request to stop. Collective.
 Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
                     const Progress& progress, const StopRequested& stop_requested = {});
@@ -32,8 +33,8 @@ Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tok
 // The prompt of each utterance, up to its answer.
 std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset);
 
-// Looks for a label in the generated answer of each utterance, as both papers do (see match_label()).
-Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset);
+// Looks for a label in the generated answer of each utterance (see match_label()).
+Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset, MatchRule rule);
 
 // Whether the split can be scored: every utterance has one sample per label.
 bool has_candidates(const Dataset& dataset);

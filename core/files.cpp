@@ -185,9 +185,31 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   }
 }
 
-void require_new_file(const std::filesystem::path& path, std::string_view option) {
+void require_writable_place(const std::filesystem::path& path, std::string_view option) {
+  std::filesystem::path folder = folder_of(std::filesystem::absolute(path).lexically_normal());
+  std::error_code ignored;
+  while (!std::filesystem::exists(folder, ignored) && folder.has_relative_path())
+    folder = folder.parent_path();
+  require<ConfigurationError>(std::filesystem::is_directory(folder, ignored), option, " ", path.string(),
+                              ": ", folder.string(), " is no folder");
+  require<ConfigurationError>(::access(folder.c_str(), W_OK | X_OK) == 0, option, " ", path.string(),
+                              ": the folder ", folder.string(), " cannot be written to: ", text_of(errno));
+}
+
+void begin_file(const std::filesystem::path& path, std::string_view option) {
+  require<ConfigurationError>(path.has_filename() && !std::filesystem::is_directory(path), option, " ",
+                              path.string(), " names a folder, not a file");
+  require_writable_place(path, option);
+  std::error_code error;
+  std::filesystem::create_directories(folder_of(path), error);
+  require<ConfigurationError>(!error, option, " ", path.string(),
+                              ": its folder cannot be made: ", error.message());
+}
+
+void begin_new_file(const std::filesystem::path& path, std::string_view option) {
   require<ConfigurationError>(!std::filesystem::exists(path), option, " ", path.string(),
                               " exists already and is not overwritten; remove it or choose another name");
+  begin_file(path, option);
 }
 
 void create_folder(const std::filesystem::path& path) {

@@ -84,9 +84,15 @@ class AppendedFile {
 // Throws DataError.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
-// Throws ConfigurationError, beginning with the option that names the file, if it exists. Before any work, so that it is
-// not in vain.
-void require_new_file(const std::filesystem::path& path, std::string_view option);
+// Throws ConfigurationError, beginning with the option that names the path, unless the folder in which it is, or the
+// nearest one there is above, can be written to.
+void require_writable_place(const std::filesystem::path& path, std::string_view option);
+
+// Makes the folder for a file that is written at the end of some work, so that the work is not in vain. Throws
+// ConfigurationError, beginning with the option that names the file, if it cannot be written there.
+void begin_file(const std::filesystem::path& path, std::string_view option);
+// The same of a file that must not exist.
+void begin_new_file(const std::filesystem::path& path, std::string_view option);
 
 // Creates the folder and its parents where they are missing. Throws DataError.
 void create_folder(const std::filesystem::path& path);

@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <numeric>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/finite.h"
 #include "ops/index.h"
 #include "ops/transfer.h"
 
@@ -13,27 +17,40 @@ namespace {
 // Prompts that are decoded together, each in one row of the caches.
 class Decoding {
  public:
-  Decoding(const Llama& model, std::span<const std::vector<std::int32_t>> prompts, std::int64_t length,
-           const FeatureTable* features, Backend& backend, Arena& arena)
+  // `numbers` are those of the prompts among all.
+  Decoding(const Llama& model, std::span<const std::vector<std::int32_t>> prompts,
+           std::span<const std::int64_t> numbers, std::int64_t length, const GenerateOptions& options,
+           Backend& backend, Arena& arena)
       : model_(model),
         prompts_(prompts),
+        numbers_(numbers),
         length_(length),
-        features_(features),
+        options_(options),
         backend_(backend),
         arena_(arena),
         caches_(model.take_caches(std::ssize(prompts), length, arena)),
         answers_(prompts.size()),
         ended_(prompts.size(), false) {}
 
-  std::vector<std::vector<std::int32_t>> run(std::int64_t max_new_tokens) {
+  std::vector<std::vector<std::int32_t>> run() {
     read_prompts();
-    for (std::int64_t i = 1; i < max_new_tokens && !all_ended(); ++i) decode();
+    for (std::int64_t i = 1; i < options_.max_new_tokens && !all_ended(); ++i) decode();
     return std::move(answers_);
   }
 
  private:
   bool all_ended() const {
     return std::all_of(ended_.begin(), ended_.end(), [](bool ended) { return ended; });
+  }
+
+  bool is_end(std::int32_t token) const {
+    const std::vector<std::int32_t>& eos = model_.config().eos;
+    return std::ranges::count(eos, token) > 0 || std::ranges::count(options_.ends, token) > 0;
+  }
+
+  std::string name_of(std::size_t p) const {
+    return options_.name_of_prompt ? options_.name_of_prompt(numbers_[p])
+                                   : fmt::format("prompt {}", numbers_[p]);
   }
 
   void read_prompts() {
@@ -50,8 +67,8 @@ class Decoding {
       batch.targets.push_back({batch.forest.tokens - 1, 0, 0});
       for (const std::int32_t token : prompts_[p]) {
         if (!is_feature(token)) continue;
-        require(features_ != nullptr, "a prompt with features, and no features");
-        const std::span<const float> values = features_->row(feature_row(token));
+        require(options_.features != nullptr, "a prompt with features, and no features");
+        const std::span<const float> values = options_.features->row(feature_row(token));
         batch.features.insert(batch.features.end(), values.begin(), values.end());
       }
     }
@@ -92,13 +109,16 @@ class Decoding {
 
   void take_best(const std::vector<float>& logits) {
     const std::int64_t vocabulary = model_.config().vocabulary_size;
-    const std::vector<std::int32_t>& eos = model_.config().eos;
+    const std::int64_t pieces = options_.pieces > 0 ? options_.pieces : vocabulary;
     last_.resize(prompts_.size());
     ++steps_;
     for (std::size_t p = 0; p < prompts_.size(); ++p) {
       const auto row = logits.begin() + static_cast<std::int64_t>(p) * vocabulary;
-      last_[p] = static_cast<std::int32_t>(std::max_element(row, row + vocabulary) - row);
-      if (std::find(eos.begin(), eos.end(), last_[p]) != eos.end()) ended_[p] = true;
+      if (!ended_[p] && !all_finite({row, row + vocabulary}))
+        throw DataError(fmt::format("{}: the scores of the next token are not finite: {}", name_of(p),
+                                    not_finite_advice));
+      last_[p] = static_cast<std::int32_t>(std::max_element(row, row + pieces) - row);
+      if (is_end(last_[p])) ended_[p] = true;
       if (!ended_[p]) answers_[p].push_back(last_[p]);
       if (std::ssize(prompts_[p]) + std::ssize(answers_[p]) >= length_) ended_[p] = true;
     }
@@ -106,8 +126,9 @@ class Decoding {
 
   const Llama& model_;
   std::span<const std::vector<std::int32_t>> prompts_;
+  std::span<const std::int64_t> numbers_;
   std::int64_t length_;  // S of the caches
-  const FeatureTable* features_;
+  const GenerateOptions& options_;
   Backend& backend_;
   Arena& arena_;
   std::vector<LayerCache> caches_;
@@ -147,6 +168,23 @@ void share_answers(std::vector<std::vector<std::int32_t>>& answers, std::int64_t
 
 }  // namespace
 
+AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer) {
+  const std::vector<std::int32_t>& eos = base.config().eos;
+  AnswerEnds ends{read_generation_ends(base.folder(), base.config().vocabulary_size), ""};
+  const auto known = [&](const std::vector<std::int32_t>& tokens) {
+    return std::ranges::count(tokens, tokenizer.eos()) > 0;
+  };
+  if (!known(eos) && !known(ends.tokens)) {
+    ends.contradiction = fmt::format(
+        "{}: config.json ends texts with {}, the tokenizer with {} (</s>): answers end with any of "
+        "them",
+        base.folder().string(), eos.empty() ? "no token" : fmt::format("token {}", fmt::join(eos, " or ")),
+        tokenizer.eos());
+  }
+  ends.tokens.push_back(tokenizer.eos());
+  return ends;
+}
+
 GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
                                    const GenerateOptions& options, std::int64_t max_positions) {
   GenerationLimits limits;
@@ -176,8 +214,9 @@ std::vector<std::vector<std::int32_t>> generate(const Llama& model,
     std::vector<std::vector<std::int32_t>> together;
     for (std::size_t i = begin; i < end; ++i) together.push_back(prompts[at(own[i])]);
     Arena::Scope scope(arena);
-    auto found = Decoding(model, together, limits.length, options.features, backend, arena)
-                     .run(options.max_new_tokens);
+    auto found = Decoding(model, together, std::span(own).subspan(begin, end - begin), limits.length, options,
+                          backend, arena)
+                     .run();
     for (std::size_t i = begin; i < end; ++i) answers[at(own[i])] = std::move(found[i - begin]);
     if (progress) progress(static_cast<std::int64_t>(end), std::ssize(own));
   }

@@ -1,13 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/interruption.h"
 #include "core/llama.h"
 #include "core/progress.h"
 #include "data/dataset.h"
+#include "data/tokenizer.h"
 
 namespace chorus {
 
@@ -15,6 +18,10 @@ struct GenerateOptions {
   std::int64_t max_new_tokens = 64;
   std::int64_t sequences_at_once = 8;      // decoded together, each with its own cache
   const FeatureTable* features = nullptr;  // what tokens below 0 of the prompts stand for
+  std::vector<std::int32_t> ends = {};     // end an answer, as those of `config().eos` do
+  std::int64_t pieces = 0;                 // tokens from here on are never taken; 0: the whole vocabulary
+  // Names a prompt in messages; "prompt 3" where it is empty.
+  std::function<std::string(std::int64_t prompt)> name_of_prompt = {};
 };
 
 // How much a generation of these prompts takes, for plan_memory().
@@ -25,9 +32,18 @@ struct GenerationLimits {
 GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
                                    const GenerateOptions& options, std::int64_t max_positions);
 
-// The most probable token after another, until one of `config().eos` or max_new_tokens. Returns the new tokens of
-// each prompt, without the final eos. Prompts are shared out over the data ranks; every rank returns all. Throws
-// DataError for a prompt without room for one new token, and Interrupted, on all ranks, when the prompts in hand at a
+// The tokens that end an answer beside those of config.json: the tokenizer's </s>, which `chorus prepare` writes behind
+// answers, and those of generation_config.json where there is one.
+struct AnswerEnds {
+  std::vector<std::int32_t> tokens;
+  // A line for people where config.json names other ends than the tokenizer has; or empty.
+  std::string contradiction;
+};
+AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer);
+
+// The most probable token after another, until an end or max_new_tokens. Returns the new tokens of each prompt, without
+// the end. Prompts are shared out over the data ranks; every rank returns all. Throws DataError for a prompt without
+// room for one new token or whose logits are not finite, and Interrupted, on all ranks, when the prompts in hand at a
 // request to stop are answered. Collective.
 std::vector<std::vector<std::int32_t>> generate(const Llama& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,

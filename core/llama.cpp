@@ -184,8 +184,8 @@ void Llama::load_adapters(const PeftAdapter& adapter) {
     const auto layer = static_cast<std::int64_t>(i);
     for (const Projection which : options_.lora->targets) {
       const Adapter& own = *blocks_[i]->projection(which).adapter;
-      parameters_.assign(*own.a, read_tensor(adapter.factor(layer, which, LoraFactor::a)));
-      parameters_.assign(*own.b, read_tensor(adapter.factor(layer, which, LoraFactor::b)));
+      parameters_.assign(*own.a, adapter.values(layer, which, LoraFactor::a));
+      parameters_.assign(*own.b, adapter.values(layer, which, LoraFactor::b));
     }
   }
 }

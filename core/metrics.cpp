@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,37 +21,10 @@ double f1_score(std::int64_t hits, std::int64_t support, std::int64_t predicted)
   return ratio(2 * hits, support + predicted);
 }
 
-// The characters of UTF-8; what is not UTF-8 is cut somewhere, but nothing is lost.
-std::vector<std::string_view> characters(std::string_view text) {
-  std::vector<std::string_view> out;
-  const auto continues = [&](std::size_t i) {
-    return (static_cast<unsigned char>(text[i]) & 0xC0U) == 0x80U;
-  };
-  for (std::size_t begin = 0; begin < text.size();) {
-    std::size_t end = begin + 1;
-    while (end < text.size() && continues(end)) ++end;
-    out.push_back(text.substr(begin, end - begin));
-    begin = end;
-  }
-  return out;
-}
-
-std::size_t width(std::string_view text) { return characters(text).size(); }
-
-std::size_t levenshtein(std::string_view a, std::string_view b) {
-  const auto from = characters(a), to = characters(b);
-  std::vector<std::size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < to.size(); ++j) {
-      const std::size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
+// In characters of UTF-8.
+std::size_t width(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
 constexpr std::size_t table_columns = 100;
@@ -73,8 +45,10 @@ std::string class_table(const Scores& scores, std::size_t name_width) {
   total("macro F1", scores.macro_f1());
   total("weighted F1", scores.weighted_f1());
   if (scores.misses() > 0) {
-    out += fmt::format("{} of {} answers held no label and were matched to the most similar one\n",
-                       scores.misses(), scores.count());
+    out += fmt::format(
+        "{} of {} answers held no label; {} of them are wrong for every label, and the others "
+        "were matched to the most similar one\n",
+        scores.misses(), scores.count(), scores.unmatched());
   }
   return out;
 }
@@ -115,12 +89,16 @@ Scores::Scores(std::vector<std::string> labels, std::span<const Prediction> pred
     return index >= 0 && std::cmp_less(index, labels_.size());
   };
   for (const auto& [gold, predicted, found] : predictions) {
-    require(is_label(gold) && is_label(predicted), "gold ", gold, " and predicted ", predicted, " of ",
-            labels_.size(), " labels");
-    ++confusion_[static_cast<std::size_t>(gold) * labels_.size() + static_cast<std::size_t>(predicted)];
+    require(is_label(gold) && (is_label(predicted) || predicted == no_label), "gold ", gold,
+            " and predicted ", predicted, " of ", labels_.size(), " labels");
     ++classes_[static_cast<std::size_t>(gold)].support;
-    ++classes_[static_cast<std::size_t>(predicted)].predicted;
     if (!found) ++misses_;
+    if (predicted == no_label) {
+      ++unmatched_;
+      continue;
+    }
+    ++confusion_[static_cast<std::size_t>(gold) * labels_.size() + static_cast<std::size_t>(predicted)];
+    ++classes_[static_cast<std::size_t>(predicted)].predicted;
   }
   for (std::size_t i = 0; i < labels_.size(); ++i) {
     auto& entry = classes_[i];
@@ -159,6 +137,7 @@ nlohmann::ordered_json Scores::to_json() const {
   out["accuracy"] = accuracy();
   out["count"] = count_;
   out["misses"] = misses_;
+  out["unmatched"] = unmatched_;
   out["labels"] = labels_;
   out["classes"] = nlohmann::ordered_json::object();
   out["confusion"] = nlohmann::ordered_json::array();  // a row per gold label
@@ -191,21 +170,6 @@ double majority_baseline(std::span<const std::int32_t> gold) {
   const auto all = static_cast<std::int64_t>(gold.size());
   // Only the predicted class has an F1 above 0.
   return f1_score(most, most, all) * ratio(most, all);
-}
-
-LabelMatch match_label(std::string_view answer, std::span<const std::string> labels) {
-  require(!labels.empty(), "an answer is matched against no labels");
-  for (std::size_t start = 0; start < answer.size(); ++start) {
-    std::size_t best = labels.size();
-    for (std::size_t i = 0; i < labels.size(); ++i) {
-      const bool stands_here = !labels[i].empty() && answer.substr(start).starts_with(labels[i]);
-      if (stands_here && (best == labels.size() || labels[i].size() > labels[best].size())) best = i;
-    }
-    if (best < labels.size()) return {static_cast<std::int32_t>(best), true};
-  }
-  const auto distance = [&](const std::string& label) { return levenshtein(answer, label); };
-  const auto nearest = std::ranges::min_element(labels, {}, distance);
-  return {static_cast<std::int32_t>(nearest - labels.begin()), false};
 }
 
 }  // namespace chorus

@@ -10,11 +10,14 @@
 
 namespace chorus {
 
+// The answer to one utterance that counts as wrong whatever its gold label is.
+inline constexpr std::int32_t no_label = -1;
+
 // The answer to one utterance, as indices of labels.
 struct Prediction {
   std::int32_t gold = 0;
-  std::int32_t predicted = 0;
-  bool found = true;  // false: a miss, the label was only guessed from an answer that holds none
+  std::int32_t predicted = 0;  // may be no_label
+  bool found = true;           // false: a miss, the answer holds no label
 };
 
 // How well predictions agree with the gold labels, as scikit-learn computes it with labels = all of them and
@@ -33,6 +36,7 @@ class Scores {
   const std::vector<std::string>& labels() const { return labels_; }
   std::int64_t count() const { return count_; }
   std::int64_t misses() const { return misses_; }
+  std::int64_t unmatched() const { return unmatched_; }  // the misses without a label: in no column below
   std::int64_t confusion(std::size_t gold, std::size_t predicted) const;
   const std::vector<Class>& classes() const { return classes_; }
 
@@ -49,21 +53,11 @@ class Scores {
   std::vector<std::string> labels_;
   std::vector<std::int64_t> confusion_;  // [gold, predicted]
   std::vector<Class> classes_;
-  std::int64_t count_ = 0, misses_ = 0;
+  std::int64_t count_ = 0, misses_ = 0, unmatched_ = 0;
 };
 
 // Weighted F1 of predicting for everything the most frequent of the gold labels (the earlier one of equals).
 // 0 for an empty list.
 double majority_baseline(std::span<const std::int32_t> gold);
-
-struct LabelMatch {
-  std::int32_t index = 0;
-  bool found = true;  // false: no label stands in the answer, this is the most similar one
-};
-
-// How InstructERC reads a free answer: the first label that stands in it from left to right, the longest of
-// those that start at one place; case counts, word boundaries do not. Otherwise the label of the smallest
-// Levenshtein distance to the whole answer, the earlier one of equals.
-LabelMatch match_label(std::string_view answer, std::span<const std::string> labels);
 
 }  // namespace chorus

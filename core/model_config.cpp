@@ -20,9 +20,8 @@ using nlohmann::json;
 
 // The rotary part of config.json, under whichever of its names it stands.
 struct Rope {
-  std::string type = "default";
   std::optional<double> theta;
-  std::optional<Llama3RopeScaling> scaling;
+  std::optional<RopeScaling> scaling;
 };
 
 void refuse_unless(const JsonFields& fields, std::string_view key, const json& expected,
@@ -47,16 +46,38 @@ void require_llama(const JsonFields& fields) {
   refuse_unless(fields, "quantization_config", nullptr, "quantised weights cannot be read");
 }
 
-Llama3RopeScaling read_llama3(const JsonFields& fields) {
+std::string_view name(RopeType type) {
+  constexpr std::array<std::string_view, 3> names{"linear", "dynamic", "llama3"};
+  return names.at(static_cast<std::size_t>(type));
+}
+
+std::optional<RopeType> rope_type_of(std::string_view text) {
+  for (const RopeType type : {RopeType::linear, RopeType::dynamic, RopeType::llama3}) {
+    if (text == name(type)) return type;
+  }
+  return std::nullopt;
+}
+
+RopeScaling read_rope_scaling(const JsonFields& fields, RopeType type, std::int64_t max_positions) {
   const auto number = [&](std::string_view key) {
     const auto value = fields.number(key);
-    require<DataError>(value.has_value(), fields.where(), " of type llama3 has no ", key);
+    require<DataError>(value.has_value(), fields.where(), " of type ", name(type), " has no ", key);
     require<DataError>(std::isfinite(*value) && *value > 0, fields.where(), ": ", key, " is ", *value,
                        ", not above 0");
     return *value;
   };
-  const Llama3RopeScaling scaling{number("factor"), number("low_freq_factor"), number("high_freq_factor"),
-                                  fields.required_integer("original_max_position_embeddings")};
+  RopeScaling scaling{.type = type, .factor = number("factor")};
+  const auto original = fields.integer("original_max_position_embeddings");
+  if (type == RopeType::dynamic) {
+    require<DataError>(!original || *original >= max_positions, fields.where(),
+                       " of type dynamic: original_max_position_embeddings is ", original.value_or(0),
+                       ", below the ", max_positions, " of max_position_embeddings; ",
+                       "rotations that depend on the length of the text are not computed");
+  }
+  if (type != RopeType::llama3) return scaling;
+  scaling.low_freq_factor = number("low_freq_factor");
+  scaling.high_freq_factor = number("high_freq_factor");
+  scaling.original_max_position = fields.required_integer("original_max_position_embeddings");
   require<DataError>(scaling.low_freq_factor < scaling.high_freq_factor, fields.where(), ": low_freq_factor ",
                      scaling.low_freq_factor, " is not below high_freq_factor ", scaling.high_freq_factor);
   require<DataError>(scaling.original_max_position > 0, fields.where(),
@@ -66,13 +87,14 @@ Llama3RopeScaling read_llama3(const JsonFields& fields) {
 
 // `key` is rope_scaling, whose field of the type was once called "type", or rope_parameters of
 // transformers 5.
-std::optional<Rope> read_rope(const JsonFields& config, std::string_view key) {
+std::optional<Rope> read_rope(const JsonFields& config, std::string_view key, std::int64_t max_positions) {
   if (config[key].is_null()) return std::nullopt;
   const JsonFields fields(config[key], fmt::format("{}: {}", config.where(), key));
   Rope rope;
-  rope.type = fields.text("rope_type").value_or(fields.text("type").value_or("default"));
-  require<DataError>(rope.type == "default" || rope.type == "llama3", fields.where(), " has the type \"",
-                     rope.type, "\"; \"default\" and \"llama3\" are computed");
+  const std::string written = fields.text("rope_type").value_or(fields.text("type").value_or("default"));
+  const std::optional<RopeType> type = rope_type_of(written);
+  require<DataError>(type || written == "default", fields.where(), " has the type \"", written,
+                     "\"; \"default\", \"linear\", \"dynamic\" and \"llama3\" are computed");
   constexpr std::array known{"rope_type",
                              "type",
                              "rope_theta",
@@ -87,12 +109,13 @@ std::optional<Rope> read_rope(const JsonFields& config, std::string_view key) {
   }
   refuse_unless(fields, "partial_rotary_factor", 1, "every head is rotated as a whole");
   rope.theta = fields.number("rope_theta");
-  if (rope.type == "llama3") rope.scaling = read_llama3(fields);
+  if (type) rope.scaling = read_rope_scaling(fields, *type, max_positions);
   return rope;
 }
 
 void read_rotary(const JsonFields& fields, ModelConfig& config) {
-  const auto parameters = read_rope(fields, "rope_parameters"), scaling = read_rope(fields, "rope_scaling");
+  const auto parameters = read_rope(fields, "rope_parameters", config.max_positions),
+             scaling = read_rope(fields, "rope_scaling", config.max_positions);
   if (parameters && scaling) {
     require<DataError>(parameters->scaling == scaling->scaling, fields.where(), ": rope_parameters ",
                        fields["rope_parameters"].dump(), " and rope_scaling ", fields["rope_scaling"].dump(),
@@ -163,8 +186,10 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
   for (std::int64_t j = 0; j < config.head_width / 2; ++j) {
     double frequency =
         std::pow(config.rope_theta, -2.0 * static_cast<double>(j) / static_cast<double>(config.head_width));
-    if (config.rope_scaling) {
-      const auto& [factor, low, high, original] = *config.rope_scaling;
+    const RopeScaling scaling = config.rope_scaling.value_or(RopeScaling{RopeType::dynamic});
+    if (scaling.type == RopeType::linear) frequency /= scaling.factor;
+    if (scaling.type == RopeType::llama3) {
+      const auto& [type, factor, low, high, original] = scaling;
       const double turns = static_cast<double>(original) * frequency / (2 * std::numbers::pi);
       // 0 where the original context holds fewer than `low` turns, 1 where it holds more than `high`
       const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
@@ -237,6 +262,14 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   return config;
 }
 
+std::vector<std::int32_t> read_generation_ends(const std::filesystem::path& folder,
+                                               std::int64_t vocabulary_size) {
+  const auto path = folder / "generation_config.json";
+  if (!std::filesystem::exists(path)) return {};
+  const json content = read_json_file(path);
+  return read_token_ids(JsonFields(content, path.string()), "eos_token_id", nullptr, vocabulary_size);
+}
+
 nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch_dtype) {
   nlohmann::ordered_json out;
   out["architectures"] = {"LlamaForCausalLM"};
@@ -267,12 +300,13 @@ nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch
   out["rms_norm_eps"] = config.norm_epsilon;
   out["rope_scaling"] = nullptr;
   if (config.rope_scaling) {
-    const auto& [factor, low, high, original] = *config.rope_scaling;
-    out["rope_scaling"] = {{"rope_type", "llama3"},
-                           {"factor", factor},
-                           {"low_freq_factor", low},
-                           {"high_freq_factor", high},
-                           {"original_max_position_embeddings", original}};
+    const auto& [type, factor, low, high, original] = *config.rope_scaling;
+    out["rope_scaling"] = {{"rope_type", name(type)}, {"factor", factor}};
+    if (type == RopeType::llama3) {
+      out["rope_scaling"].update({{"low_freq_factor", low},
+                                  {"high_freq_factor", high},
+                                  {"original_max_position_embeddings", original}});
+    }
   }
   out["rope_theta"] = config.rope_theta;
   out["tie_word_embeddings"] = config.tied_head;

@@ -11,15 +11,23 @@
 
 namespace chorus {
 
-// "llama3" of Hugging Face: wavelengths above original_max_position / low_freq_factor are stretched by
-// `factor`, those below original_max_position / high_freq_factor stay, and between the two it is
-// interpolated.
-struct Llama3RopeScaling {
+// How rotary positions are stretched, by the names of Hugging Face.
+enum class RopeType {
+  linear,   // every position is divided by `factor`
+  dynamic,  // only beyond max_positions, where Chorus never goes
+  // Wavelengths above original_max_position / low_freq_factor are stretched by `factor`, those below
+  // original_max_position / high_freq_factor stay, and between the two it is interpolated.
+  llama3
+};
+
+struct RopeScaling {
+  RopeType type = RopeType::llama3;
   double factor = 1;
+  // Of llama3.
   double low_freq_factor = 1;
   double high_freq_factor = 4;
   std::int64_t original_max_position = 0;
-  bool operator==(const Llama3RopeScaling&) const = default;
+  bool operator==(const RopeScaling&) const = default;
 };
 
 // The shape of a LLaMA. Letters as in docs/architecture.md.
@@ -33,7 +41,7 @@ struct ModelConfig {
   std::int64_t head_width = 0;       // K, even; Hq K need not be D
   double norm_epsilon = 1e-6;
   double rope_theta = 10000;
-  std::optional<Llama3RopeScaling> rope_scaling;
+  std::optional<RopeScaling> rope_scaling;
   std::int64_t max_positions = 0;
   bool tied_head = false;  // the output projection is the embedding
   std::int32_t bos = -1;   // -1: none
@@ -60,6 +68,11 @@ Features features(const ModelConfig& config, Projection projection);
 // that Chorus would not compute exactly: other architectures, activations, biases, rope types, quantised
 // weights.
 ModelConfig read_model_config(const std::filesystem::path& folder);
+
+// The tokens that end what is generated, of generation_config.json; none where the file or its eos_token_id is missing.
+// Throws DataError.
+std::vector<std::int32_t> read_generation_ends(const std::filesystem::path& folder,
+                                               std::int64_t vocabulary_size);
 
 // What LlamaForCausalLM of Hugging Face reads. `torch_dtype` is that of the weights beside it, as "float32".
 nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch_dtype);

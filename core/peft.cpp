@@ -22,6 +22,7 @@ using nlohmann::json;
 
 constexpr std::string_view config_file = "adapter_config.json";
 constexpr std::string_view tensor_file = "adapter_model.safetensors";
+constexpr std::string_view pickled_tensor_file = "adapter_model.bin";  // of PEFT before 0.7
 constexpr std::string_view name_start = "base_model.model.model.layers.";
 
 std::string_view name(LoraFactor factor) { return factor == LoraFactor::a ? "lora_A" : "lora_B"; }
@@ -256,10 +257,18 @@ const TensorView& PeftAdapter::factor(std::int64_t layer, Projection projection,
   return file.tensor(peft_tensor_name(layer, projection, factor));
 }
 
+std::vector<float> PeftAdapter::values(std::int64_t layer, Projection projection, LoraFactor which) const {
+  return read_finite_tensor(file, peft_tensor_name(layer, projection, which));
+}
+
 PeftAdapter read_peft(const std::filesystem::path& folder) {
   const auto path = folder / config_file;
   const json content = read_json_file(path);
   const JsonFields fields(content, path.string());
+  require<DataError>(
+      std::filesystem::exists(folder / tensor_file) || !std::filesystem::exists(folder / pickled_tensor_file),
+      folder.string(), " has ", pickled_tensor_file, " and no ", tensor_file,
+      "; it must be saved again by PEFT with safe_serialization=True");
   PeftAdapter adapter{read_lora_config(fields), fields.text("base_model_name_or_path").value_or(""), 0,
                       SafetensorsFile(folder / tensor_file)};
   Shapes shapes;

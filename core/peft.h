@@ -44,6 +44,8 @@ struct PeftAdapter {
   SafetensorsFile file;
 
   const TensorView& factor(std::int64_t layer, Projection projection, LoraFactor factor) const;
+  // Throws DataError with file and tensor where one is not finite.
+  std::vector<float> values(std::int64_t layer, Projection projection, LoraFactor factor) const;
 };
 
 // Reads adapter_config.json and adapter_model.safetensors. Throws DataError, naming field and value, for

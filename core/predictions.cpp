@@ -50,6 +50,12 @@ class Line {
     return text(name);
   }
 
+  // Empty for null; the field itself must be there.
+  std::string text_or_null(const std::string& name) const {
+    const auto found = object_.find(name);
+    return found != object_.end() && found->is_null() ? "" : text(name);
+  }
+
   UtteranceKey key() const { return {text("corpus"), text("split"), text("dialogue"), text("utterance")}; }
 
   bool found() const {
@@ -107,7 +113,7 @@ AnsweredUtterance parse(const Json& object, const std::string& where) {
   out.speaker = line.optional_text("speaker").value_or("");
   out.text = line.optional_text("text").value_or("");
   out.gold = line.text("gold");
-  out.predicted = line.text("predicted");
+  out.predicted = line.text_or_null("predicted");
   out.scores = line.scores();
   out.answer = line.optional_text("answer");
   out.found = line.found();
@@ -115,6 +121,12 @@ AnsweredUtterance parse(const Json& object, const std::string& where) {
 }
 
 }  // namespace
+
+UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance) {
+  const UtteranceReference& reference = dataset.utterances[at(utterance)];
+  return {dataset.origin.corpora[at(reference.corpus)], dataset.origin.split, reference.dialogue,
+          reference.id};
+}
 
 std::string describe(const UtteranceKey& key) {
   return fmt::format("utterance {} of dialogue {} ({}, {})", key.utterance, key.dialogue, key.corpus,
@@ -129,12 +141,11 @@ std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation,
   for (std::size_t u = 0; u < dataset.utterances.size(); ++u) {
     const UtteranceReference& utterance = dataset.utterances[u];
     const Prediction& prediction = evaluation.predictions[u];
-    out.push_back({.key = {dataset.origin.corpora[at(utterance.corpus)], dataset.origin.split,
-                           utterance.dialogue, utterance.id},
+    out.push_back({.key = key_of(dataset, static_cast<std::int64_t>(u)),
                    .speaker = utterance.speaker,
                    .text = utterance.text,
                    .gold = label(prediction.gold),
-                   .predicted = label(prediction.predicted),
+                   .predicted = prediction.predicted == no_label ? "" : label(prediction.predicted),
                    .scores = {},
                    .answer = std::nullopt,
                    .found = prediction.found});
@@ -158,6 +169,7 @@ std::string to_json_lines(std::span<const AnsweredUtterance> utterances) {
               {"text", utterance.text},
               {"gold", utterance.gold},
               {"predicted", utterance.predicted}};
+    if (utterance.predicted.empty()) line["predicted"] = nullptr;
     for (const auto& [label, score] : utterance.scores) line["scores"][label] = score;
     if (utterance.answer) {
       line["answer"] = *utterance.answer;
@@ -197,7 +209,7 @@ std::vector<std::string> labels_of(std::span<const AnsweredUtterance> utterances
   }
   for (const AnsweredUtterance& utterance : utterances) {
     for (const std::string& label : {utterance.gold, utterance.predicted}) {
-      if (!seen.contains(label)) others.insert(label);
+      if (!label.empty() && !seen.contains(label)) others.insert(label);
     }
   }
   labels.insert(labels.end(), others.begin(), others.end());
@@ -208,6 +220,7 @@ Scores scores_of(std::span<const AnsweredUtterance> utterances, std::vector<std:
   std::map<std::string, std::int32_t> index;
   for (const std::string& label : labels) index.emplace(label, static_cast<std::int32_t>(index.size()));
   std::vector<Prediction> predictions;
+  index.emplace("", no_label);
   for (const AnsweredUtterance& utterance : utterances) {
     for (const std::string& label : {utterance.gold, utterance.predicted}) {
       require(index.contains(label), "'", label, "' is none of the labels to score");

@@ -21,6 +21,9 @@ struct UtteranceKey {
   auto operator<=>(const UtteranceKey&) const = default;
 };
 
+// `utterance` is an index into the utterances of the data set.
+UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance);
+
 // For messages: "utterance 3 of dialogue 12 (meld, test)".
 std::string describe(const UtteranceKey& key);
 
@@ -28,7 +31,7 @@ std::string describe(const UtteranceKey& key);
 struct AnsweredUtterance {
   UtteranceKey key;
   std::string speaker, text;
-  std::string gold, predicted;                         // labels of the corpus
+  std::string gold, predicted;                         // labels of the corpus; predicted: "" for none
   std::vector<std::pair<std::string, double>> scores;  // label, log probability; empty where decoded
   std::optional<std::string> answer;                   // raw generated text, where decoded
   bool found = true;                                   // false: the answer held no label

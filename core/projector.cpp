@@ -61,7 +61,7 @@ void Projector::load(const SafetensorsFile& file) {
   for (const Layer& layer : layers_) {
     for (Parameter* parameter : {layer.weight, layer.bias}) {
       const TensorView& view = file.tensor(parameter->name);
-      const std::vector<float> values = read_tensor(view);
+      const std::vector<float> values = read_finite_tensor(file, parameter->name);
       const bool fits = static_cast<int>(view.shape.size()) == parameter->full.rank() &&
                         view.shape[0] == parameter->full[0] && view.elements() == parameter->full.elements();
       require<DataError>(fits, file.path().string(), ": ", parameter->name, " is ", to_string(view.shape),

@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "core/finite.h"
 #include "ops/bfloat16.h"
 #include "ops/error.h"
 
@@ -346,6 +347,13 @@ std::vector<float> read_slice(const TensorView& tensor, int dim, std::int64_t be
 std::vector<float> read_tensor(const TensorView& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
   convert(tensor.dtype, tensor.data, tensor.elements(), values.data());
+  return values;
+}
+
+std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_view name) {
+  std::vector<float> values = read_tensor(file.tensor(name));
+  require<DataError>(all_finite(values), file.path().string(), ": the tensor ", name,
+                     " holds numbers that are not finite");
   return values;
 }
 

@@ -65,6 +65,8 @@ class SafetensorsFile {
 std::vector<float> read_slice(const TensorView& tensor, int dim, std::int64_t begin, std::int64_t end);
 // All elements, of any shape.
 std::vector<float> read_tensor(const TensorView& tensor);
+// The same of a trained tensor. Throws DataError with file and name where an element is not finite.
+std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_view name);
 
 struct TensorDescription {
   std::string name;

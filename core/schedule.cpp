@@ -32,9 +32,6 @@ void validate(const Schedule& schedule) {
                               ": it must be a number of at least 0");
   require<ConfigurationError>(total >= 0 && warmup >= 0, "a schedule of ", total, " steps with ", warmup,
                               " steps of warm-up: neither may be negative");
-  require<ConfigurationError>(warmup <= total, "the warm-up of ", warmup,
-                              " steps is longer than the training of ", total,
-                              " steps; lower --warmup-steps or --warmup-ratio");
 }
 
 double learning_rate(const Schedule& schedule, std::int64_t step) {

@@ -18,7 +18,7 @@ struct Schedule {
   std::int64_t total_steps = 0;   // T
 };
 
-// Throws ConfigurationError for negative numbers or a warm-up longer than the training.
+// Throws ConfigurationError for negative numbers.
 void validate(const Schedule& schedule);
 
 // The learning rate of step s, counted from 0:
@@ -26,7 +26,7 @@ void validate(const Schedule& schedule);
 //   constant:  peak
 //   linear:    peak · (T - s) / (T - w)
 //   cosine:    peak · (1 + cos(π (s - w) / (T - w))) / 2
-// The last two stay 0 from T on.
+// The last two stay 0 from T on. A warm-up longer than the training is cut off by its end.
 double learning_rate(const Schedule& schedule, std::int64_t step);
 
 }  // namespace chorus

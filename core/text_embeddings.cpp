@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/finite.h"
+
 namespace chorus {
 
 namespace {
@@ -28,6 +30,7 @@ void append_means(const TextBatch& batch, const Llama& model, Backend& backend, 
   const DeviceBatch device =
       upload(batch.microbatch, backend, arena, model.options().precision, model.token_multiple());
   const std::vector<float> hidden = model.hidden_states(device, arena);
+  require<DataError>(all_finite(hidden), "the vectors of lines are not finite: ", not_finite_advice);
   const auto width = static_cast<std::size_t>(model.config().hidden_size);
   for (const Segment& segment : batch.microbatch.forest.segments) {
     std::vector<double> sum(width);

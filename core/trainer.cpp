@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/files.h"
+#include "core/finite.h"
 #include "ops/transfer.h"
 
 namespace chorus {
@@ -138,8 +139,14 @@ void Trainer::update(double gradient_norm, double learning_rate) {
   optimizer_.update(options);
 }
 
+void Trainer::require_finite_weights() const {
+  require<DataError>(std::isfinite(model_.parameters().norm()), "after step ", state_.step,
+                     " the trained weights are no finite numbers: ", not_finite_advice);
+}
+
 void Trainer::save() {
   if (saved_at_ == state_.step) return;
+  require_finite_weights();
   store_.write(optimizer_, state_, identity_, activations_);
   saved_at_ = state_.step;
 }
@@ -175,6 +182,7 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
     save();
   }
   summary.finished = state_.step == total_steps() && !summary.interrupted;
+  if (summary.finished && !state_.best_metric) require_finite_weights();
   if (summary.finished) store_.write_result(state_.best_metric.has_value(), activations_);
   summary.state = state_;
   summary.seconds = seconds_since(start);

@@ -74,10 +74,12 @@ class Trainer {
   StepReport step();
   // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last one where
   // there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
+  // Throws DataError where losses, scores of dev or trained weights are not finite any more.
   TrainingSummary run(TrainingObserver& observer);
 
   std::int64_t total_steps() const { return schedule_.total_steps; }
   std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
+  const Schedule& schedule() const { return schedule_; }
   const TrainingState& state() const { return state_; }
 
  private:
@@ -89,6 +91,8 @@ class Trainer {
   // Until the last step, or out of time; `summary` gets what the steps did.
   void take_steps(TrainingObserver& observer, TrainingSummary& summary);
   void evaluate_and_keep_best(TrainingObserver& observer);
+  // Throws DataError, on all ranks: what the last update left behind is not written as if it were a model.
+  void require_finite_weights() const;
   void save();
   bool out_of_time(double elapsed);
 

@@ -40,12 +40,13 @@ std::string table_line(std::string_view name, std::size_t name_width, const Scor
 struct LabelTable {
   std::size_t labels = 0;
   std::vector<std::size_t> gold;                    // [utterances]
-  std::vector<std::vector<std::size_t>> predicted;  // [runs][utterances]
+  std::vector<std::vector<std::size_t>> predicted;  // [runs][utterances]; `labels` for none
 };
 
 LabelTable label_table(std::span<const AnsweredRun> runs, const std::vector<std::string>& labels) {
   std::map<std::string, std::size_t> index;
   for (const std::string& label : labels) index.emplace(label, index.size());
+  index.emplace("", labels.size());
   LabelTable table{.labels = labels.size(), .gold = {}, .predicted = {}};
   for (const AnsweredUtterance& utterance : runs.front().utterances)
     table.gold.push_back(index.at(utterance.gold));
@@ -59,7 +60,7 @@ LabelTable label_table(std::span<const AnsweredRun> runs, const std::vector<std:
 
 // Mean over the runs of the weighted F1 of the drawn utterances: Σ_c support_c · 2 hits_c / (support_c + predicted_c) / n.
 double mean_weighted_f1(const LabelTable& table, std::span<const std::uint32_t> drawn) {
-  std::vector<std::int64_t> support(table.labels), predicted(table.labels), hits(table.labels);
+  std::vector<std::int64_t> support(table.labels), predicted(table.labels + 1), hits(table.labels);
   for (const std::uint32_t u : drawn) ++support[table.gold[u]];
   double sum = 0;
   for (const std::vector<std::size_t>& answers : table.predicted) {

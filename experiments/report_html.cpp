@@ -265,8 +265,8 @@ std::string confusion_matrix(const ReportedEvaluation& evaluation) {
   out += "</tr></thead><tbody>\n";
   for (std::size_t gold = 0; gold < evaluation.confusion.size(); ++gold) {
     const auto& row = evaluation.confusion[gold];
-    std::int64_t total = 0;
-    for (const std::int64_t count : row) total += count;
+    const std::int64_t total =
+        evaluation.classes.at(gold).support;  // answers without a label are in no column
     out += fmt::format("<tr><th>{}</th>", escaped(evaluation.classes.at(gold).label));
     for (const std::int64_t count : row) {
       const double share = total == 0 ? 0 : static_cast<double>(count) / static_cast<double>(total);
@@ -291,7 +291,7 @@ std::string predictions(const std::vector<AnsweredUtterance>& utterances, const 
     out += fmt::format("<tr{}><td>{} {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
                        u.gold == u.predicted ? "" : " class=\"wrong\"", escaped(u.key.dialogue),
                        escaped(u.key.utterance), escaped(u.speaker), escaped(u.text), escaped(u.gold),
-                       escaped(u.predicted));
+                       u.predicted.empty() ? "–" : escaped(u.predicted));
   }
   return out + "</tbody></table></div></details>\n";
 }

@@ -43,6 +43,7 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
                        .lora_rank = options.lora_rank};
   if (options.layers) shape.model.layers = *options.layers;
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
+  if (!options.output.empty() && runtime->is_first()) begin_file(options.output, "--output");
   Console& console = runtime->console();
   Backend& backend = runtime->backend();
   console.print(fmt::format("{}; {} with {} layers, {}, {} tokens a rank\n",

@@ -23,6 +23,7 @@ enum class Decode { score, greedy };
 struct Options {
   std::string base, adapter, data, split = "test", output, predictions, exclude;
   Decode decode = Decode::score;
+  MatchRule match = MatchRule::words;
   bool compare_base = true, prefix_sharing = true;
   std::int64_t tokens_per_microbatch = 2048, max_new_tokens = 16;
   DType precision = DType::f32;
@@ -67,20 +68,20 @@ Evaluation decode(const Options& options, const BaseModel& base, const std::opti
                   const Dataset& dataset, Runtime& runtime, const Progress& progress) {
   const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset);
   const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
-  const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
-                                         .features = &dataset.features};
+  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+  GenerateOptions answers_as = generate_options(base, tokenizer, options.max_new_tokens);
+  answers_as.features = &dataset.features;
+  answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset, prompt)); };
   ModelSetup setup(base, model_options(options, adapter, projector),
-                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
-                   runtime);
+                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)), runtime);
   setup.load(base, adapter, projector);
   const auto answers =
-      chorus::generate(setup.model, prompts, generate_options, runtime.backend(), runtime.groups().groups(),
+      chorus::generate(setup.model, prompts, answers_as, runtime.backend(), runtime.groups().groups(),
                        setup.activations, progress, [&] { return runtime.stop_requested(); });
-  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
   std::vector<std::string> texts;
   for (const std::vector<std::int32_t>& answer : answers)
     texts.emplace_back(trimmed(tokenizer.decode(answer)));
-  return match_answers(std::move(texts), dataset);
+  return match_answers(std::move(texts), dataset, options.match);
 }
 
 void write_results(const Options& options, const Dataset& dataset, const EvaluationReport& report,
@@ -101,7 +102,7 @@ void write_results(const Options& options, const Dataset& dataset, const Evaluat
 
 // Everything that can be wrong with what is written is found before anything is computed.
 void begin_output(const Options& options, bool is_first) {
-  if (!options.predictions.empty()) require_new_file(options.predictions, "--predictions");
+  if (!options.predictions.empty() && is_first) begin_new_file(options.predictions, "--predictions");
   if (!options.exclude.empty()) read_utterance_keys(options.exclude);
   if (!options.output.empty() && is_first) create_output_folder(options.output);
 }
@@ -120,6 +121,11 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
                                        runtime->description(options.precision)));
+
+  for (const std::string& remark : remarks(base, adapter, options.decode == Decode::greedy))
+    runtime->console().print(remark);
+  if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
+    runtime->console().print(remark);
 
   std::vector<AnsweredSplit> results;
   const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {
@@ -159,6 +165,10 @@ int evaluate(const Arguments& arguments) {
         .shown_as("FILE");
     table.choice("decode", options.decode, {{"score", Decode::score}, {"greedy", Decode::greedy}},
                  "compare the probabilities of all labels, or generate an answer and look for a label in it");
+    table.choice(
+        "match", options.match, {{"words", MatchRule::words}, {"instructerc", MatchRule::instructerc}},
+        "how a label is found in a generated answer: by words, whatever their case; or as InstructERC "
+        "does it");
     table.add("compare-base", options.compare_base, "also score the base without the adapter");
     table.add("max-new-tokens", options.max_new_tokens, "of a generated answer").at_least(1);
     table.add("prefix-sharing", options.prefix_sharing,
@@ -167,6 +177,8 @@ int evaluate(const Arguments& arguments) {
         .at_least(1);
     add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return 0;
+    require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
+                                "--match says nothing without --decode greedy");
     return run_evaluation(options, make_runtime);
   });
 }

@@ -29,16 +29,17 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   prompt.insert(prompt.end(), words.begin(), words.end());
   const std::vector<std::vector<std::int32_t>> prompts{prompt};
 
-  const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens};
+  for (const std::string& remark : remarks(base, adapter, true)) runtime->console().print(remark);
+  const GenerateOptions answers_as = generate_options(base, tokenizer, options.max_new_tokens);
   ModelOptions model_options;
   model_options.precision = options.precision;
   if (adapter) model_options.lora = adapter->config;
   ModelSetup setup(base, model_options,
-                   pass_limits(generation_limits(prompts, generate_options, base.config().max_positions)),
+                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)),
                    *runtime);
   setup.load(base, adapter);
   const auto answers =
-      chorus::generate(setup.model, prompts, generate_options, runtime->backend(), runtime->groups().groups(),
+      chorus::generate(setup.model, prompts, answers_as, runtime->backend(), runtime->groups().groups(),
                        setup.activations, {}, [&] { return runtime->stop_requested(); });
   // Decoded with the prompt, since a SentencePiece text depends on what stands before it.
   std::vector<std::int32_t> all = words;

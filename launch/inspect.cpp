@@ -74,7 +74,7 @@ void check(const Choices& choices, const OptionTable& table) {
   require<ConfigurationError>(
       !choices.leakage || choices.inputs.size() == 2,
       "--leakage compares two corpora, as in meld=FOLDER emorynlp=FOLDER; given: ", choices.inputs.size());
-  if (!choices.output.empty()) require_new_file(choices.output, "--output");
+  if (!choices.output.empty()) begin_new_file(choices.output, "--output");
 }
 
 // Without the line break at its end, which the console adds.

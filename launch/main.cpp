@@ -59,8 +59,8 @@ const Command& find_command(const std::string& name) {
   if (found == commands.end()) {
     std::vector<std::string> names;
     for (const Command& command : commands) names.emplace_back(command.name);
-    throw ConfigurationError(fmt::format("unknown command '{}'; did you mean '{}'? (chorus --help lists all)",
-                                         name, nearest_name(name, names)));
+    throw ConfigurationError(fmt::format("unknown command '{}'{} (chorus --help lists all)", name,
+                                         suggestion("'", nearest_name(name, names), "'")));
   }
   return *found;
 }

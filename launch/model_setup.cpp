@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
 #include "data/tokenizer.h"
 
 namespace chorus {
@@ -38,6 +42,57 @@ void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& a
   model.load_base(base);
   if (adapter) model.load_adapters(*adapter);
   if (projector) model.load_projector(*projector);
+}
+
+std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces) {
+  if (vocabulary_size <= pieces) return "";
+  return fmt::format(
+      "{} has {} rows for the {} pieces of its tokenizer: the last {} are neither read nor generated", base,
+      vocabulary_size, pieces, vocabulary_size - pieces);
+}
+
+std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                                 bool generates) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> lines;
+  if (fs::exists(base.folder() / "tokenizer.model")) {
+    const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+    lines.push_back(unused_rows(base.folder().string(), base.config().vocabulary_size, tokenizer.size()));
+    if (generates) lines.push_back(answer_ends(base, tokenizer).contradiction);
+  }
+  if (adapter && !adapter->base_name.empty()) {
+    // Folders move and names of the Hub are no folders, so that only the last part is compared.
+    const auto last = [](const fs::path& path) { return (path / "").parent_path().filename(); };
+    std::error_code ignored;
+    const bool same = last(adapter->base_name) == last(base.folder()) ||
+                      fs::equivalent(adapter->base_name, base.folder(), ignored);
+    if (!same) {
+      lines.push_back(fmt::format("the adapter {} was trained on {}, the base is {}",
+                                  adapter->file.path().parent_path().string(), adapter->base_name,
+                                  base.folder().string()));
+    }
+  }
+  std::erase(lines, "");
+  return lines;
+}
+
+std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset) {
+  const std::filesystem::path folder = adapter.file.path().parent_path(),
+                              file = folder / "train_results.json";
+  if (!std::filesystem::exists(file)) return "";
+  const nlohmann::json results = read_json_file(file);
+  if (!results.contains("labels") || results["labels"] == dataset.origin.labels) return "";
+  return fmt::format("the adapter {} was trained with the labels {}, those of the data are {}",
+                     folder.string(), results["labels"].dump(), nlohmann::json(dataset.origin.labels).dump());
+}
+
+GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
+                                 std::int64_t max_new_tokens) {
+  GenerateOptions options;
+  options.max_new_tokens = max_new_tokens;
+  options.ends = answer_ends(base, tokenizer).tokens;
+  options.pieces = tokenizer.size();
+  return options;
 }
 
 void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime) {

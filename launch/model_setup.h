@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base_model.h"
 #include "core/generator.h"
@@ -32,6 +33,20 @@ struct ModelSetup {
   ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& plan,
              const StoredWeights& in_place, Runtime& runtime);
 };
+
+// "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
+std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);
+
+// What is odd and yet no error, a line each: unused rows, an adapter whose base has another name, and, for a command
+// that `generates`, ends of answers on which config.json and the tokenizer contradict each other.
+std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                                 bool generates = false);
+// "", or a line that says that `chorus train` made the adapter for other labels than those of the data.
+std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
+
+// With the ends of answers, and the tokens that they can have.
+GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
+                                 std::int64_t max_new_tokens);
 
 // The options of every command that runs a model; add_ranks(): without the precision.
 void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime);

@@ -1,6 +1,7 @@
 #include "launch/options.h"
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <set>
 
@@ -45,6 +46,18 @@ std::string wrap(const std::string& text, std::size_t column, std::size_t indent
 }
 
 bool is_config_file(std::string_view argument) { return argument.ends_with(".ini"); }
+
+// "--name", "--name=value" or "-name" is meant as an option; "- Hello" and "-5 degrees" are texts.
+bool looks_like_option(std::string_view word) {
+  const std::size_t begin = word.find_first_not_of('-');
+  if (begin == 0 || begin == std::string_view::npos) return false;
+  const std::string_view name = word.substr(begin, word.find('=', begin) - begin);
+  const auto is_letter = [](unsigned char c) { return std::isalpha(c) != 0; };
+  return !name.empty() && is_letter(static_cast<unsigned char>(name[0])) &&
+         std::ranges::all_of(name, [&](unsigned char c) {
+           return is_letter(c) || std::isdigit(c) != 0 || c == '-' || c == '_' || c == '.';
+         });
+}
 
 }  // namespace
 
@@ -190,9 +203,10 @@ ConfigurationError OptionTable::unknown(const std::string& written, const std::s
   std::vector<std::string> known{"help", "config"};
   for (const auto& other : options_) known.push_back(other->name_);
   const std::string name = written.substr(std::min(written.find_first_not_of('-'), written.size()));
-  return ConfigurationError(
-      fmt::format("{}unknown option {}; did you mean {}{}? (chorus {} --help lists all)", place, written,
-                  mark, nearest_name(name, known), command_));
+  std::string meant = name_elsewhere(name, known);
+  if (meant.empty()) meant = nearest_name(name, known);
+  return ConfigurationError(fmt::format("{}unknown option {}{} (chorus {} --help lists all)", place, written,
+                                        suggestion(mark, meant, ""), command_));
 }
 
 Option& OptionTable::find_or_throw(std::string_view name, const std::string& mark,
@@ -203,14 +217,18 @@ Option& OptionTable::find_or_throw(std::string_view name, const std::string& mar
 }
 
 // Gives switches that stand alone their value, and refuses what Boost would take as one: the name of the next
-// option.
-Arguments OptionTable::complete(const Arguments& arguments) const {
+// option. What follows -- is put into `texts`.
+Arguments OptionTable::complete(const Arguments& arguments, Arguments& texts) const {
   Arguments words;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
     const std::string* next = i + 1 < arguments.size() ? &arguments[i + 1] : nullptr;
     const Option* option = word.starts_with("--") ? find(word.substr(2)) : nullptr;
     bool ignored = false;
+    if (word == "--") {
+      texts.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
+      break;
+    }
     if (option == nullptr) {
       words.push_back(word == "-h" ? "--help" : word);
     } else if (option->flag_) {
@@ -238,8 +256,9 @@ OptionTable::CommandLine OptionTable::split(const Arguments& arguments) const {
   }
   CommandLine line;
   std::vector<po::option> parsed;
+  Arguments texts;
   try {
-    parsed = po::command_line_parser(complete(arguments))
+    parsed = po::command_line_parser(complete(arguments, texts))
                  .options(description)
                  .style(po::command_line_style::allow_long | po::command_line_style::long_allow_adjacent |
                         po::command_line_style::long_allow_next)
@@ -255,13 +274,14 @@ OptionTable::CommandLine OptionTable::split(const Arguments& arguments) const {
       line.help = true;
     } else if (word.string_key == "config") {
       line.config_files.push_back(word.value.at(0));
-    } else if (!word.string_key.empty()) {
+    } else if (!word.string_key.empty() && looks_like_option(word.original_tokens.at(0))) {
       Option& option = find_or_throw(word.string_key, "--", "");
       line.values.push_back({&option, word.value.at(0), "option --" + option.name_});
     } else {
-      take_unnamed(word.value.at(0), next_positional, line);
+      take_unnamed(word.original_tokens.at(0), next_positional, line);
     }
   }
+  for (const std::string& text : texts) take_positional(text, next_positional, line);
   return line;
 }
 
@@ -270,8 +290,11 @@ void OptionTable::take_unnamed(const std::string& argument, std::size_t& next, C
     line.config_files.push_back(argument);
     return;
   }
-  const bool single_dash = argument.size() > 1 && argument.front() == '-';
-  if (single_dash) throw unknown(argument, "--", "");
+  if (looks_like_option(argument)) throw unknown(argument, "--", "");
+  take_positional(argument, next, line);
+}
+
+void OptionTable::take_positional(const std::string& argument, std::size_t& next, CommandLine& line) const {
   while (next < options_.size() && !options_[next]->positional_) ++next;
   require<ConfigurationError>(next < options_.size(), "unexpected argument '", argument,
                               "'; options begin with -- (chorus ", command_, " --help lists them)");

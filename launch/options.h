@@ -92,7 +92,8 @@ class OptionTable {
 
   // Fills the fields: config files first (each argument that ends in .ini and each --config FILE, in order),
   // then the command line; of several values the last one counts, and a list given anew replaces the former
-  // one. Throws ConfigurationError for an unknown name (and says the nearest), a value that cannot be read or
+  // one. An argument that begins with a dash and does not look like an option is a text, as is all that follows
+  // --. Throws ConfigurationError for an unknown name (and says a near one, if any), a value that cannot be read or
   // is outside its limits, a required one that is missing, a config file that cannot be read. Returns false
   // where --help was asked for; it is printed then, and nothing is left to do.
   [[nodiscard]] bool parse(const Arguments& arguments);
@@ -122,9 +123,10 @@ class OptionTable {
   ConfigurationError unknown(const std::string& written, const std::string& mark,
                              const std::string& place) const;
   Option& find_or_throw(std::string_view name, const std::string& mark, const std::string& place) const;
-  Arguments complete(const Arguments& arguments) const;
+  Arguments complete(const Arguments& arguments, Arguments& texts) const;
   CommandLine split(const Arguments& arguments) const;
   void take_unnamed(const std::string& argument, std::size_t& next, CommandLine& line) const;
+  void take_positional(const std::string& argument, std::size_t& next, CommandLine& line) const;
   std::vector<Value> read_file(const std::string& path) const;
   void apply(const std::vector<Value>& values) const;
   void check_required() const;

@@ -134,6 +134,7 @@ nlohmann::ordered_json to_json(const GridPlan& grid) {
 }
 
 int run(const Options& options) {
+  if (!options.grids.empty()) begin_file(options.grids, "--grids");
   const PlanRequest request = request_of(options);
   const Plan plan = make_plan(request, data_of(options, request.model));
   Console().print(to_table(plan));

@@ -154,6 +154,13 @@ void take_from_base(Choices& choices, const OptionTable& table) {
   if (!table.changed("context")) options.context = std::min(options.context, max_positions);
 }
 
+void say_unused_rows(const Choices& choices, Console& console) {
+  if (choices.base.empty() || choices.options.tokenizer.empty()) return;
+  const std::int64_t pieces = Tokenizer::load(choices.options.tokenizer).size();
+  const std::string remark = unused_rows(choices.base, choices.options.vocabulary_size, pieces);
+  if (!remark.empty()) console.print(remark);
+}
+
 // Options that have no meaning for the corpus are a mistake.
 void check_kind(const PrepareOptions& options, const OptionTable& table) {
   const bool dialogues = options.corpus != "tokens" && options.corpus != "text";
@@ -206,7 +213,9 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
   const std::string effective = table.print_effective();
   check_kind(choices.options, table);
   take_from_base(choices, table);
+  require_writable_place(choices.options.output, "--output");
   Console console;
+  say_unused_rows(choices, console);
   const Ledger ledger = chorus::prepare(
       choices.options,
       [&](std::string_view what, std::int64_t done, std::int64_t total) {

@@ -24,7 +24,7 @@ int report(const Arguments& arguments) {
   table.add("title", title, "of the page");
   if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
   const std::filesystem::path page = output, rows = std::filesystem::path(output).replace_extension(".csv");
-  for (const std::filesystem::path& file : {page, rows}) require_new_file(file, "--output");
+  for (const std::filesystem::path& file : {page, rows}) begin_new_file(file, "--output");
   const Report found = Report::collect({inputs.begin(), inputs.end()});
   write_file_atomically(rows, found.to_csv());
   write_file_atomically(page, found.to_html(title, std::filesystem::absolute(page).parent_path()));

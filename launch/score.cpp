@@ -56,7 +56,7 @@ nlohmann::ordered_json exclude(const std::string& file, std::vector<AnsweredRun>
 }
 
 int run(const Options& options) {
-  if (!options.output.empty()) require_new_file(options.output, "--output");
+  if (!options.output.empty()) begin_new_file(options.output, "--output");
   std::vector<AnsweredRun> runs = read_runs(options.files);
   for (AnsweredRun& run : read_runs(options.against)) runs.push_back(std::move(run));
   align(runs);

@@ -224,9 +224,10 @@ exit "$code"
 }
 
 std::string submission(const Options& o) {
-  if (o.sweep.empty()) return "sbatch " + o.script;
+  const std::string script_word = words({o.script});
+  if (o.sweep.empty()) return "sbatch " + script_word;
   return fmt::format("sbatch --dependency=afterany:$(sbatch --parsable --array={0} {1}) {1}", task_numbers(o),
-                     o.script);
+                     script_word);
 }
 
 int run(Options& options) {
@@ -237,7 +238,7 @@ int run(Options& options) {
     fmt::print("{}", text);
     return static_cast<int>(ExitCode::done);
   }
-  require_new_file(options.script, "--script");
+  begin_new_file(options.script, "--script");
   write_file_atomically(options.script, text);
   Console().print(
       fmt::format("{}: {} of {} ranks on {} nodes; submit it by:\n{}", options.script,

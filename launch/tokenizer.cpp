@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/files.h"
 #include "launch/commands.h"
 #include "launch/console.h"
 
@@ -18,6 +19,7 @@ int tokenizer(const Arguments& arguments) {
       .at_least(260);
   if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
 
+  begin_new_file(output, "--output");
   training.files.assign(files.begin(), files.end());
   training.output = output;
   train_tokenizer(training);

@@ -73,7 +73,7 @@ void take_over(const ProjectorConfig& saved, const std::string& folder, const Op
 }
 
 void write_results(const TrainConfig& config, const TrainingSummary& summary, const MemoryPlan& plan,
-                   std::int64_t trainable) {
+                   std::int64_t trainable, const std::vector<std::string>& labels) {
   nlohmann::ordered_json results{{"finished", summary.finished},
                                  {"steps", summary.state.step},
                                  {"train_loss", summary.last_loss},
@@ -84,6 +84,7 @@ void write_results(const TrainConfig& config, const TrainingSummary& summary, co
                                  {"tokens_per_second", static_cast<double>(summary.tokens) / summary.seconds},
                                  {"planned_bytes", plan.total()},
                                  {"peak_resident_bytes", peak_resident_bytes()}};
+  if (!labels.empty()) results["labels"] = labels;
   if (summary.state.best_metric) {
     results["best_dev_metric"] = *summary.state.best_metric;
     results["best_step"] = summary.state.best_step;
@@ -130,6 +131,16 @@ Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
   return {std::move(adapter), std::move(projector), std::move(base), std::move(train), std::move(dev)};
 }
 
+// As asked: the rates are those with which a longer training begins.
+void say_cut_warmup(const Schedule& schedule, Console& console) {
+  if (schedule.warmup_steps <= schedule.total_steps) return;
+  console.print(
+      fmt::format("the warm-up of {} steps is longer than the training of {}: the learning rate only reaches "
+                  "{:.3g} of {:.3g}",
+                  schedule.warmup_steps, schedule.total_steps,
+                  learning_rate(schedule, schedule.total_steps - 1), schedule.peak));
+}
+
 int report_end(const TrainConfig& config, const TrainingSummary& summary, Console& console) {
   console.finish();
   if (!summary.finished) {
@@ -153,6 +164,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   if (runtime->is_first()) begin_output(config, table);
   console.print(table.print_effective());
   console.print(runtime->description(config.precision));
+  for (const std::string& remark : remarks(inputs.base, inputs.adapter)) console.print(remark);
 
   ModelOptions model = model_options(config);
   model.projector = projector_config(config, inputs.train.features, inputs.base.config());
@@ -169,6 +181,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
                   {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations,
                    [&] { return runtime->stop_requested(); }});
+  say_cut_warmup(trainer.schedule(), console);
   if (const auto checkpoint = checkpoint_to_resume(config)) {
     trainer.resume(*checkpoint);
     console.print(
@@ -178,7 +191,8 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   const TrainingSummary summary = trainer.run(log);
   // Started again after its end, there is nothing to tell.
   const bool idle = summary.finished && summary.tokens == 0;
-  if (runtime->is_first() && !idle) write_results(config, summary, setup.plan, trainable);
+  if (runtime->is_first() && !idle)
+    write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
   return report_end(config, summary, console);
 }
 

@@ -12,7 +12,9 @@ void add_method(OptionTable& table, TrainConfig& c) {
   table.add("data", c.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
   table.add("output", c.output, "new folder for adapter, checkpoints and logs").required().shown_as("DIR");
   add_method_choice(table, c);
-  table.add("adapter", c.adapter, "PEFT adapter to start from; it decides rank, alpha and targets")
+  table
+      .add("adapter", c.adapter,
+           "PEFT adapter to start from where no checkpoint is resumed; it decides rank, alpha and targets")
       .shown_as("DIR");
   table.add("resume", c.resume, "checkpoint to continue, or auto for the newest in --output, if any");
   table.group("LoRA");

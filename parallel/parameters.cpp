@@ -111,10 +111,10 @@ double ParameterSet::root_of_sum(ConstTensor x, bool sharded) const {
   return std::sqrt(static_cast<double>(download_floats(backend_, sums_)[0]));
 }
 
-double ParameterSet::gradient_norm() const {
+double ParameterSet::global_norm(Tensor flat) const {
   const Shard sharded = zones_[zone_index(Placement::sharded)];
-  return std::hypot(root_of_sum(gradients_.rows(0, sharded.begin), false),
-                    root_of_sum(gradients_.rows(sharded.begin, sharded.end), true));
+  return std::hypot(root_of_sum(flat.rows(0, sharded.begin), false),
+                    root_of_sum(flat.rows(sharded.begin, sharded.end), true));
 }
 
 double ParameterSet::gradient_norm(const Parameter& parameter) const {

@@ -60,8 +60,10 @@ class ParameterSet {
 
   // Sums gradients over the ranks. Collective.
   void reduce_gradients();
+  // Norm of all trained weights of the model; not finite where one of them is not. Collective.
+  double norm() const { return global_norm(masters_); }
   // Global norm of the reduced gradients: every element of the model counts once. Collective.
-  double gradient_norm() const;
+  double gradient_norm() const { return global_norm(gradients_); }
   // The same for one tensor. Collective.
   double gradient_norm(const Parameter& parameter) const;
 
@@ -73,6 +75,7 @@ class ParameterSet {
 
  private:
   Tensor part_of(const Parameter& parameter, Tensor flat) const;
+  double global_norm(Tensor flat) const;
   double root_of_sum(ConstTensor x, bool sharded) const;
 
   Backend& backend_;

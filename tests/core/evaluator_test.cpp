@@ -1,9 +1,12 @@
 #include "core/evaluator.h"
 
+#include <limits>
+
 #include <gtest/gtest.h>
 
 #include "ops/cpu/cpu_backend.h"
 #include "parallel/thread_communicator.h"
+#include "tests/support/message_of.h"
 #include "tests/support/tiny_model.h"
 
 namespace chorus {
@@ -91,6 +94,31 @@ TEST(Evaluate, ThePredictionIsTheMostProbableAnswer) {
   }
 }
 
+// The first label would win everywhere, and its share of the utterances would look like a score.
+TEST(Evaluate, ScoresThatAreNotFiniteAreRefusedOnEveryRank) {
+  const Dataset dataset = labelled_dataset();
+  std::vector<std::string> messages(2);
+  run_on_threads(2, 1, [&](const Groups& groups) {
+    CpuBackend backend(1);
+    ModelOptions options;
+    options.lora = test::tiny_lora(0.5);
+    test::TinyModel tiny(test::tiny_config(), options, backend, groups, 64);
+    Parameter& trained = tiny.model.parameters().all().front();
+    std::vector<float> values(static_cast<std::size_t>(trained.full.elements()), 0.5F);
+    values[1] = std::numeric_limits<float>::quiet_NaN();
+    tiny.model.parameters().assign(trained, values);
+    messages[static_cast<std::size_t>(groups.world.rank())] = test::message_of<DataError>(
+        [&] { evaluate(tiny.model, dataset, 64, true, backend, groups, tiny.activations, {}); });
+  });
+  EXPECT_EQ(messages[0].substr(0, messages[0].find(';')), messages[1].substr(0, messages[1].find(';')));
+  EXPECT_NE(messages[0].find("utterance 0 of dialogue 0 (test, test): the score of the label 'a' is "),
+            std::string::npos)
+      << messages[0];
+  EXPECT_NE(messages[0].find("nan: a weight of the base or the adapter is no finite number"),
+            std::string::npos)
+      << messages[0];
+}
+
 TEST(PromptsOf, EndBeforeTheAnswer) {
   const Dataset dataset = labelled_dataset();
   const auto prompts = prompts_of(dataset);
@@ -102,9 +130,11 @@ TEST(MatchAnswers, CountsMisses) {
   Dataset dataset = labelled_dataset();
   std::vector<std::string> answers(21, "b");
   answers[4] = "zzz";
-  const Evaluation evaluation = match_answers(answers, dataset);
+  const Evaluation evaluation = match_answers(answers, dataset, MatchRule::words);
   const Scores scores(dataset.origin.labels, evaluation.predictions);
   EXPECT_EQ(scores.misses(), 1);
+  EXPECT_EQ(evaluation.predictions[4].predicted, no_label);
+  EXPECT_EQ(match_answers(answers, dataset, MatchRule::instructerc).predictions[4].predicted, 0);
   EXPECT_EQ(evaluation.predictions[0].predicted, 1);
 }
 

@@ -184,6 +184,39 @@ TEST(CreateOutputFolder, NeverTakesOneThatHoldsSomething) {
                     "cannot create the folder"));
 }
 
+TEST(BeginNewFile, MakesItsFolder) {
+  const ScratchFolder folder;
+  begin_new_file(folder / "a/b/p.jsonl", "--predictions");
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "a/b"));
+  EXPECT_NO_THROW(begin_new_file(folder / "a/b/p.jsonl", "--predictions"));
+}
+
+TEST(BeginNewFile, RefusesWhatCannotBeWritten) {
+  const ScratchFolder folder;
+  write_bytes(folder / "file", "x");
+  const auto refusal = [](const std::filesystem::path& path) {
+    return message_of<ConfigurationError>([&] { begin_new_file(path, "--predictions"); });
+  };
+  EXPECT_TRUE(holds(refusal(folder / "file"), "file exists already and is not overwritten"));
+  EXPECT_TRUE(holds(refusal(folder / "new/"), "new/ names a folder, not a file"));
+  EXPECT_EQ(refusal(folder / "file/p.jsonl"), "--predictions " + (folder / "file/p.jsonl").string() + ": " +
+                                                  (folder / "file").string() + " is no folder");
+  EXPECT_TRUE(holds(message_of<ConfigurationError>([&] { begin_file(folder.path(), "--grids"); }),
+                    "names a folder, not a file"));
+  EXPECT_NO_THROW(begin_file(folder / "file", "--grids"));
+  EXPECT_TRUE(holds(refusal("/proc/none/p.jsonl"), "--predictions /proc/none/p.jsonl: "));
+}
+
+TEST(RequireWritablePlace, LooksAtTheNearestFolderThatIsThere) {
+  const ScratchFolder folder;
+  write_bytes(folder / "file", "x");
+  EXPECT_NO_THROW(require_writable_place(folder / "a/b/c", "--output"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "a"));
+  EXPECT_TRUE(
+      holds(message_of<ConfigurationError>([&] { require_writable_place(folder / "file/a/b", "--output"); }),
+            "file is no folder"));
+}
+
 TEST(PublishFolder, RenamesACompleteFolder) {
   const ScratchFolder folder;
   create_output_folder(folder / "step.partial");

@@ -24,7 +24,7 @@ std::vector<Prediction> paired(const std::vector<std::int32_t>& gold,
 }
 
 // Random labels; the expected scores are those of scikit-learn 1.9.1 with labels=range(7), zero_division=0.
-Scores example() {
+Scores sixty_predictions() {
   return {emotions,
           paired({0, 0, 3, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 3, 6, 1, 0, 6, 0, 5, 0, 0, 0, 0, 4, 0, 1,
                   3, 0, 1, 0, 0, 0, 3, 0, 0, 1, 0, 0, 4, 4, 0, 1, 1, 6, 4, 0, 6, 0, 0, 4, 0, 1, 0, 3, 4, 1},
@@ -33,7 +33,7 @@ Scores example() {
 }
 
 TEST(Scores, AgreeWithScikitLearn) {
-  const Scores scores = example();
+  const Scores scores = sixty_predictions();
   EXPECT_DOUBLE_EQ(scores.accuracy(), 0.6333333333333333);
   EXPECT_DOUBLE_EQ(scores.weighted_f1(), 0.6376470588235293);
   EXPECT_DOUBLE_EQ(scores.macro_f1(), 0.5228291316526611);
@@ -78,6 +78,22 @@ TEST(Scores, CountMisses) {
   EXPECT_TRUE(holds(scores.to_table(), "2 of 3 answers held no label"));
 }
 
+// As scikit-learn has it where a prediction is none of the `labels`: missed by its gold label, and in no column.
+TEST(Scores, AnswersWithoutALabelAreWrongForEveryLabel) {
+  const Prediction predictions[] = {{0, 0}, {0, no_label, false}, {1, 1}, {1, 0}};
+  const Scores scores(emotions, predictions);
+  EXPECT_EQ(scores.unmatched(), 1);
+  EXPECT_EQ(scores.misses(), 1);
+  EXPECT_EQ(scores.count(), 4);
+  EXPECT_DOUBLE_EQ(scores.accuracy(), 0.5);
+  EXPECT_EQ(scores.classes()[0].support, 2);
+  EXPECT_EQ(scores.classes()[0].predicted, 2);
+  EXPECT_DOUBLE_EQ(scores.weighted_f1(), (2 * 0.5 + 2 * (2.0 / 3)) / 4);
+  EXPECT_EQ(scores.confusion(0, 0) + scores.confusion(1, 0) + scores.confusion(1, 1), 3);
+  EXPECT_EQ(scores.to_json()["unmatched"], 1);
+  EXPECT_TRUE(holds(scores.to_table(), "1 of 4 answers held no label; 1 of them are wrong for every label"));
+}
+
 TEST(Scores, RefuseAnIndexThatIsNoLabel) {
   const Prediction predictions[] = {{0, 7}};
   EXPECT_TRUE(
@@ -85,7 +101,7 @@ TEST(Scores, RefuseAnIndexThatIsNoLabel) {
 }
 
 TEST(Scores, AsJson) {
-  const auto json = example().to_json();
+  const auto json = sixty_predictions().to_json();
   EXPECT_DOUBLE_EQ(json["weighted_f1"].get<double>(), 0.6376470588235293);
   EXPECT_EQ(json["count"], 60);
   EXPECT_EQ(json["misses"], 0);
@@ -96,7 +112,7 @@ TEST(Scores, AsJson) {
 }
 
 TEST(Scores, AsTable) {
-  const auto table = example().to_table();
+  const auto table = sixty_predictions().to_table();
   EXPECT_TRUE(holds(table,
                     "label        precision  recall      F1  support  predicted\n"
                     "neutral          81.48   66.67   73.33       33         27\n"
@@ -134,43 +150,6 @@ TEST(MajorityBaseline, IsTheKnownNumberOfMeld) {
   EXPECT_DOUBLE_EQ(majority_baseline(std::vector<std::int32_t>{1, 1, 0, 0, 2}), 0.22857142857142856);
   EXPECT_EQ(majority_baseline({}), 0);
   EXPECT_EQ(majority_baseline(std::vector<std::int32_t>{4, 4}), 1);
-}
-
-void expect_match(std::string_view answer, std::int32_t index, bool found,
-                  const std::vector<std::string>& labels = emotions) {
-  const auto match = match_label(answer, labels);
-  EXPECT_EQ(match.index, index) << answer;
-  EXPECT_EQ(match.found, found) << answer;
-}
-
-TEST(MatchLabel, TakesTheFirstLabelFromTheLeft) {
-  expect_match("neutral", 0, true);
-  expect_match("I feel joy, not anger", 4, true);
-  expect_match("anger or joy", 6, true);
-  expect_match("enjoyment", 4, true);  // word boundaries do not count
-}
-
-TEST(MatchLabel, TakesTheLongestAtOnePlace) {
-  const std::vector<std::string> labels{"sad", "sadness", "happy"};
-  expect_match("sadness", 1, true, labels);
-  expect_match("sad and happy", 0, true, labels);
-  expect_match("unhappy", 2, true, labels);
-}
-
-TEST(MatchLabel, FallsBackToTheNearest) {
-  expect_match("Neutral", 0, false);  // one letter differs
-  expect_match("angry", 6, false);
-  expect_match("fearr", 2, true);
-  expect_match("surprize", 1, false);
-  expect_match("", 4, false);  // the shortest label
-  const std::vector<std::string> labels{"abcd", "abce"};
-  expect_match("abcx", 0, false, labels);  // equal distances: the earlier one
-  // Distances in characters: 3 and 2. In bytes both would be 4, and the earlier label would win.
-  expect_match("öä", 1, false, {"xxx", "oa"});
-}
-
-TEST(MatchLabel, NeedsLabels) {
-  EXPECT_TRUE(holds(message_of<Error>([] { match_label("joy", {}); }), "against no labels"));
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ TEST(ReadModelConfig, FillsInTheDefaultsOfHuggingFace) {
 }
 
 TEST(ReadModelConfig, UnderstandsEverySpellingOfTheRotaryPart) {
-  const Llama3RopeScaling expected{8, 1, 4, 8192};
+  const RopeScaling expected{RopeType::llama3, 8, 1, 4, 8192};
   json content = valid();
   content["rope_theta"] = 500000;
   content["rope_scaling"] = llama3();
@@ -100,6 +100,32 @@ TEST(ReadModelConfig, UnderstandsEverySpellingOfTheRotaryPart) {
   EXPECT_EQ(read(content).rope_theta, 10000);
 }
 
+TEST(ReadModelConfig, UnderstandsLinearAndDynamicRotation) {
+  json content = valid();
+  for (const RopeType type : {RopeType::linear, RopeType::dynamic}) {
+    const std::string name = type == RopeType::linear ? "linear" : "dynamic";
+    content["rope_scaling"] = {{"type", name}, {"factor", 2.0}};
+    EXPECT_EQ(read(content).rope_scaling, (RopeScaling{.type = type, .factor = 2}));
+    content["rope_scaling"] = {{"rope_type", name}, {"factor", 1}};
+    EXPECT_EQ(read(content).rope_scaling, (RopeScaling{.type = type, .factor = 1}));
+  }
+}
+
+TEST(ReadGenerationEnds, JoinsNothingWhereThereIsNothing) {
+  const ScratchFolder folder;
+  EXPECT_TRUE(read_generation_ends(folder.path(), 10).empty());
+  const auto ends_of = [&](std::string_view text) {
+    test::write_bytes(folder / "generation_config.json", text);
+    return read_generation_ends(folder.path(), 10);
+  };
+  EXPECT_TRUE(ends_of(R"({"do_sample": true})").empty());
+  EXPECT_TRUE(ends_of(R"({"eos_token_id": null})").empty());
+  EXPECT_EQ(ends_of(R"({"eos_token_id": 3})"), (std::vector<std::int32_t>{3}));
+  EXPECT_EQ(ends_of(R"({"eos_token_id": [3, 4]})"), (std::vector<std::int32_t>{3, 4}));
+  EXPECT_TRUE(holds(message_of<DataError>([&] { ends_of(R"({"eos_token_id": 10})"); }),
+                    "generation_config.json: eos_token_id is 10, not an id below the vocab_size 10"));
+}
+
 TEST(ReadModelConfig, ReadsTheModelsAtHand) {
   struct Case {
     std::string_view folder;
@@ -118,7 +144,7 @@ TEST(ReadModelConfig, ReadsTheModelsAtHand) {
       EXPECT_EQ(features(config, Projection::o), (Features{48, 128}));
     }
     if (folder.ends_with("hf-golden")) {
-      EXPECT_EQ(config.rope_scaling, (Llama3RopeScaling{8, 1, 4, 16}));
+      EXPECT_EQ(config.rope_scaling, (RopeScaling{RopeType::llama3, 8, 1, 4, 16}));
       EXPECT_EQ(config.rope_theta, 500000);
       EXPECT_EQ(config.norm_epsilon, 1e-6);
     }
@@ -143,8 +169,14 @@ TEST(ReadModelConfig, RefusesOtherModels) {
 }
 
 TEST(ReadModelConfig, RefusesOtherRotaryPositions) {
-  EXPECT_TRUE(holds(refusal("rope_scaling", {{"type", "linear"}, {"factor", 2.0}}),
-                    R"(rope_scaling has the type "linear"; "default" and "llama3" are computed)"));
+  EXPECT_TRUE(holds(refusal("rope_scaling", {{"type", "longrope"}, {"factor", 2.0}}),
+                    R"(has the type "longrope"; "default", "linear", "dynamic" and "llama3" are computed)"));
+  EXPECT_TRUE(holds(refusal("rope_scaling", {{"type", "linear"}}), "of type linear has no factor"));
+  EXPECT_TRUE(
+      holds(refusal("rope_scaling", {{"type", "linear"}, {"factor", -2}}), "factor is -2, not above 0"));
+  EXPECT_TRUE(holds(refusal("rope_scaling",
+                            {{"type", "dynamic"}, {"factor", 2.0}, {"original_max_position_embeddings", 3}}),
+                    "of type dynamic: original_max_position_embeddings is 3, below the "));
   EXPECT_TRUE(
       holds(refusal("rope_parameters", {{"rope_type", "yarn"}}), R"(rope_parameters has the type "yarn")"));
   json scaling = llama3();
@@ -218,7 +250,7 @@ TEST(WriteModelConfig, RoundTrips) {
   content["eos_token_id"] = {2, 5};
   content["head_dim"] = 32;
   const ScratchFolder folder;
-  for (int variant = 0; variant < 2; ++variant) {
+  for (int variant = 0; variant < 3; ++variant) {
     const auto config = read(content);
     write_model_config(folder.path(), config, "bfloat16");
     EXPECT_EQ(read_model_config(folder.path()), config);
@@ -228,6 +260,7 @@ TEST(WriteModelConfig, RoundTrips) {
     content = valid();
     content["bos_token_id"] = nullptr;
     content["eos_token_id"] = nullptr;
+    if (variant == 1) content["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.5}};
   }
 }
 
@@ -285,12 +318,36 @@ TEST(RopeTable, AgreesWithNumpy) {
   expect_row(plain, 0, {1, 1, 1, 0, 0, 0});
 }
 
+// As transformers divides all frequencies by the factor: position 22 of factor 2 is turned as position 11.
+TEST(RopeTable, LinearScalingDividesPositions) {
+  ModelConfig plain, scaled;
+  plain.head_width = scaled.head_width = 6;
+  scaled.rope_scaling = RopeScaling{RopeType::linear, 2};
+  const auto expected = rope_table(plain, 12), found = rope_table(scaled, 23);
+  for (std::size_t position = 0; position < 12; ++position) {
+    for (std::size_t i = 0; i < 6; ++i)
+      EXPECT_NEAR(found[(2 * position) * 6 + i], expected[position * 6 + i], 6e-8) << position << " " << i;
+  }
+  expect_row(scaled, 22,
+             {0.004425697988050785, 0.8724637730353484, 0.9997191970182697, -0.9999902065507035,
+              0.48867879505962214, 0.02369656331931094});
+  scaled.rope_scaling->factor = 1;
+  EXPECT_EQ(rope_table(scaled, 12), expected);
+}
+
+TEST(RopeTable, DynamicScalingChangesNothingWithinThePositionsOfTheBase) {
+  ModelConfig plain, scaled;
+  plain.head_width = scaled.head_width = 6;
+  scaled.rope_scaling = RopeScaling{RopeType::dynamic, 8};
+  EXPECT_EQ(rope_table(scaled, 12), rope_table(plain, 12));
+}
+
 TEST(RopeTable, ScalesAsLlama3) {
   ModelConfig config;
   config.head_width = 16;
   config.rope_theta = 500000;
   config.rope_scaling =
-      Llama3RopeScaling{8, 1, 4, 8192};  // keeps four frequencies, divides three, one in between
+      RopeScaling{RopeType::llama3, 8, 1, 4, 8192};  // keeps four frequencies, divides three, one in between
   expect_row(config, 3000,
              {-0.9756821998857504, -0.8399564669342446, 0.9612644367399988, -0.9936048729362598,
               -0.003742147449947555, 0.9947163113616253, 0.9998011328095008, 0.9999925211557171,

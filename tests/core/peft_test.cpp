@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -23,7 +24,7 @@ using test::write_bytes;
 
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
-LoraConfig small_config() { return {4, 8, 0.05, false, {Projection::q, Projection::down}}; }
+LoraConfig small_lora() { return {4, 8, 0.05, false, {Projection::q, Projection::down}}; }
 
 // Two layers of q (10 outputs, 6 inputs) and down (6 outputs, 12 inputs).
 Shapes small_shapes() {
@@ -48,7 +49,7 @@ std::vector<TensorToWrite> tensors_of(const Shapes& shapes) {
 std::string peft_refusal(const std::function<void(json&)>& change_config,
                          const std::function<void(Shapes&)>& change_tensors) {
   const ScratchFolder folder;
-  write_peft(folder.path(), small_config(), "base", tensors_of(small_shapes()));
+  write_peft(folder.path(), small_lora(), "base", tensors_of(small_shapes()));
   json config = json::parse(read_bytes(folder / "adapter_config.json"));
   change_config(config);
   write_bytes(folder / "adapter_config.json", config.dump());
@@ -68,6 +69,33 @@ std::string peft_refusal(const std::function<void(Shapes&)>& change_tensors) {
   return peft_refusal([](json&) {}, change_tensors);
 }
 
+TEST(ReadPeft, SaysHowToSaveAnOldFormatAgain) {
+  const ScratchFolder folder;
+  write_peft(folder.path(), small_lora(), "base", tensors_of(small_shapes()));
+  std::filesystem::rename(folder / "adapter_model.safetensors", folder / "adapter_model.bin");
+  EXPECT_EQ(message_of<DataError>([&] { read_peft(folder.path()); }),
+            folder.path().string() +
+                " has adapter_model.bin and no adapter_model.safetensors; it must be saved "
+                "again by PEFT with safe_serialization=True");
+}
+
+TEST(ReadPeft, NamesAFactorThatIsNotFinite) {
+  const ScratchFolder folder;
+  std::vector<TensorToWrite> tensors = tensors_of(small_shapes());
+  std::vector<float> values(200, 0.5F);
+  values[7] = std::numeric_limits<float>::infinity();
+  const std::string spoilt = peft_tensor_name(1, Projection::q, LoraFactor::b);
+  for (TensorToWrite& tensor : tensors) {
+    if (tensor.name == spoilt) tensor.data = values.data();
+  }
+  write_peft(folder.path(), small_lora(), "base", tensors);
+  const PeftAdapter adapter = read_peft(folder.path());
+  EXPECT_EQ(adapter.values(0, Projection::q, LoraFactor::b), std::vector<float>(40, 0.5F));
+  EXPECT_TRUE(
+      holds(message_of<DataError>([&] { adapter.values(1, Projection::q, LoraFactor::b); }),
+            "adapter_model.safetensors: the tensor " + spoilt + " holds numbers that are not finite"));
+}
+
 TEST(LoraConfig, Scales) {
   EXPECT_EQ(scale({4, 8, 0, false, {}}), 2);
   EXPECT_EQ(scale({16, 8, 0, true, {}}), 2);
@@ -75,9 +103,9 @@ TEST(LoraConfig, Scales) {
 }
 
 TEST(LoraConfig, IsValidated) {
-  EXPECT_NO_THROW(validate(small_config()));
+  EXPECT_NO_THROW(validate(small_lora()));
   const auto refused = [](const std::function<void(LoraConfig&)>& change) {
-    LoraConfig config = small_config();
+    LoraConfig config = small_lora();
     change(config);
     return message_of<ConfigurationError>([&] { validate(config); });
   };
@@ -119,7 +147,7 @@ TEST(Peft, Names) {
 
 TEST(Peft, RoundTrips) {
   const ScratchFolder folder;
-  LoraConfig config = small_config();
+  LoraConfig config = small_lora();
   config.alpha = 2.5;
   config.rslora = true;
   write_peft(folder.path(), config, "some/base", tensors_of(small_shapes()));
@@ -293,7 +321,7 @@ TEST(Peft, NamesMissingFiles) {
   const ScratchFolder folder;
   EXPECT_TRUE(holds(message_of<DataError>([&] { read_peft(folder.path()); }),
                     (folder / "adapter_config.json").string() + ": no such file"));
-  write_peft(folder.path(), small_config(), "base", tensors_of(small_shapes()));
+  write_peft(folder.path(), small_lora(), "base", tensors_of(small_shapes()));
   std::filesystem::remove(folder / "adapter_model.safetensors");
   EXPECT_TRUE(holds(message_of<DataError>([&] { read_peft(folder.path()); }),
                     "cannot open " + (folder / "adapter_model.safetensors").string()));
@@ -303,14 +331,13 @@ TEST(WritePeft, RefusesDefectsOfTheCaller) {
   const ScratchFolder folder;
   auto tensors = tensors_of(small_shapes());
   tensors.pop_back();
-  EXPECT_TRUE(
-      holds(message_of<DataError>([&] { write_peft(folder.path(), small_config(), "base", tensors); }),
-            "has 2 layers and lacks"));
+  EXPECT_TRUE(holds(message_of<DataError>([&] { write_peft(folder.path(), small_lora(), "base", tensors); }),
+                    "has 2 layers and lacks"));
   tensors = tensors_of(small_shapes());
   tensors[0].dtype = FileDType::f16;
-  EXPECT_TRUE(holds(message_of<Error>([&] { write_peft(folder.path(), small_config(), "base", tensors); }),
+  EXPECT_TRUE(holds(message_of<Error>([&] { write_peft(folder.path(), small_lora(), "base", tensors); }),
                     "of an adapter is F16"));
-  LoraConfig config = small_config();
+  LoraConfig config = small_lora();
   config.rank = 0;
   EXPECT_TRUE(
       holds(message_of<ConfigurationError>([&] { write_peft(folder.path(), config, "base", tensors); }),

@@ -51,6 +51,19 @@ TEST(Predictions, AreAJsonObjectALine) {
   EXPECT_TRUE(holds(text, R"("answer":"I feel jo","found":false})"));
 }
 
+TEST(Predictions, OfAnswersWithoutALabelAreNull) {
+  std::vector<AnsweredUtterance> utterances = example();
+  utterances[2].predicted = "";
+  EXPECT_TRUE(holds(to_json_lines(utterances), R"("predicted":null,"answer":"I feel jo","found":false})"));
+  const test::ScratchFolder folder;
+  write_predictions(folder / "p.jsonl", utterances);
+  EXPECT_EQ(read_predictions(folder / "p.jsonl"), utterances);
+  EXPECT_EQ(labels_of(utterances), (std::vector<std::string>{"joy", "anger", "sad"}));
+  const Scores scores = scores_of(utterances, labels_of(utterances));
+  EXPECT_EQ(scores.unmatched(), 1);
+  EXPECT_EQ(scores.classes()[2].support, 1);
+}
+
 TEST(Predictions, OfAnswersThatAreCutWithinACharacterAreStillText) {
   std::vector<AnsweredUtterance> utterances = example();
   utterances[2].answer = "caf\xC3";

@@ -211,6 +211,20 @@ TEST_F(TrainerTest, DividedSequencesTakeLessMemory) {
   EXPECT_EQ(plan(true).model, plan(false).model);
 }
 
+// The loss of a step is that before its update, so that nothing else would see what the last one leaves behind.
+TEST_F(TrainerTest, WeightsThatTheLastUpdateDestroyedAreNotWritten) {
+  TrainConfig destroying = config("destroyed");
+  destroying.max_steps = 1;
+  destroying.warmup_steps = 0;
+  destroying.learning_rate = 1e39;
+  for (const std::int64_t save_steps : {0, 1}) {
+    destroying.save_steps = save_steps;
+    EXPECT_TRUE(test::holds(test::message_of<DataError>([&] { train(destroying, 2, 2); }),
+                            "after step 1 the trained weights are no finite numbers"));
+    EXPECT_TRUE(std::filesystem::is_empty(destroying.output));
+  }
+}
+
 TEST_F(TrainerTest, TheLossOfOneBatchFalls) {
   TrainConfig run = config("run");
   run.batch_size = std::ssize(dataset_.samples);

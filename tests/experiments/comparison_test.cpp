@@ -41,6 +41,24 @@ std::vector<AnsweredRun> make_runs(const nlohmann::json& gold, const nlohmann::j
   return out;
 }
 
+// No label at all is as wrong as one that never is gold.
+TEST(PairedBootstrap, CountsAnswersWithoutALabelAsWrong) {
+  const std::vector<int> gold{0, 1, 1, 2, 0, 2};
+  const std::vector<AnsweredRun> right{make_run("right", gold, gold)},
+      other{make_run("other", gold, {0, 1, 9, 2, 9, 2})};
+  std::vector<AnsweredRun> none = other;
+  for (AnsweredUtterance& utterance : none[0].utterances) {
+    if (utterance.predicted == "9") utterance.predicted = "";
+  }
+  const PairedBootstrap with_other = paired_bootstrap(right, other, {.samples = 500, .seed = 1}),
+                        with_none = paired_bootstrap(right, none, {.samples = 500, .seed = 1});
+  EXPECT_GT(with_none.difference, 0);
+  EXPECT_EQ(with_none.difference, with_other.difference);
+  EXPECT_EQ(with_none.low, with_other.low);
+  EXPECT_EQ(with_none.high, with_other.high);
+  EXPECT_EQ(score_runs(none).pooled.unmatched(), 2);
+}
+
 TEST(Spread, AgreesWithNumpy) {
   const auto file = golden();
   for (const auto& expected : file["spreads"]) {

@@ -360,12 +360,62 @@ TEST(OptionValue, QuotesSurviveEveryCharacter) {
   EXPECT_EQ(back, "unchanged");
 }
 
+TEST(Options, ATextMayBeginWithADash) {
+  const auto text_of = [](const Arguments& arguments) {
+    std::string text, base;
+    OptionTable table("test", "is a command");
+    table.positional("text", text, "what to read");
+    table.add("base", base, "folder of the base");
+    EXPECT_TRUE(table.parse(arguments));
+    return text + "|" + base;
+  };
+  EXPECT_EQ(text_of({"--base", "b", "- Hello"}), "- Hello|b");
+  EXPECT_EQ(text_of({"- Hello=you", "--base", "b"}), "- Hello=you|b");
+  EXPECT_EQ(text_of({"-- Hello", "--base", "b"}), "-- Hello|b");
+  EXPECT_EQ(text_of({"-- Hello=you", "--base=b"}), "-- Hello=you|b");
+  EXPECT_EQ(text_of({"-5 degrees"}), "-5 degrees|");
+  EXPECT_EQ(text_of({"-"}), "-|");
+  EXPECT_EQ(text_of({"--base", "- b", "x"}), "x|- b");
+  // Behind -- everything is.
+  EXPECT_EQ(text_of({"--base", "b", "--", "--base"}), "--base|b");
+  EXPECT_EQ(text_of({"--", "-h"}), "-h|");
+  EXPECT_EQ(text_of({"--", "a.ini"}), "a.ini|");
+  EXPECT_EQ(refusal({"-welcome"}), "unknown option -welcome (chorus test --help lists all)");
+}
+
+TEST(Options, NamesOfOtherTrainersAreKnown) {
+  const auto suggested = [](const std::string& name, const std::vector<std::string>& known) {
+    return name_elsewhere(name, known);
+  };
+  const std::vector<std::string> train{"base",       "output", "learning-rate",
+                                       "batch-size", "epochs", "lora-rank"};
+  EXPECT_EQ(suggested("lr", train), "learning-rate");
+  EXPECT_EQ(suggested("per_device_train_batch_size", train), "batch-size");
+  EXPECT_EQ(suggested("num_train_epochs", train), "epochs");
+  EXPECT_EQ(suggested("lora_r", train), "lora-rank");
+  EXPECT_EQ(suggested("model_name_or_path", train), "base");
+  EXPECT_EQ(suggested("output_dir", train), "output");
+  EXPECT_EQ(suggested("max_length", {"max-new-tokens"}), "max-new-tokens");
+  EXPECT_EQ(suggested("lr", {"base"}), "") << "only what there is";
+  EXPECT_EQ(suggested("learning-rate", train), "");
+  EXPECT_THAT(refusal({"--lr", "1"}), HasSubstr("unknown option --lr; did you mean --learning-rate?"));
+}
+
 TEST(NearestName, CountsEdits) {
   EXPECT_EQ(nearest_name("trian", {"train", "evaluate", "init"}), "train");
   EXPECT_EQ(nearest_name("eval", {"train", "init", "evaluate"}), "evaluate");
   EXPECT_EQ(nearest_name("rank", {"rate", "lora-rank"}), "lora-rank");
   EXPECT_EQ(nearest_name("EVALUAT", {"train", "evaluate"}), "evaluate");
-  EXPECT_THROW(nearest_name("x", {}), Error);
+  EXPECT_EQ(nearest_name("--trian", {"train", "test"}), "train");
+}
+
+TEST(NearestName, IsNoneWhereNothingIsNear) {
+  EXPECT_EQ(nearest_name("x", {}), "");
+  EXPECT_EQ(nearest_name("lr", {"help", "base"}), "");
+  EXPECT_EQ(nearest_name("temp", {"help", "base"}), "");
+  EXPECT_EQ(nearest_name("no-such-option", {"help", "lora-dropout", "compare-base"}), "");
+  EXPECT_EQ(suggestion("--", "", ""), "");
+  EXPECT_EQ(suggestion("'", "train", "'"), "; did you mean 'train'?");
 }
 
 }  // namespace

@@ -84,6 +84,28 @@ TEST_F(SlurmScript, SweepsAreArrays) {
   EXPECT_THAT(files, HasSubstr("train \"${configurations[SLURM_ARRAY_TASK_ID]}\" --resume auto"));
 }
 
+TEST_F(SlurmScript, TheLineThatSubmitsItCanBePasted) {
+  write_tiny_data(folder);
+  std::filesystem::create_directory(folder / "my runs");
+  write_text(folder / "my runs/sweep.ini", "base = " + folder / "base" + "\ndata = " + folder / "data" +
+                                               "\noutput = " + folder / "sweep" + "\nvary = lora-rank=2,4\n");
+  const auto last_line = [&](const std::string& kind, const std::string& configuration) {
+    const std::string script = folder / ("my runs/it's " + kind + ".sbatch");
+    const std::string said =
+        run_successfully({"slurm", "--" + kind, folder / configuration, "--script", script});
+    write_text(folder / "paste.sh", "sbatch() { printf '<%s>' \"$@\" >> \"$said\"; echo 7; }\n" +
+                                        said.substr(said.find("\nsbatch ") + 1));
+    EXPECT_EQ(std::system(("said='" + folder / kind + "' bash '" + folder / "paste.sh' > /dev/null").c_str()),
+              0);
+    return std::pair{read_text(folder / kind), script};
+  };
+  const auto [train, train_script] = last_line("train", "a.ini");
+  EXPECT_EQ(train, "<" + train_script + ">");
+  const auto [sweep, sweep_script] = last_line("sweep", "my runs/sweep.ini");
+  EXPECT_EQ(sweep,
+            "<--parsable><--array=0-1><" + sweep_script + "><--dependency=afterany:7><" + sweep_script + ">");
+}
+
 TEST_F(SlurmScript, WhatSlurmWouldMisreadIsRefused) {
   const std::string a = folder / "a.ini", job = folder / "new.sbatch";
   expect_refusal({"--train", a, "--script", job, "--log", "$HOME/log"},

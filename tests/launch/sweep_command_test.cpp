@@ -76,6 +76,18 @@ TEST_F(SweepCommand, KeepsFailuresAndReportsThem) {
   EXPECT_EQ(json["trials"][1]["failed"], 1);
 }
 
+// What the last update leaves behind is seen by the scoring of dev alone; it must not be ranked.
+TEST_F(SweepCommand, ATrialThatIsDestroyedFails) {
+  const Outcome outcome = run_sweep("destroyed", "learning-rate=1e30,1e-4",
+                                    {"--train-options", "--max-steps 1 --threads 1 --warmup-steps 0"});
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::data)) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("lower --learning-rate"));
+  const nlohmann::json json = result("destroyed");
+  EXPECT_EQ(json["trials"][0]["values"]["learning-rate"], "1e-4");
+  EXPECT_TRUE(json["trials"][0].contains("test_weighted_f1"));
+  EXPECT_EQ(json["trials"][1]["failed"], 1);
+}
+
 TEST_F(SweepCommand, HalvesTheTrialsFromRoundToRound) {
   const Outcome outcome =
       run_sweep("halving", "learning-rate=log:1e-4..1e-2",

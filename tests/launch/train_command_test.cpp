@@ -16,6 +16,7 @@ namespace chorus {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // One base and its data for all tests of this file.
 class TrainCommand : public testing::Test {
@@ -109,6 +110,101 @@ TEST_F(TrainCommand, AnAdapterDecidesItsOwnShape) {
   next[8] = at("wide");
   next.insert(next.end(), {"--lora-rank", "4"});
   expect_refusal(next, ExitCode::configuration, "--lora-rank differs from that of --adapter");
+}
+
+// As chorus slurm, study and sweep call it: the adapter is where a training starts that has no checkpoint yet.
+TEST_F(TrainCommand, AStageFromAnAdapterIsResumed) {
+  must(training("stage one"));
+  const auto stage = [](const std::string& output, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"train",     "--base",        at("base_a"), "--data",   at("data"),
+                                       "--adapter", at("stage one"), "--output",   at(output), "--max-steps",
+                                       "4",         "--eval-steps",  "0",          "--resume", "auto"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  must(stage("straight on", {}));
+  const Outcome stopped = run_chorus(stage("stopped stage", {"--max-time", "0.000001"}));
+  ASSERT_EQ(stopped.exit_code, static_cast<int>(ExitCode::preempted)) << stopped.err;
+  const Outcome resumed = run_chorus(stage("stopped stage", {}));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_THAT(resumed.out, HasSubstr("continues from "));
+  EXPECT_EQ(read_text(at("straight on/adapter_model.safetensors")),
+            read_text(at("stopped stage/adapter_model.safetensors")));
+  // The checkpoint of another adapter's shape is not this stage's.
+  must(training("wide stage", {"--lora-rank", "3"}));
+  std::vector<std::string> wide = stage("stopped stage", {});
+  wide[6] = at("wide stage");
+  expect_refusal(wide, ExitCode::configuration, "lora-rank was 2 and is now 3");
+}
+
+TEST_F(TrainCommand, AWarmUpBeyondTheEndIsKeptAndSaid) {
+  const Outcome outcome = run_chorus(
+      training("short trial", {"--warmup-steps", "100", "--learning-rate", "1e-3", "--logging-steps", "1"}));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              HasSubstr("the warm-up of 100 steps is longer than the training of 6: the learning "
+                        "rate only reaches 5e-05 of 0.001"));
+  EXPECT_THAT(outcome.out, HasSubstr("lr 5.0e-05"));
+}
+
+TEST_F(TrainCommand, OddBasesAndAdaptersAreSaidInALine) {
+  // One more row than the tokenizer has pieces, as an added [PAD] leaves it, and ends of LLaMA-1.
+  must({"init", "--tokenizer", at("b.model"), "--hidden-size", "32", "--layers", "2", "--query-heads", "6",
+        "--key-value-heads", "3", "--head-width", "8", "--output", at("padded")});
+  std::filesystem::copy_file(at("a.model"), at("padded") + "/tokenizer.model",
+                             std::filesystem::copy_options::overwrite_existing);
+  auto config = nlohmann::json::parse(read_text(at("padded/config.json")));
+  config["eos_token_id"] = 1;
+  write_text(at("padded/config.json"), config.dump());
+  const std::string rows = at("padded") +
+                           " has 421 rows for the 420 pieces of its tokenizer: the last 1 are "
+                           "neither read nor generated";
+  EXPECT_THAT(
+      run_successfully({"prepare", at("corpus"), "--base", at("padded"), "--output", at("padded data")}),
+      HasSubstr(rows));
+  std::vector<std::string> arguments = training("on padded");
+  arguments[2] = at("padded");
+  arguments[4] = at("padded data");
+  EXPECT_THAT(run_successfully(arguments), HasSubstr(rows));
+  const std::string generated =
+      run_successfully({"generate", "--base", at("padded"), "--max-new-tokens", "3", "- hello"});
+  EXPECT_THAT(generated, HasSubstr(rows));
+  EXPECT_THAT(generated,
+              HasSubstr(at("padded") + ": config.json ends texts with token 1, the tokenizer with 2"));
+
+  must(training("of base_a"));
+  const std::string scored =
+      run_successfully({"evaluate", "--base", at("padded"), "--adapter", at("of base_a"), "--data",
+                        at("padded data"), "--compare-base", "off"});
+  EXPECT_THAT(scored, HasSubstr("the adapter " + at("of base_a") + " was trained on " + at("base_a") +
+                                ", the base is " + at("padded")));
+  EXPECT_THAT(scored, Not(HasSubstr("was trained with the labels")));
+  EXPECT_THAT(scored, Not(HasSubstr("config.json ends texts"))) << "nothing is generated";
+
+  auto results = nlohmann::json::parse(read_text(at("of base_a/train_results.json")));
+  EXPECT_EQ(results.at("labels").size(), 7U);
+  results["labels"] = {"calm", "glad"};
+  write_text(at("of base_a/train_results.json"), results.dump());
+  EXPECT_THAT(
+      run_successfully({"evaluate", "--base", at("base_a"), "--adapter", at("of base_a"), "--data",
+                        at("data"), "--compare-base", "off"}),
+      HasSubstr(R"( was trained with the labels ["calm","glad"], those of the data are ["neutral",)"));
+}
+
+TEST_F(TrainCommand, TheFolderOfPredictionsIsMadeOrRefusedBeforeAnyScoring) {
+  std::vector<std::string> arguments{
+      "evaluate", "--base", at("base_a"), "--data", at("data"), "--predictions", at("new folder/p.jsonl")};
+  must(arguments);
+  EXPECT_TRUE(std::filesystem::exists(at("new folder/p.jsonl")));
+  arguments.back() = at("base_a/config.json/p.jsonl");
+  const Outcome outcome = run_chorus(arguments);
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::configuration));
+  EXPECT_THAT(outcome.err, HasSubstr("config.json is no folder"));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("utterances, each scored once")));
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("data"), "--match", "instructerc"},
+                 ExitCode::configuration, "--match says nothing without --decode greedy");
+  expect_refusal({"prepare", at("corpus"), "--base", at("base_a"), "--output", at("base_a/config.json/d")},
+                 ExitCode::configuration, "config.json is no folder");
 }
 
 // From features to a projector beside the adapter, to answers of both kinds; and whatever does not fit together.
@@ -228,6 +324,10 @@ TEST_F(TrainCommand, GreedyAnswersAreMatchedAndMissesCounted) {
   EXPECT_GT(results.at("utterances").get<int>(), 0);
   EXPECT_THAT(outcome.out, HasSubstr("answers held no label"));
   EXPECT_THAT(read_text(at("greedy scores/predictions.jsonl")), HasSubstr("\"answer\""));
+  // Every answer gets a label by InstructERC's rule, and by words only those that hold or nearly spell one.
+  const std::string by_nearest = run_successfully({"evaluate", "--base", at("base_a"), "--data", at("data"),
+                                                   "--decode", "greedy", "--match", "instructerc"});
+  EXPECT_THAT(by_nearest, HasSubstr("answers held no label; 0 of them are wrong for every label"));
 }
 
 TEST_F(TrainCommand, EvaluateWantsCandidates) {
