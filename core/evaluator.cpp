@@ -51,7 +51,7 @@ double mean_loss(const std::vector<float>& scores, const Dataset& dataset) {
     sum -= scores[at(i)];
     tokens += std::ssize(dataset.targets_of(i));
   }
-  return sum / static_cast<double>(tokens);
+  return tokens == 0 ? 0 : sum / static_cast<double>(tokens);  // no gold labels: no right answers
 }
 
 // The best label of each utterance; the first of equals.

@@ -12,7 +12,7 @@ namespace chorus {
 
 // The answer to one utterance, as indices of labels.
 struct Prediction {
-  std::int32_t gold = 0;
+  std::int32_t gold = 0;  // -1: not known, not to be scored
   std::int32_t predicted = 0;
   bool found = true;  // false: a miss, the label was only guessed from an answer that holds none
 };
