@@ -59,6 +59,11 @@ void add_input(OptionTable& table, Choices& choices) {
       .at_least(0);
   table.group("Text");
   table.add("context", options.context, "tokens of a sample").at_least(2);
+  table.group("Token lists");
+  table
+      .add("lines-per-tree", options.lines_per_tree,
+           "neighbours that begin alike share it, so many at most; 1: none do")
+      .at_least(1);
 }
 
 void add_prompts(OptionTable& table, PrepareOptions& options) {
@@ -140,7 +145,7 @@ void take_from_base(Choices& choices, const OptionTable& table) {
                                 "--vocabulary-size is ", options.vocabulary_size, " but that of ",
                                 choices.base, " is ", vocabulary_size, ": leave the option out");
     options.vocabulary_size = vocabulary_size;
-    max_positions = config.max_positions;
+    max_positions = options.max_positions = config.max_positions;
     const std::filesystem::path tokenizer = std::filesystem::path(choices.base) / "tokenizer.model";
     if (options.tokenizer.empty() && std::filesystem::exists(tokenizer)) options.tokenizer = tokenizer;
   }
@@ -157,9 +162,13 @@ void take_from_base(Choices& choices, const OptionTable& table) {
 // Options that have no meaning for the corpus are a mistake.
 void check_kind(const PrepareOptions& options, const OptionTable& table) {
   const bool dialogues = options.corpus != "tokens" && options.corpus != "text";
-  require<ConfigurationError>(options.corpus == "text" || !table.changed("context"),
-                              "--context is for the text corpus, this one is ", options.corpus,
-                              ": leave it out");
+  const auto is_for = [&](const char* option, const char* corpus) {
+    require<ConfigurationError>(options.corpus == corpus || !table.changed(option), "--", option,
+                                " is for the ", corpus, " corpus, this one is ", options.corpus,
+                                ": leave it out");
+  };
+  is_for("context", "text");
+  is_for("lines-per-tree", "tokens");
   for (const char* option : {"recipe", "history", "answer-end", "max-tokens", "auxiliary", "label-map",
                              "captions", "fraction", "demonstrations", "features"}) {
     require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
