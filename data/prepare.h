@@ -53,6 +53,7 @@ struct PrepareOptions {
   std::string feature_key;        // pattern of its keys; "": that of its layout
   std::int64_t feature_rows = 1;  // of an utterance, at most
   bool half_precision_features = false;
+  MissingFeatures missing_features = MissingFeatures::zeros;
 };
 
 // Tells how far `what` has come.
