@@ -54,7 +54,7 @@ double mean_loss(const std::vector<float>& scores, const Dataset& dataset) {
     sum -= scores[at(i)];
     tokens += std::ssize(dataset.targets_of(i));
   }
-  return sum / static_cast<double>(tokens);
+  return tokens == 0 ? 0 : sum / static_cast<double>(tokens);  // no gold labels: no right answers
 }
 
 // A score that is no number would make the first label win everywhere.

@@ -177,7 +177,7 @@ void AppendedFile::append(std::string_view bytes) {
 }
 
 nlohmann::json read_json_file(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
+  const std::string text = read_unchecked_text(path);
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {

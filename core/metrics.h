@@ -15,7 +15,7 @@ inline constexpr std::int32_t no_label = -1;
 
 // The answer to one utterance, as indices of labels.
 struct Prediction {
-  std::int32_t gold = 0;
+  std::int32_t gold = 0;       // -1: not known, not to be scored
   std::int32_t predicted = 0;  // may be no_label
   bool found = true;           // false: a miss, the answer holds no label
 };

@@ -4,7 +4,6 @@
 #include <array>
 #include <functional>
 #include <map>
-#include <sstream>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -32,21 +31,22 @@ class Line {
 
   void refuse_unknown_fields() const {
     for (const auto& [name, value] : object_.items()) {
+      if (value.is_null()) continue;
       require<DataError>(std::ranges::find(known_fields, name) != known_fields.end(), where_,
                          ": unknown field '", name, "'; did you mean '", nearest(name, known_fields), "'?");
     }
   }
 
   std::string text(const std::string& name) const {
-    const auto found = object_.find(name);
-    require<DataError>(found != object_.end(), where_, ": field '", name, "' is missing");
-    require<DataError>(found->is_string(), where_, ": field '", name, "' must be a string, is ",
-                       found->type_name());
-    return found->get<std::string>();
+    require<DataError>(has(name), where_, ": field '", name, "' is missing");
+    const Json& value = object_.at(name);
+    require<DataError>(value.is_string(), where_, ": field '", name, "' must be a string, is ",
+                       value.type_name());
+    return value.get<std::string>();
   }
 
   std::optional<std::string> optional_text(const std::string& name) const {
-    if (!object_.contains(name)) return std::nullopt;
+    if (!has(name)) return std::nullopt;
     return text(name);
   }
 
@@ -56,10 +56,17 @@ class Line {
     return found != object_.end() && found->is_null() ? "" : text(name);
   }
 
+  std::string gold() const {
+    require<DataError>(
+        has("gold"), where_,
+        ": field 'gold' is missing: what was predicted for dialogues without labels has no score");
+    return text("gold");
+  }
+
   UtteranceKey key() const { return {text("corpus"), text("split"), text("dialogue"), text("utterance")}; }
 
   bool found() const {
-    if (!object_.contains("found")) return true;
+    if (!has("found")) return true;
     const Json& value = object_.at("found");
     require<DataError>(value.is_boolean(), where_, ": field 'found' must be true or false, is ",
                        value.dump());
@@ -68,7 +75,7 @@ class Line {
 
   std::vector<std::pair<std::string, double>> scores() const {
     std::vector<std::pair<std::string, double>> scores;
-    if (!object_.contains("scores")) return scores;
+    if (!has("scores")) return scores;
     const Json& value = object_.at("scores");
     require<DataError>(value.is_object(), where_, ": field 'scores' must be an object, is ",
                        value.type_name());
@@ -81,6 +88,12 @@ class Line {
   }
 
  private:
+  // Null is what a table saved as JSON lines has for a missing value.
+  bool has(const std::string& name) const {
+    const auto found = object_.find(name);
+    return found != object_.end() && !found->is_null();
+  }
+
   const Json& object_;
   std::string where_;
 };
@@ -88,16 +101,11 @@ class Line {
 // Calls `take` with every line that is not empty, parsed, and its place.
 void for_each_line(const std::filesystem::path& path,
                    const std::function<void(const Json& object, const std::string& where)>& take) {
-  std::string text = read_file(path);
-  remove_byte_order_mark(text);
-  std::istringstream lines(std::move(text));
-  std::int64_t number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    const std::string where = fmt::format("{}:{}", path.string(), ++number);
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+  for (const NumberedLine& line : filled_lines(read_unchecked_text(path))) {
+    const std::string where = fmt::format("{}:{}", path.string(), line.number);
     Json object;
     try {
-      object = Json::parse(line);
+      object = Json::parse(line.text);
     } catch (const Json::exception& error) {
       throw DataError(fmt::format("{}: is not valid JSON: {}", where, error.what()));
     }
@@ -112,7 +120,7 @@ AnsweredUtterance parse(const Json& object, const std::string& where) {
   out.key = line.key();
   out.speaker = line.optional_text("speaker").value_or("");
   out.text = line.optional_text("text").value_or("");
-  out.gold = line.text("gold");
+  out.gold = line.gold();
   out.predicted = line.text_or_null("predicted");
   out.scores = line.scores();
   out.answer = line.optional_text("answer");
@@ -144,7 +152,7 @@ std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation,
     out.push_back({.key = key_of(dataset, static_cast<std::int64_t>(u)),
                    .speaker = utterance.speaker,
                    .text = utterance.text,
-                   .gold = label(prediction.gold),
+                   .gold = prediction.gold < 0 ? "" : label(prediction.gold),
                    .predicted = prediction.predicted == no_label ? "" : label(prediction.predicted),
                    .scores = {},
                    .answer = std::nullopt,
@@ -161,15 +169,11 @@ std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation,
 std::string to_json_lines(std::span<const AnsweredUtterance> utterances) {
   std::string text;
   for (const AnsweredUtterance& utterance : utterances) {
-    Json line{{"corpus", utterance.key.corpus},
-              {"split", utterance.key.split},
-              {"dialogue", utterance.key.dialogue},
-              {"utterance", utterance.key.utterance},
-              {"speaker", utterance.speaker},
-              {"text", utterance.text},
-              {"gold", utterance.gold},
-              {"predicted", utterance.predicted}};
-    if (utterance.predicted.empty()) line["predicted"] = nullptr;
+    Json line{{"corpus", utterance.key.corpus},     {"split", utterance.key.split},
+              {"dialogue", utterance.key.dialogue}, {"utterance", utterance.key.utterance},
+              {"speaker", utterance.speaker},       {"text", utterance.text}};
+    if (!utterance.gold.empty()) line["gold"] = utterance.gold;
+    line["predicted"] = utterance.predicted.empty() ? Json(nullptr) : Json(utterance.predicted);
     for (const auto& [label, score] : utterance.scores) line["scores"][label] = score;
     if (utterance.answer) {
       line["answer"] = *utterance.answer;
@@ -197,6 +201,15 @@ std::vector<AnsweredUtterance> read_predictions(const std::filesystem::path& pat
   });
   require<DataError>(!out.empty(), path.string(), " holds no predictions");
   return out;
+}
+
+std::vector<std::pair<std::string, std::int64_t>> predicted_counts(
+    std::span<const AnsweredUtterance> utterances, std::span<const std::string> labels) {
+  std::vector<std::pair<std::string, std::int64_t>> counts;
+  for (const std::string& label : labels) {
+    counts.emplace_back(label, std::ranges::count(utterances, label, &AnsweredUtterance::predicted));
+  }
+  return counts;
 }
 
 std::vector<std::string> labels_of(std::span<const AnsweredUtterance> utterances) {

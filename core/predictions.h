@@ -31,7 +31,7 @@ std::string describe(const UtteranceKey& key);
 struct AnsweredUtterance {
   UtteranceKey key;
   std::string speaker, text;
-  std::string gold, predicted;                         // labels of the corpus; predicted: "" for none
+  std::string gold, predicted;  // labels of the corpus; gold: "" if not known; predicted: "" for none
   std::vector<std::pair<std::string, double>> scores;  // label, log probability; empty where decoded
   std::optional<std::string> answer;                   // raw generated text, where decoded
   bool found = true;                                   // false: the answer held no label
@@ -45,9 +45,13 @@ std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation,
 std::string to_json_lines(std::span<const AnsweredUtterance> utterances);
 // Throws ConfigurationError if the file exists: predictions are never overwritten.
 void write_predictions(const std::filesystem::path& path, std::span<const AnsweredUtterance> utterances);
-// Throws DataError with file and line for a line that is no such object, lacks a field, has an unknown one, or
-// repeats an utterance, and for a file without any.
+// Throws DataError with file and line for a line that is no such object, lacks a field, also the gold label, has an
+// unknown one, or repeats an utterance, and for a file without any.
 std::vector<AnsweredUtterance> read_predictions(const std::filesystem::path& path);
+
+// How often each of `labels` was predicted, for utterances without gold labels.
+std::vector<std::pair<std::string, std::int64_t>> predicted_counts(
+    std::span<const AnsweredUtterance> utterances, std::span<const std::string> labels);
 
 // All labels that were to choose from, in the order of their scores, and behind them those that occur as gold or
 // predicted only (all of them where answers were decoded), in the order of the alphabet.

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/finite.h"
+#include "data/text_file.h"
 #include "ops/bfloat16.h"
 #include "ops/error.h"
 
@@ -122,6 +123,7 @@ class HeaderReader {
  private:
   std::string_view header_text() {
     const auto bytes = file_.bytes();
+    refuse_git_lfs_pointer({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file_.path());
     require<DataError>(bytes.size() >= length_bytes, where_, " is no safetensors file: it has ", bytes.size(),
                        " bytes, and the length of its header alone takes ", length_bytes);
     std::uint64_t length;

@@ -287,9 +287,8 @@ void validate(const Dataset& dataset, const BatchOptions& options) {
     require<ConfigurationError>(
         length <= options.tokens_per_microbatch, "sample ", sample, " of the ", dataset.origin.split,
         " split is ", length, " tokens long and does not fit into a micro-batch of ",
-        options.tokens_per_microbatch,
-        "; raise --tokens-per-microbatch to at least that, or prepare the data with a "
-        "smaller --max-tokens");
+        options.tokens_per_microbatch, "; raise --tokens-per-microbatch to at least that, or ",
+        how_to_shorten(dataset.origin, options.tokens_per_microbatch));
   }
 }
 

@@ -4,7 +4,9 @@
 #include <map>
 #include <tuple>
 
+#include "data/corpora/normalise.h"
 #include "data/json_fields.h"
+#include "data/split_files.h"
 #include "data/text_file.h"
 #include "data/words.h"
 #include "ops/error.h"
@@ -22,15 +24,14 @@ struct Caption {
 
 std::map<Key, std::vector<Caption>> read_captions(const std::string& path) {
   std::map<Key, std::vector<Caption>> captions;
-  const std::vector<std::string> lines = split_lines(read_text_file(path));
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    const std::string where = fmt::format("{}:{}", path, i + 1);
-    const nlohmann::json json = parse_json(lines[i], where);
+  for (const NumberedLine& line : filled_lines(read_text_file(path))) {
+    const std::string where = fmt::format("{}:{}", path, line.number);
+    const nlohmann::json json = parse_json(line.text, where);
     const JsonObject fields(json, where, {"corpus", "split", "dialogue", "utterance", "text"});
     const Caption caption{fields.text("text"), fields.text_or("corpus", "")};
     require<DataError>(!is_blank(caption.text), where, ": field 'text' is blank; leave the line out");
     std::vector<Caption>& same =
-        captions[{fields.text("split"), fields.text("dialogue"), fields.text("utterance")}];
+        captions[{split_name(fields.text("split")), fields.text("dialogue"), fields.text("utterance")}];
     for (const Caption& other : same) {
       require<DataError>(!other.corpus.empty() && !caption.corpus.empty() && other.corpus != caption.corpus,
                          where, ": a second caption of utterance ", fields.text("utterance"), " of dialogue ",
@@ -64,6 +65,7 @@ void join_captions(const std::string& path, std::vector<Corpus>& corpora,
             continue;
           }
           utterance.caption = caption->text;
+          ledgers[c][s].normalised_characters += normalise(utterance.caption);
           caption->used = true;
           ++joined_captions;
         }

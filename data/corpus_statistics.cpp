@@ -89,7 +89,7 @@ std::string CorpusStatistics::to_table() const {
       return fmt::format("{}  {:>7}", grouped(count), percent(count, split.utterances - split.without_label));
     });
   }
-  table.number_if_any("  context only", &SplitStatistics::without_label);
+  table.number_if_any("  without label", &SplitStatistics::without_label);
   table.number_if_any("  with a caption", &SplitStatistics::with_caption);
   table.number("speakers", &SplitStatistics::speakers);
   table.number("  most in a dialogue", &SplitStatistics::most_speakers);

@@ -7,16 +7,15 @@
 
 namespace chorus {
 
-CsvReader::CsvReader(const std::filesystem::path& path) : path_(path.string()), text_(read_file(path)) {
-  remove_byte_order_mark(text_);
+CsvReader::CsvReader(const std::filesystem::path& path)
+    : path_(path.string()), text_(read_unchecked_text(path)) {
   const bool blank = text_.find_first_not_of("\r\n") == std::string::npos;
   require<DataError>(!blank, path_, ": is empty; the first line must name the columns");
   CsvRow header;
   read_fields(header);
   columns_ = std::move(header.fields);
   for (std::size_t i = 0; i < columns_.size(); ++i) {
-    require<DataError>(!columns_[i].empty(), path_, ":1: column ", i + 1, " has no name");
-    const bool twice = std::count(columns_.begin(), columns_.end(), columns_[i]) > 1;
+    const bool twice = !columns_[i].empty() && std::count(columns_.begin(), columns_.end(), columns_[i]) > 1;
     require<DataError>(!twice, path_, ":1: two columns are named '", columns_[i], "'");
   }
 }

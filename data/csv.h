@@ -18,8 +18,8 @@ struct CsvRow {
 
 // Reads RFC 4180: comma separated, fields in quotes where needed, "" for a quote, line breaks allowed in
 // quotes, rows end with LF or CR LF, the first row names the columns. Every row must be UTF-8 and have as
-// many fields as there are columns. A byte order mark and empty lines at the end are tolerated; nothing else
-// is.
+// many fields as there are columns. A byte order mark, empty lines at the end, and columns without a name, which
+// nobody can ask for, are tolerated; nothing else is.
 class CsvReader {
  public:
   // Throws DataError for a file that is missing, empty, or whose first row is malformed or names a column

@@ -257,6 +257,17 @@ Sequence Dataset::sequence(std::int64_t sample) const {
   return sequence;
 }
 
+std::string how_to_shorten(const DatasetOrigin& origin, std::int64_t tokens) {
+  if (!origin.recipe_name.empty()) return fmt::format("prepare with --max-tokens {}", tokens);
+  if (origin.corpora[0] == "text") return fmt::format("prepare with --context {}", tokens);
+  return "shorten the token lists; prepare with --base names the lines that are too long for it";
+}
+
+bool Dataset::has_gold() const {
+  return std::any_of(utterances.begin(), utterances.end(),
+                     [](const UtteranceReference& utterance) { return utterance.label >= 0; });
+}
+
 std::int64_t Dataset::unshared_tokens() const {
   std::int64_t total = 0;
   for (std::int64_t sample = 0; sample < std::ssize(samples); ++sample) total += length(sample);

@@ -22,6 +22,9 @@ struct DatasetOrigin {
   bool operator==(const DatasetOrigin&) const = default;
 };
 
+// What makes samples of at most `tokens` rows of such data, for messages: "prepare them with --max-tokens 512".
+std::string how_to_shorten(const DatasetOrigin& origin, std::int64_t tokens);
+
 // Which utterance of the corpus samples speak of.
 struct UtteranceReference {
   std::int32_t corpus = 0;  // index into DatasetOrigin::corpora
@@ -84,6 +87,8 @@ struct Dataset {
   // tokens.
   std::int64_t length(std::int64_t sample) const;
   std::int64_t unshared_tokens() const;
+  // Whether any utterance has a label: dialogues without labels can be answered, not scored.
+  bool has_gold() const;
 
   // Throws DataError that begins with `where` unless everything above holds.
   void validate(const std::string& where) const;

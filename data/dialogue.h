@@ -9,7 +9,7 @@ namespace chorus {
 struct Utterance {
   std::string id;  // unique in its dialogue; may have gaps, so it is never an index
   std::string speaker, text;
-  std::string label;         // one of Corpus::labels; empty: context only, never asked about
+  std::string label;         // one of Corpus::labels; empty: none, see CorpusSplit::has_labels
   std::int64_t line = 0;     // of the file it was read from
   std::string caption = {};  // visual knowledge in words; empty: none
   // Its rows of the split's FeatureTable: [first_feature, first_feature + features).
@@ -32,6 +32,9 @@ struct CorpusSplit {
   std::string name;  // "train", "dev" or "test", or what the user called it
   std::string file;
   std::vector<Dialogue> dialogues;
+  // Where some utterances have labels, the others are context only, never asked about. Where none had one when it was
+  // read, all are asked about, and there is nothing to score.
+  bool has_labels = true;
 };
 
 struct Corpus {

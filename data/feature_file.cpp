@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "data/split_files.h"
 #include "ops/error.h"
 
 namespace chorus {
@@ -116,9 +117,23 @@ FloatArray FeatureFile::read_array(const std::string& array) const {
   return found;
 }
 
+std::string FeatureFile::key_of(const std::string& split, const std::string& dialogue,
+                                const std::string& utterance) const {
+  for (const std::string& name : names_of_split(split)) {
+    std::string key = filled_in(key_pattern_, {name, dialogue, utterance});
+    if (file_->exists(root_ + key + leaf_)) return key;
+  }
+  return filled_in(key_pattern_, {split, dialogue, utterance});
+}
+
+bool FeatureFile::holds(const std::string& split, const std::string& dialogue,
+                        const std::string& utterance) const {
+  return file_->exists(root_ + key_of(split, dialogue, utterance) + leaf_);
+}
+
 std::vector<float> FeatureFile::read(const std::string& split, const std::string& dialogue,
                                      const std::string& utterance, std::int64_t most_rows) const {
-  const std::string key = filled_in(key_pattern_, {split, dialogue, utterance}), array = root_ + key + leaf_;
+  const std::string array = root_ + key_of(split, dialogue, utterance) + leaf_;
   require<DataError>(file_->exists(array), path_.string(), ": no array '", array, "' for utterance ",
                      utterance, " of dialogue ", dialogue, " in ", split, "; keys are made by ",
                      key_pattern_);

@@ -23,11 +23,16 @@ class FeatureFile {
   FeatureFile(const std::filesystem::path& path, std::string key_pattern);
 
   std::int32_t width() const { return width_; }  // d
+  // Whether there is an array for an utterance.
+  bool holds(const std::string& split, const std::string& dialogue, const std::string& utterance) const;
   // Rows [at most `most_rows`, d] of one utterance, pooled. Throws DataError with file, key and numbers.
   std::vector<float> read(const std::string& split, const std::string& dialogue, const std::string& utterance,
                           std::int64_t most_rows) const;
 
  private:
+  // The first key that is there, under any name of the split; otherwise that of its own name.
+  std::string key_of(const std::string& split, const std::string& dialogue,
+                     const std::string& utterance) const;
   FloatArray read_array(const std::string& array) const;
 
   std::filesystem::path path_;

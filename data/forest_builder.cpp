@@ -30,10 +30,12 @@ void validate(const Sequence& sequence, std::int64_t vocabulary_size, std::int64
   require<DataError>(any, where, ": no token is supervised, so nothing can be learned from the sample");
 }
 
+std::int64_t rows_of(const Sequence& sequence) {
+  return std::ssize(sequence.tokens) - (sequence.labels.back() == unsupervised ? 0 : 1);
+}
+
 void ForestBuilder::add(const Sequence& sequence) {
-  const bool last_is_target_only = sequence.labels.back() != unsupervised;
-  const std::span<const std::int32_t> path(sequence.tokens.data(),
-                                           sequence.tokens.size() - (last_is_target_only ? 1 : 0));
+  const std::span<const std::int32_t> path(sequence.tokens.data(), at(rows_of(sequence)));
   std::vector<std::int32_t> rows;
   rows.reserve(path.size());
   PathEnd end = follow(path, rows);

@@ -20,6 +20,9 @@ struct Sequence {
   bool operator==(const Sequence&) const = default;
 };
 
+// Rows that it takes alone: a last token that is supervised needs none, see ForestBuilder.
+std::int64_t rows_of(const Sequence& sequence);
+
 // Throws DataError, beginning with `where`, unless the lengths agree, every token is a word (0 <= token <
 // vocabulary_size) or a feature of a row below `feature_rows`, every label is its token, a word, or `unsupervised`, the
 // first is unsupervised and at least one is not.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include <hdf5.h>
 #include <unistd.h>
 
+#include "data/text_file.h"
 #include "ops/error.h"
 
 namespace chorus {
@@ -276,6 +278,11 @@ Hdf5Reader::Hdf5Reader(std::filesystem::path path) : path_(std::move(path)) {
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_file_locking(access, false, true);
   file_ = H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access);
+  if (file_ < 0) {
+    std::string beginning(64, '\0');
+    std::ifstream(path_, std::ios::binary).read(beginning.data(), std::ssize(beginning));
+    refuse_git_lfs_pointer(beginning, path_);
+  }
   require<DataError>(file_ >= 0, path_.string(), ": is not an HDF5 file, or truncated or damaged (",
                      std::filesystem::file_size(path_), " bytes): ", file_ < 0 ? reason() : std::string());
 }

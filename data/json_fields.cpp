@@ -7,12 +7,33 @@
 
 namespace chorus {
 
+namespace {
+constexpr std::string_view zero_character = "\\u0000";
+}
+
 nlohmann::json parse_json(const std::string& text, const std::string& origin) {
+  nlohmann::json json;
   try {
-    return nlohmann::json::parse(text);
+    json = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("{}: is not valid JSON: {}", origin, error.what()));
   }
+  if (const std::size_t zero = text.find(zero_character);
+      zero != std::string::npos && holds_zero_character(json)) {
+    const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
+    throw DataError(fmt::format("{}: {}, a zero character, which no text holds{}", origin, zero_character,
+                                lines > 0 ? fmt::format(", in line {}", lines + 1) : std::string()));
+  }
+  return json;
+}
+
+bool holds_zero_character(const nlohmann::json& json) {
+  if (json.is_string()) return json.get_ref<const std::string&>().find('\0') != std::string::npos;
+  if (json.is_object()) {
+    for (const auto& [name, value] : json.items())
+      if (name.find('\0') != std::string::npos || holds_zero_character(value)) return true;
+  }
+  return json.is_array() && std::any_of(json.begin(), json.end(), holds_zero_character);
 }
 
 std::vector<std::string> parse_names(const nlohmann::json& json, const std::string& origin) {
@@ -32,10 +53,23 @@ JsonObject::JsonObject(const nlohmann::json& object, std::string origin, std::ve
     : object_(object), origin_(std::move(origin)) {
   require<DataError>(object_.is_object(), origin_, ": must be an object, is ", object_.type_name());
   for (const auto& [name, value] : object_.items()) {
+    if (value.is_null()) continue;
     const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
     require<DataError>(is_known, origin_, ": unknown field '", name, "'; did you mean '",
                        nearest(name, known), "'?");
   }
+}
+
+bool JsonObject::has(const std::string& name) const {
+  const auto found = object_.find(name);
+  return found != object_.end() && !found->is_null();
+}
+
+std::vector<std::string> JsonObject::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : object_.items())
+    if (!value.is_null()) names.push_back(name);
+  return names;
 }
 
 const nlohmann::json& JsonObject::get(const std::string& name) const {

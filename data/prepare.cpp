@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 
 #include "data/corpora/corpus.h"
 #include "data/preparation.h"
+#include "data/split_files.h"
 #include "data/text_file.h"
 #include "data/words.h"
 #include "ops/error.h"
@@ -30,6 +32,25 @@ void check_corpus(const std::string& corpus) {
                               nearest(corpus, known), "'?");
 }
 
+// All of it or nothing.
+void write_all(const Preparation& preparation, const std::filesystem::path& folder) {
+  const bool is_new = std::filesystem::create_directories(folder);
+  std::vector<std::filesystem::path> written;
+  try {
+    for (const Dataset& dataset : preparation.datasets) {
+      written.push_back(folder / (dataset.origin.split + ".h5"));
+      dataset.write(written.back().string());
+    }
+    written.push_back(folder / "ledger.json");
+    write_new_file(written.back(), preparation.ledger.to_json());
+  } catch (...) {
+    std::error_code ignored;
+    for (const std::filesystem::path& file : written) std::filesystem::remove(file, ignored);
+    if (is_new) std::filesystem::remove(folder, ignored);
+    throw;
+  }
+}
+
 }  // namespace
 
 std::vector<Source> parse_sources(const std::vector<std::string>& inputs, const std::string& default_name,
@@ -40,6 +61,7 @@ std::vector<Source> parse_sources(const std::vector<std::string>& inputs, const 
     Source source = equals == std::string::npos || std::filesystem::exists(input)
                         ? Source{default_name, input}
                         : Source{input.substr(0, equals), input.substr(equals + 1)};
+    if (kind == "split") source.name = split_name(source.name);
     const bool good_name = !source.name.empty() && source.name.find_first_of("/\\.") == std::string::npos;
     require<ConfigurationError>(good_name, "input '", input, "': '", source.name,
                                 "' cannot be the name of a ", kind);
@@ -109,11 +131,7 @@ Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, c
   } else {
     prepare_dialogues(preparation);
   }
-  const std::filesystem::path folder(options.output);
-  std::filesystem::create_directories(folder);
-  for (const Dataset& dataset : preparation.datasets)
-    dataset.write((folder / (dataset.origin.split + ".h5")).string());
-  write_new_file(folder / "ledger.json", preparation.ledger.to_json());
+  write_all(preparation, options.output);
   return preparation.ledger;
 }
 

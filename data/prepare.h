@@ -15,10 +15,14 @@ namespace chorus {
 // Whether </s> follows an answer; bases that never learned that token do better without.
 enum class AnswerEnd { as_recipe, end_of_text, none };
 
+// What becomes of lines that the feature file does not hold.
+enum class MissingFeatures { zeros, refuse };
+
 struct PrepareOptions {
   // One of dialogue_corpora(): `inputs` is its path. "mixed": several of them as NAME=PATH, in one data set.
   // "tokens": JSON lines {"input_ids": [..], "labels": [..]}, labels aligned with the ids and -100 where nothing is to
-  //           be learned; with an optional "group" string, lines of one group become one tree.
+  //           be learned; with an optional "group" string, lines of one group become one tree; of those without one,
+  //           neighbours that begin alike. An "attention_mask" says what is padding.
   // "text":   paragraphs between blank lines, each <s> … </s>, joined in their order to samples of `context` tokens.
   // For the latter two an input is FILE or SPLIT=FILE; without a name it is train.
   std::string corpus = "meld";
@@ -28,7 +32,10 @@ struct PrepareOptions {
   std::int64_t vocabulary_size = 0;  // of the base model; 0: the tokenizer's
   std::int64_t max_tokens = 1024;    // of a prompt with its answer; 0: no limit
   std::int64_t context = 256;        // of the text corpus
-  bool skip_bad_rows = false;        // count malformed rows instead of stopping
+  std::int64_t lines_per_tree =
+      16;  // of the tokens corpus, at most, where no group is named; 1: nothing is shared
+  std::int64_t max_positions = 0;  // of the base model; a longer token list is malformed; 0: not known
+  bool skip_bad_rows = false;      // count malformed rows instead of stopping
 
   // Of dialogues:
   std::string recipe = "shared";  // name or path
@@ -46,6 +53,7 @@ struct PrepareOptions {
   std::string feature_key;        // pattern of its keys; "": that of its layout
   std::int64_t feature_rows = 1;  // of an utterance, at most
   bool half_precision_features = false;
+  MissingFeatures missing_features = MissingFeatures::zeros;
 };
 
 // Tells how far `what` has come.

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <unordered_set>
 
 #include "data/captions.h"
@@ -75,26 +77,41 @@ void unify_labels(Dialogues& dialogues, const PrepareOptions& options) {
   }
 }
 
-// Gives each utterance its rows of the table, which is returned, split after split.
+// Gives each utterance its rows of the table, which is returned, split after split; one of zeros where the file has
+// none, as other programs do.
 std::map<std::string, FeatureTable> join_features(Dialogues& dialogues, const PrepareOptions& options) {
   require<ConfigurationError>(dialogues.corpora.size() == 1,
                               "--features: a file belongs to one corpus, not to ", dialogues.corpora.size(),
                               " that are mixed");
   const FeatureFile file(options.features, options.feature_key);
   std::map<std::string, FeatureTable> tables;
-  for (CorpusSplit& split : dialogues.corpora[0].splits) {
+  for (std::size_t s = 0; s < dialogues.corpora[0].splits.size(); ++s) {
+    CorpusSplit& split = dialogues.corpora[0].splits[s];
+    std::vector<Line> missing;
     FeatureTable& table = tables[split.name];
     table.width = file.width();
     table.half_precision = options.half_precision_features;
     for (Dialogue& dialogue : split.dialogues) {
-      for (Utterance& utterance : dialogue.utterances) {
-        const std::vector<float> rows =
-            file.read(split.name, dialogue.id, utterance.id, options.feature_rows);
+      for (std::size_t turn = 0; turn < dialogue.utterances.size(); ++turn) {
+        Utterance& utterance = dialogue.utterances[turn];
+        std::vector<float> rows(static_cast<std::size_t>(table.width));
+        if (options.missing_features == MissingFeatures::zeros &&
+            !file.holds(split.name, dialogue.id, utterance.id)) {
+          missing.push_back({&dialogue, turn});
+        } else {
+          rows = file.read(split.name, dialogue.id, utterance.id, options.feature_rows);
+        }
         utterance.first_feature = static_cast<std::int32_t>(table.rows());
         utterance.features = static_cast<std::int32_t>(std::ssize(rows) / table.width);
         table.values.insert(table.values.end(), rows.begin(), rows.end());
       }
     }
+    SplitLedger& ledger = dialogues.ledgers[0][s];
+    if (!missing.empty())
+      ledger.notes["lines without features, which have a row of zeros"] = std::ssize(missing);
+    // Where none is there, the keys are wrong, and read() says how they are made.
+    if (std::ssize(missing) == ledger.utterances)
+      file.read(split.name, missing[0].dialogue->id, missing[0].utterance().id, options.feature_rows);
   }
   return tables;
 }
@@ -109,6 +126,21 @@ std::vector<std::string> answers_of(const Recipe& recipe, const Dialogues& dialo
   std::vector<std::string> speakers;
   for (std::int64_t number = 0; number <= last; ++number) speakers.push_back(numbered_speaker(number));
   return speakers;
+}
+
+// Labels that differ in case only are mostly one label written in two ways.
+void note_labels_alike(const std::vector<std::string>& labels, Ledger& ledger) {
+  std::map<std::string, std::vector<std::string>> alike;
+  for (const std::string& label : labels) {
+    std::string small = label;
+    std::transform(small.begin(), small.end(), small.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    alike[small].push_back(label);
+  }
+  for (const auto& [small, same] : alike) {
+    if (same.size() > 1)
+      ledger.notes["labels that differ in case only, " + joined(same, ", ")] = std::ssize(same);
+  }
 }
 
 Recipe load_recipe(const std::string& name, const std::string& option, const PrepareOptions& options) {
@@ -126,6 +158,7 @@ class DialogueWriter {
         dialogues_(dialogues),
         labels_(answers_of(recipe, dialogues)),
         recipe_(std::move(recipe)) {
+    find_unlabelled();
     for (const std::int64_t first_speaker : dialogues_.first_speakers) {
       writers_.emplace_back(recipe_, preparation_.tokenizer(), settings(first_speaker));
     }
@@ -157,6 +190,16 @@ class DialogueWriter {
   }
 
  private:
+  void find_unlabelled() {
+    std::set<std::string> labelled;
+    for (const Corpus& corpus : dialogues_.corpora) {
+      for (const CorpusSplit& split : corpus.splits)
+        (split.has_labels ? labelled : unlabelled_).insert(split.name);
+    }
+    for (const std::string& split : labelled) unlabelled_.erase(split);
+    unlabelled_.erase("train");
+  }
+
   PromptWriter::Settings settings(std::int64_t first_speaker) const {
     return {labels_, options_.max_tokens, first_speaker};
   }
@@ -173,15 +216,16 @@ class DialogueWriter {
     }
   }
 
-  bool can_be_asked(const Utterance& utterance) const {
-    return recipe_.task == Task::speaker || !utterance.label.empty();
+  // A line without a label is context only, unless it is of a split without any: that is to be answered, not scored.
+  bool can_be_asked(const std::string& split, const Utterance& utterance) const {
+    return recipe_.task == Task::speaker || !utterance.label.empty() || unlabelled_.contains(split);
   }
 
   // Which lines are asked about in training.
   void select() {
     std::vector<std::vector<const Utterance*>> candidates(dialogues_.corpora.size());
     dialogues_.for_each_line([&](std::size_t corpus, const CorpusSplit& split, const Line& line) {
-      if (is_training(split) && can_be_asked(line.utterance()))
+      if (is_training(split) && can_be_asked(split.name, line.utterance()))
         candidates[corpus].push_back(&line.utterance());
     });
     const double fraction = parse_fraction(options_.fraction);
@@ -196,9 +240,9 @@ class DialogueWriter {
                                 recipe_.name, " has no part of kind demonstrations; use --recipe retrieval");
     std::vector<Line> pool;
     std::vector<std::string> texts;
-    dialogues_.for_each_line([&](std::size_t, const CorpusSplit&, const Line& line) {
+    dialogues_.for_each_line([&](std::size_t, const CorpusSplit& split, const Line& line) {
       if (selected_.contains(&line.utterance()) && !line.utterance().label.empty()) pool.push_back(line);
-      if (can_be_asked(line.utterance())) texts.push_back(line.utterance().text);
+      if (can_be_asked(split.name, line.utterance())) texts.push_back(line.utterance().text);
     });
     demonstrations_.emplace(options_.demonstrations, std::move(pool), std::move(texts), preparation_.embed);
   }
@@ -223,10 +267,12 @@ class DialogueWriter {
     return total;
   }
 
+  // The index of the right answer; -1 where there is none.
   std::int32_t gold(std::size_t corpus, const Line& line) const {
     if (recipe_.task == Task::speaker) {
       return static_cast<std::int32_t>(speaker_number(recipe_, line, dialogues_.first_speakers[corpus]));
     }
+    if (line.utterance().label.empty()) return -1;
     const auto label = std::find(labels_.begin(), labels_.end(), line.utterance().label);
     return static_cast<std::int32_t>(label - labels_.begin());
   }
@@ -236,7 +282,7 @@ class DialogueWriter {
     std::vector<GroupSample> samples;
     for (std::size_t turn = 0; turn < dialogue.utterances.size(); ++turn) {
       const Line line{&dialogue, turn};
-      if (!can_be_asked(line.utterance())) {
+      if (!can_be_asked(split.name, line.utterance())) {
         ++ledger.dropped["without a label, context only"];
       } else if (is_training(split) && !selected_.contains(&line.utterance())) {
         ++ledger.dropped["not in the fraction of " + options_.fraction];
@@ -251,6 +297,7 @@ class DialogueWriter {
                 SplitLedger& ledger, std::vector<GroupSample>& samples) {
     const bool training = is_training(split);
     const std::int32_t right = gold(corpus, line);
+    if (right < 0) ++ledger.notes["lines without a label, which are answered and not scored"];
     std::vector<std::int32_t> answers{right};
     if (!training) {
       answers.resize(labels_.size());
@@ -308,6 +355,7 @@ class DialogueWriter {
   Recipe recipe_;
   std::vector<PromptWriter> writers_, auxiliary_;  // of each corpus
   std::unordered_set<const Utterance*> selected_;  // of the train splits
+  std::set<std::string> unlabelled_;               // splits where no line has a label
   std::optional<Demonstrations> demonstrations_;
 };
 
@@ -334,6 +382,7 @@ void prepare_dialogues(Preparation& preparation) {
       options.features.empty() ? " shows features: give it a file with --features"
                                : " shows no features; use --recipe features with --features");
   if (!options.features.empty()) dialogues.features = join_features(dialogues, options);
+  note_labels_alike(dialogues.corpora[0].labels, preparation.ledger);
   DialogueWriter writer(preparation, dialogues, std::move(recipe));
   std::vector<std::string> written;
   for (const Corpus& corpus : dialogues.corpora) {

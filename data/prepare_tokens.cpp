@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <unordered_map>
 
 #include "data/json_fields.h"
@@ -12,6 +15,8 @@ namespace chorus {
 namespace {
 
 using Json = nlohmann::json;
+
+// --- one line --------------------------------------------------------------------------------------------------
 
 std::vector<std::int32_t> parse_integers(const JsonObject& fields, const char* name) {
   const std::string& where = fields.origin();
@@ -29,17 +34,130 @@ std::vector<std::int32_t> parse_integers(const JsonObject& fields, const char* n
 struct TokenLine {
   Sequence sequence;
   std::string group;
+  std::map<std::string, std::int64_t> notes;  // for the ledger
 };
 
-TokenLine parse_token_line(const std::string& line, std::int64_t vocabulary_size, const std::string& where) {
+// Leaves of `values` what the attention mask does not call padding.
+void remove_padding(std::vector<std::int32_t>& values, const std::vector<std::int32_t>& mask,
+                    const char* name, const std::string& where) {
+  require<DataError>(values.size() == mask.size(), where, ": ", mask.size(),
+                     " elements in attention_mask but ", values.size(), " in ", name);
+  const auto begin = std::find(mask.begin(), mask.end(), 1), end = std::find(begin, mask.end(), 0);
+  for (auto element = mask.begin(); element != mask.end(); ++element) {
+    const int expected = element >= begin && element < end ? 1 : 0;
+    require<DataError>(*element == expected, where, ": attention_mask holds ", *element, " at position ",
+                       element - mask.begin(),
+                       "; it must be ones, with zeros for padding before or behind them");
+  }
+  values.erase(values.begin() + (end - mask.begin()), values.end());
+  values.erase(values.begin(), values.begin() + (begin - mask.begin()));
+}
+
+// Positions count up. Others are those of several samples in one line, which are not to see each other.
+void check_positions(const std::vector<std::int32_t>& positions, std::size_t length,
+                     const std::string& where) {
+  require<DataError>(positions.size() == length, where, ": ", length, " tokens but ", positions.size(),
+                     " position_ids");
+  for (std::size_t i = 1; i < length; ++i) {
+    require<DataError>(positions[i] == positions[i - 1] + 1, where, ": position_ids go from ",
+                       positions[i - 1], " to ", positions[i],
+                       "; write samples that do not see each other on lines of their own");
+  }
+}
+
+TokenLine parse_token_line(const std::string& line, const Preparation& preparation,
+                           const std::string& where) {
+  static const std::vector<std::string> known{"input_ids", "labels", "group", "attention_mask",
+                                              "position_ids"};
   const Json object = parse_json(line, where);
-  const JsonObject fields(object, where, {"input_ids", "labels", "group"});
+  require<DataError>(object.is_object(), where, ": must be an object, is ", object.type_name());
   TokenLine parsed;
+  // Tokenizers write fields that only other models read.
+  std::vector<std::string> names = known;
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_null() || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    names.push_back(name);
+    parsed.notes["lines with a field '" + name + "', which is ignored"] = 1;
+  }
+  const JsonObject fields(object, where, names);
+  for (const char* name : {"input_ids", "labels"}) {
+    require<DataError>(fields.has(name), where, ": field '", name, "' is missing; there are ",
+                       joined(fields.names(), ", "));
+  }
   parsed.group = fields.text_or("group", "");
-  parsed.sequence = {parse_integers(fields, "input_ids"), parse_integers(fields, "labels")};
-  validate(parsed.sequence, vocabulary_size, 0, where);
+  Sequence& sequence = parsed.sequence;
+  sequence = {parse_integers(fields, "input_ids"), parse_integers(fields, "labels")};
+  std::vector<std::int32_t> positions;
+  if (fields.has("position_ids")) positions = parse_integers(fields, "position_ids");
+  if (fields.has("attention_mask")) {
+    const std::vector<std::int32_t> mask = parse_integers(fields, "attention_mask");
+    const std::size_t length = sequence.tokens.size();
+    remove_padding(sequence.tokens, mask, "input_ids", where);
+    remove_padding(sequence.labels, mask, "labels", where);
+    if (fields.has("position_ids")) remove_padding(positions, mask, "position_ids", where);
+    if (sequence.tokens.size() < length)
+      parsed.notes["tokens of padding, left out"] =
+          static_cast<std::int64_t>(length - sequence.tokens.size());
+  }
+  if (fields.has("position_ids")) check_positions(positions, sequence.tokens.size(), where);
+  // As every trainer does: nothing precedes the first token that could predict it.
+  if (!sequence.labels.empty() && !sequence.tokens.empty() && sequence.labels[0] == sequence.tokens[0]) {
+    sequence.labels[0] = unsupervised;
+    parsed.notes["supervised first tokens, which nothing can predict"] = 1;
+  }
+  validate(sequence, preparation.vocabulary_size, 0, where);
+  const std::int64_t rows = rows_of(sequence), most = preparation.options.max_positions;
+  require<DataError>(most == 0 || rows <= most, where, ": ", rows, " tokens, and the base has ", most,
+                     " positions: shorten the line, or leave it out with --skip-bad-rows");
   return parsed;
 }
+
+// --- trees -----------------------------------------------------------------------------------------------------
+
+std::int64_t common_beginning(const Sequence& a, const Sequence& b) {
+  const auto [end, unused] =
+      std::mismatch(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end());
+  return end - a.tokens.begin();
+}
+
+// Puts lines into groups, each of which becomes a tree: those of one name, and of the others those that follow each other
+// and begin alike, so that their order stays that of the file. These are bounded in number, since a tree is what training
+// shuffles: lines of one tree stand in one step or in the next.
+class TokenGroups {
+ public:
+  explicit TokenGroups(std::int64_t lines_per_tree) : lines_per_tree_(lines_per_tree) {}
+
+  void add(TokenLine line) {
+    if (!line.group.empty()) {
+      put(named_.try_emplace(line.group, groups_.size()).first->second, std::move(line.sequence));
+    } else {
+      if (!open_ || !goes_on(groups_[*open_], line.sequence)) open_ = groups_.size();
+      put(*open_, std::move(line.sequence));
+    }
+  }
+
+  const std::vector<std::vector<GroupSample>>& groups() const { return groups_; }
+
+ private:
+  static constexpr std::int64_t least_part = 4;  // more than a fourth of a line is to be there already
+
+  bool goes_on(const std::vector<GroupSample>& group, const Sequence& sequence) const {
+    if (std::ssize(group) >= lines_per_tree_) return false;
+    return std::any_of(group.begin(), group.end(), [&](const GroupSample& sample) {
+      return least_part * common_beginning(sample.sequence, sequence) > rows_of(sequence);
+    });
+  }
+
+  void put(std::size_t index, Sequence sequence) {
+    if (index == groups_.size()) groups_.emplace_back();
+    groups_[index].push_back({std::move(sequence)});
+  }
+
+  std::int64_t lines_per_tree_;
+  std::vector<std::vector<GroupSample>> groups_;
+  std::unordered_map<std::string, std::size_t> named_;
+  std::optional<std::size_t> open_;  // the last one without a name
+};
 
 }  // namespace
 
@@ -49,21 +167,16 @@ void prepare_tokens(Preparation& preparation) {
   for (const Source& source : parse_sources(preparation.options.inputs, "train", "split")) {
     SplitLedger& ledger = preparation.ledger.splits.emplace_back();
     ledger.split = source.name;
-    const std::vector<std::string> lines = split_lines(read_text_file(source.path));
-    std::vector<std::vector<GroupSample>> groups;
-    std::unordered_map<std::string, std::size_t> group_index;
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-      const std::string where = fmt::format("{}:{}", source.path, i + 1);
+    const std::vector<NumberedLine> lines = filled_lines(read_text_file(source.path));
+    TokenGroups groups(preparation.options.lines_per_tree);
+    for (const auto& [number, text] : lines) {
       ++ledger.rows_read;
       try {
-        TokenLine line = parse_token_line(lines[i], preparation.vocabulary_size, where);
-        const std::size_t index = line.group.empty()
-                                      ? groups.size()
-                                      : group_index.try_emplace(line.group, groups.size()).first->second;
-        if (index == groups.size()) groups.emplace_back();
+        TokenLine line = parse_token_line(text, preparation, fmt::format("{}:{}", source.path, number));
         ledger.longest_sample =
             std::max(ledger.longest_sample, std::int64_t{std::ssize(line.sequence.tokens)});
-        groups[index].push_back({std::move(line.sequence)});
+        for (const auto& [what, count] : line.notes) ledger.notes[what] += count;
+        groups.add(std::move(line));
       } catch (const DataError&) {
         if (!preparation.options.skip_bad_rows) throw;
         ++ledger.skipped_rows["malformed line"];
@@ -71,7 +184,7 @@ void prepare_tokens(Preparation& preparation) {
       preparation.report(source.name, ledger.rows_read, std::ssize(lines));
     }
     DatasetBuilder builder(preparation.origin(source.name));
-    for (const auto& group : groups) builder.add_group(group, source.path);
+    for (const auto& group : groups.groups()) builder.add_group(group, source.path);
     preparation.finish(builder, ledger);
   }
 }

@@ -1,10 +1,17 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace chorus {
+
+// What Chorus calls the split that files call `name`: valid, validation and val are dev.
+std::string split_name(const std::string& name);
+
+// The names that mean the split that Chorus calls `name`, its own first.
+std::vector<std::string> names_of_split(const std::string& name);
 
 // The files NAME.extension of a folder, each of which is a split: train, dev and test first, others by name.
 std::vector<std::filesystem::path> split_files(const std::filesystem::path& folder,

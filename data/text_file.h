@@ -8,19 +8,23 @@
 
 namespace chorus {
 
-// The bytes of a file. Throws DataError if it cannot be read.
+// The bytes of a file. Throws DataError if it cannot be read, or is a Git LFS pointer.
 std::string read_file(const std::filesystem::path& path);
 
-// The same without a byte order mark, checked to be UTF-8 and not empty. DataError names line and byte.
+// The same without a byte order mark. Throws DataError for UTF-16 and UTF-32, saying how to convert them.
+std::string read_unchecked_text(const std::filesystem::path& path);
+
+// The same, checked to be UTF-8 and not empty. DataError names line and byte.
 std::string read_text_file(const std::filesystem::path& path);
+
+// Throws DataError if a file that begins with `beginning` is a Git LFS pointer, which stands where a download left out
+// the file itself.
+void refuse_git_lfs_pointer(std::string_view beginning, const std::filesystem::path& path);
 
 // Writes a new file; throws ConfigurationError if it exists.
 void write_new_file(const std::filesystem::path& path, std::string_view bytes);
 
-// The mark that some programs put before UTF-8 says nothing.
-void remove_byte_order_mark(std::string& text);
-
-// Offset of the first byte that is not part of valid UTF-8 (RFC 3629), if any.
+// Offset of the first byte that is not part of valid UTF-8 (RFC 3629), or is zero, which no text holds.
 std::optional<std::size_t> invalid_utf8(std::string_view text);
 
 // What the message about an invalid byte says of it.

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "ops/error.h"
@@ -89,6 +90,16 @@ std::vector<std::string> split_lines(const std::string& text) {
     begin = end + 1;
   }
   return lines;
+}
+
+std::vector<NumberedLine> filled_lines(const std::string& text) {
+  std::vector<NumberedLine> filled;
+  std::int64_t number = 0;
+  for (std::string& line : split_lines(text)) {
+    ++number;
+    if (!is_blank(line)) filled.push_back({number, std::move(line)});
+  }
+  return filled;
 }
 
 std::string fill_in(const std::string& text, const std::map<std::string, std::string>& values,

@@ -33,6 +33,14 @@ std::vector<std::string> words_of(std::string_view text);
 // The lines without their line breaks (LF or CR LF); none for what follows the last break if it is empty.
 std::vector<std::string> split_lines(const std::string& text);
 
+// A line and its number, from 1.
+struct NumberedLine {
+  std::int64_t number = 0;
+  std::string text;
+};
+// The lines of split_lines() that are not blank: those of JSON lines that say something.
+std::vector<NumberedLine> filled_lines(const std::string& text);
+
 // `text` with each {name} replaced by its value; {{ and }} stand for braces. Throws DataError for other
 // braces or names, beginning with `origin`.
 std::string fill_in(const std::string& text, const std::map<std::string, std::string>& values,

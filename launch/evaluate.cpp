@@ -116,6 +116,8 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
       has_candidates(dataset), options.data, "/", options.split,
       ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
       "labelled corpus, dev or test");
+  require<ConfigurationError>(options.exclude.empty() || dataset.has_gold(), "--exclude: the ", options.split,
+                              " split has no gold labels, so nothing is scored: leave the option out");
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
   begin_output(options, runtime->is_first());
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,

@@ -19,6 +19,11 @@ double majority_of(const std::vector<std::string>& labels, std::span<const Answe
   return majority_baseline(gold);
 }
 
+bool has_gold(const AnsweredSplit& answers) {
+  return std::ranges::any_of(answers.utterances,
+                             [](const AnsweredUtterance& utterance) { return !utterance.gold.empty(); });
+}
+
 std::string line(const std::string& name, const Scores& scores) {
   return fmt::format("{:<28}{:>12.2f}{:>12.2f}{:>12.2f}{:>12}\n", name, 100 * scores.weighted_f1(),
                      100 * scores.accuracy(), 100 * scores.macro_f1(), scores.count());
@@ -28,9 +33,14 @@ std::string line(const std::string& name, const Scores& scores) {
 
 EvaluationReport::EvaluationReport(std::vector<std::string> labels, std::vector<AnsweredSplit> answers,
                                    const std::string& exclude)
-    : exclude_(exclude),
-      majority_(majority_of(labels, answers.at(0).utterances)),
-      entries_(score(labels, answers)) {
+    : exclude_(exclude) {
+  if (!has_gold(answers.at(0))) {
+    for (const auto& [name, utterances] : answers)
+      predicted_.push_back({name, predicted_counts(utterances, labels)});
+    return;
+  }
+  majority_ = majority_of(labels, answers[0].utterances);
+  entries_ = score(labels, answers);
   if (exclude.empty()) return;
   const std::set<UtteranceKey> keys = read_utterance_keys(exclude);
   for (AnsweredSplit& answered : answers) {
@@ -63,6 +73,14 @@ std::string EvaluationReport::lines(const std::vector<Entry>& entries) {
 }
 
 std::string EvaluationReport::to_text() const {
+  if (!predicted_.empty()) {
+    std::string text = "there are no gold labels, so nothing is scored; predicted are\n";
+    for (const auto& [name, labels] : predicted_) {
+      text += name + ":\n";
+      for (const auto& [label, count] : labels) text += fmt::format("  {:<26}{:>12}\n", label, count);
+    }
+    return text;
+  }
   std::string text = fmt::format("{:<28}{:>12}{:>12}{:>12}{:>12}\n", "", "weighted F1", "accuracy",
                                  "macro F1", "utterances");
   text += fmt::format("{:<28}{:>12.2f}\n", "majority label", 100 * majority_);
@@ -78,6 +96,13 @@ nlohmann::ordered_json EvaluationReport::entry_json(const Entry& entry) {
 }
 
 nlohmann::ordered_json EvaluationReport::to_json() const {
+  if (!predicted_.empty()) {
+    nlohmann::ordered_json json;
+    for (const auto& [name, labels] : predicted_) {
+      for (const auto& [label, count] : labels) json["predicted"][name][label] = count;
+    }
+    return json;
+  }
   nlohmann::ordered_json json{{"majority_weighted_f1", majority_}};
   if (!remaining_.empty()) {
     json["excluded"] = {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -16,16 +18,17 @@ struct AnsweredSplit {
 };
 
 // What `chorus evaluate` says and stores of one or more answers to the same utterances: scores of all utterances, of
-// each corpus where the split mixes several, and, where a list of utterances is given, the same without these.
+// each corpus where the split mixes several, and, where a list of utterances is given, the same without these. Where the
+// utterances have no gold labels there are no scores: it says how often each label was predicted.
 class EvaluationReport {
  public:
   // `labels` are all that were to choose from; `exclude` is a file for read_utterance_keys(), or empty. Throws DataError
-  // for what is wrong with that file, and where it lists every utterance.
+  // for what is wrong with that file, and where it lists every utterance. Either all utterances have gold labels or none.
   EvaluationReport(std::vector<std::string> labels, std::vector<AnsweredSplit> answers,
                    const std::string& exclude);
 
   std::string to_text() const;
-  // The fields majority_weighted_f1, results and, with a list, excluded of eval_results.json.
+  // The fields majority_weighted_f1, results and, with a list, excluded of eval_results.json; or predicted.
   nlohmann::ordered_json to_json() const;
 
  private:
@@ -40,6 +43,12 @@ class EvaluationReport {
   static std::string lines(const std::vector<Entry>& entries);
   static nlohmann::ordered_json entry_json(const Entry& entry);
 
+  struct Predicted {
+    std::string name;
+    std::vector<std::pair<std::string, std::int64_t>> labels;  // and how often
+  };
+
+  std::vector<Predicted> predicted_;  // instead of all below, where no utterance has a gold label
   std::string exclude_;
   double majority_ = 0;  // weighted F1
   std::vector<Entry> entries_, remaining_;

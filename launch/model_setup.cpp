@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "data/split_files.h"
 #include "data/tokenizer.h"
+#include "data/words.h"
 
 namespace chorus {
 
@@ -132,8 +134,8 @@ void require_fits(const Dataset& dataset, const std::string& file, const BaseMod
   for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i)
     longest = std::max(longest, dataset.length(i));
   require<DataError>(longest <= config.max_positions, file, " has a sample of ", longest,
-                     " tokens, the base has ", config.max_positions, " positions: prepare with --max-tokens ",
-                     config.max_positions);
+                     " tokens, the base has ", config.max_positions,
+                     " positions: ", how_to_shorten(dataset.origin, config.max_positions));
 }
 
 std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
@@ -154,8 +156,17 @@ std::optional<SavedProjector> projector_for(const std::string& folder, const Dat
   return projector;
 }
 
+std::vector<std::string> splits_of(const std::string& folder) {
+  require<DataError>(std::filesystem::is_directory(folder), folder, ": no such folder");
+  std::vector<std::string> splits;
+  for (const std::filesystem::path& file : split_files(folder, ".h5")) splits.push_back(file.stem().string());
+  return splits;
+}
+
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base) {
   const std::string file = (std::filesystem::path(folder) / (split + ".h5")).string();
+  require<DataError>(std::filesystem::exists(file), file, ": no such split; ", folder, " has ",
+                     joined(splits_of(folder), ", "));
   Dataset dataset = Dataset::read(file);
   require_fits(dataset, file, base);
   return dataset;

@@ -62,6 +62,9 @@ void require_fits(const Dataset& dataset, const std::string& file, const BaseMod
 std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
                                             const BaseModel& base);
 
+// The names of the data sets SPLIT.h5 in a folder, train, dev and test first.
+std::vector<std::string> splits_of(const std::string& folder);
+
 // Reads FOLDER/SPLIT.h5 and checks it against the base.
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base);
 

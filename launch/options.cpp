@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
 #include <set>
 
 #include <boost/program_options/cmdline.hpp>
@@ -13,6 +12,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "data/text_file.h"
 #include "data/words.h"
 #include "launch/nearest_name.h"
 
@@ -310,15 +310,18 @@ OptionTable& OptionTable::pass_over_those_of(const OptionTable& other) {
 }
 
 std::vector<OptionTable::Value> OptionTable::read_file(const std::string& path) const {
-  std::ifstream file(path);
-  require<ConfigurationError>(file.good(), "config file ", path, " cannot be read");
+  std::string content;
+  try {
+    content = read_unchecked_text(path);
+  } catch (const DataError& error) {
+    throw ConfigurationError(fmt::format("the config file cannot be read: {}", error.what()));
+  }
   std::vector<Value> values;
   std::set<std::string> scalars;
-  std::string line;
-  for (int number = 1; std::getline(file, line); ++number) {
+  for (const auto& [number, line] : filled_lines(content)) {
     const std::string text(trimmed(line));
     // A section's title only structures the file: every name is unique without it.
-    if (text.empty() || text.front() == '#' || text.front() == ';' || text.front() == '[') continue;
+    if (text.front() == '#' || text.front() == ';' || text.front() == '[') continue;
     const std::string place = fmt::format("{}:{}: ", path, number);
     const std::size_t equal = text.find('=');
     require<ConfigurationError>(equal != std::string::npos, place, "expected 'name = value', got '", text,
@@ -334,7 +337,6 @@ std::vector<OptionTable::Value> OptionTable::read_file(const std::string& path) 
         ": the value begins with a double quote that does not end it; write \\\" inside");
     values.push_back({&option, value, place + name});
   }
-  require<ConfigurationError>(!file.bad(), "config file ", path, " cannot be read to its end");
   return values;
 }
 

@@ -13,6 +13,7 @@
 #include "core/text_embeddings.h"
 #include "data/corpora/corpus.h"
 #include "data/recipe.h"
+#include "data/text_file.h"
 #include "launch/commands.h"
 #include "launch/console.h"
 #include "launch/model_setup.h"
@@ -54,11 +55,16 @@ void add_input(OptionTable& table, Choices& choices) {
   table.group("Tokens");
   table.add("base", choices.base, "base model that the data is for: gives tokenizer and vocabulary")
       .shown_as("DIR");
-  table.add("tokenizer", options.tokenizer, "SentencePiece model, instead of the base's").shown_as("FILE");
+  table.add("tokenizer", options.tokenizer, "SentencePiece model, where no base is given").shown_as("FILE");
   table.add("vocabulary-size", options.vocabulary_size, "of the base; 0: the base's, else the tokenizer's")
       .at_least(0);
   table.group("Text");
   table.add("context", options.context, "tokens of a sample").at_least(2);
+  table.group("Token lists");
+  table
+      .add("lines-per-tree", options.lines_per_tree,
+           "neighbours that begin alike share it, so many at most; 1: none do")
+      .at_least(1);
 }
 
 void add_prompts(OptionTable& table, PrepareOptions& options) {
@@ -127,7 +133,23 @@ void add_features(OptionTable& table, PrepareOptions& options) {
             "where a line's stand in it, as {split}/{dialogue}/{utterance}; empty: as its layout has it");
   table.add("feature-rows", options.feature_rows, "a longer sequence is averaged to so many rows")
       .at_least(1);
+  table.choice("missing-features", options.missing_features,
+               {{"zeros", MissingFeatures::zeros}, {"refuse", MissingFeatures::refuse}},
+               "what becomes of a line that the file does not hold: a row of zeros, counted, or an error");
   table.add("half-precision-features", options.half_precision_features, "store them as f16 instead of f32");
+}
+
+// What train would refuse is not prepared: it compares the tokenizer of the data with that of the base.
+void check_tokenizer(const std::string& given, const std::filesystem::path& of_base) {
+  if (given.empty()) return;
+  require<ConfigurationError>(std::filesystem::exists(of_base),
+                              "--base has no tokenizer.model, and train looks for "
+                              "it there: copy --tokenizer to ",
+                              of_base.string(), " and leave the option out");
+  require<ConfigurationError>(read_file(given) == read_file(of_base), "--tokenizer ", given,
+                              " is another one than ", of_base.string(),
+                              ", and train refuses data of another tokenizer than the base's: leave "
+                              "the option out");
 }
 
 void take_from_base(Choices& choices, const OptionTable& table) {
@@ -140,8 +162,9 @@ void take_from_base(Choices& choices, const OptionTable& table) {
                                 "--vocabulary-size is ", options.vocabulary_size, " but that of ",
                                 choices.base, " is ", vocabulary_size, ": leave the option out");
     options.vocabulary_size = vocabulary_size;
-    max_positions = config.max_positions;
+    max_positions = options.max_positions = config.max_positions;
     const std::filesystem::path tokenizer = std::filesystem::path(choices.base) / "tokenizer.model";
+    check_tokenizer(options.tokenizer, tokenizer);
     if (options.tokenizer.empty() && std::filesystem::exists(tokenizer)) options.tokenizer = tokenizer;
   }
   require<ConfigurationError>(
@@ -164,9 +187,13 @@ void say_unused_rows(const Choices& choices, Console& console) {
 // Options that have no meaning for the corpus are a mistake.
 void check_kind(const PrepareOptions& options, const OptionTable& table) {
   const bool dialogues = options.corpus != "tokens" && options.corpus != "text";
-  require<ConfigurationError>(options.corpus == "text" || !table.changed("context"),
-                              "--context is for the text corpus, this one is ", options.corpus,
-                              ": leave it out");
+  const auto is_for = [&](const char* option, const char* corpus) {
+    require<ConfigurationError>(options.corpus == corpus || !table.changed(option), "--", option,
+                                " is for the ", corpus, " corpus, this one is ", options.corpus,
+                                ": leave it out");
+  };
+  is_for("context", "text");
+  is_for("lines-per-tree", "tokens");
   for (const char* option : {"recipe", "history", "answer-end", "max-tokens", "auxiliary", "label-map",
                              "captions", "fraction", "demonstrations", "features"}) {
     require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
@@ -181,7 +208,7 @@ void check_kind(const PrepareOptions& options, const OptionTable& table) {
   needs("mix", "fraction");
   for (const char* option : {"retrieval", "demonstration-labels", "balanced-pool", "demonstration-seed"})
     needs(option, "demonstrations");
-  for (const char* option : {"feature-key", "feature-rows", "half-precision-features"})
+  for (const char* option : {"feature-key", "feature-rows", "missing-features", "half-precision-features"})
     needs(option, "features");
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/files.h"
 #include "core/trainer.h"
+#include "data/words.h"
 #include "launch/commands.h"
 #include "launch/model_setup.h"
 #include "launch/process.h"
@@ -98,6 +99,7 @@ struct Inputs {
   BaseModel base;
   Dataset train;
   std::optional<Dataset> dev;
+  std::string no_dev;  // why there is none
 };
 
 // A base or an adapter of text alone gets a fresh projector.
@@ -127,8 +129,17 @@ Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
                        ": the rows of features have ", train.features.width, " numbers in train.h5 and ",
                        dev->features.width, " in dev.h5");
   }
+  std::string no_dev;
+  if (!dev) {
+    no_dev = fmt::format("there is no dev split in {}, only {}", config.data,
+                         joined(splits_of(config.data), ", "));
+  } else if (!dev->utterances.empty() && !dev->has_gold()) {
+    no_dev = fmt::format("the dev split in {} has no gold labels", config.data);
+    dev.reset();
+  }
   std::optional<SavedProjector> projector = projector_to_start_from(config, table, train, base);
-  return {std::move(adapter), std::move(projector), std::move(base), std::move(train), std::move(dev)};
+  return {std::move(adapter), std::move(projector), std::move(base),
+          std::move(train),   std::move(dev),       no_dev};
 }
 
 // As asked: the rates are those with which a longer training begins.
@@ -165,6 +176,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(table.print_effective());
   console.print(runtime->description(config.precision));
   for (const std::string& remark : remarks(inputs.base, inputs.adapter)) console.print(remark);
+  if (!inputs.dev)
+    console.print(inputs.no_dev + ": nothing is scored while training, and the last " +
+                  (config.method == Method::lora ? "adapter" : "model") + " is kept");
 
   ModelOptions model = model_options(config);
   model.projector = projector_config(config, inputs.train.features, inputs.base.config());

@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "data/corpora/rows.h"
-#include "data/corpora/windows_1252.h"
 #include "data/words.h"
 
 namespace chorus {
@@ -58,7 +57,7 @@ void read_split(const std::filesystem::path& texts, const std::filesystem::path&
                 const CorpusOptions& options, NewSplit read) {
   require<DataError>(std::filesystem::exists(labels), labels.string(), ": is missing; it belongs to ",
                      texts.string());
-  std::vector<std::string> text_lines = read_lines(texts);
+  const std::vector<std::string> text_lines = read_lines(texts);
   const std::vector<std::string> label_lines = read_lines(labels);
   require<DataError>(text_lines.size() == label_lines.size(), texts.string(), " has ", text_lines.size(),
                      " lines but ", labels.string(), " has ", label_lines.size(),
@@ -69,7 +68,6 @@ void read_split(const std::filesystem::path& texts, const std::filesystem::path&
     const std::int64_t line = read.ledger.rows_read;
     const RowPlace place{texts.string(), line};
     require_utf8(text_lines[i], place);
-    read.ledger.normalised_characters += normalise_windows_1252(text_lines[i]);
     std::vector<std::string> utterances = parse_utterances(text_lines[i], place);
     const std::vector<std::string> emotion_names = parse_labels(label_lines[i], {labels.string(), line});
     require_row(utterances.size() == emotion_names.size(), place, "different number of labels",
@@ -83,7 +81,7 @@ void read_split(const std::filesystem::path& texts, const std::filesystem::path&
     read.split.dialogues.push_back(std::move(dialogue));
     return true;
   });
-  count_utterances(read.split, read.ledger);
+  finish_split(read.split, read.ledger);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ void check_fields(const Json& object, const std::vector<std::string>& known, con
                   const RowPlace& place) {
   require_row(object.is_object(), place, "no object", what + " must be a JSON object");
   for (const auto& [name, value] : object.items()) {
+    if (value.is_null()) continue;  // not there
     const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
     require_row(is_known, place, "unknown field",
                 fmt::format("'{}' of {}; did you mean '{}'?", name, what, nearest(name, known)));
@@ -29,7 +30,7 @@ void check_fields(const Json& object, const std::vector<std::string>& known, con
 // Null if there is none.
 const Json* text_field(const Json& object, const char* name, const std::string& what, const RowPlace& place) {
   const auto found = object.find(name);
-  if (found == object.end()) return nullptr;
+  if (found == object.end() || found->is_null()) return nullptr;
   require_row(
       found->is_string() && !is_blank(found->get_ref<const std::string&>()), place, "bad field",
       fmt::format("'{}' of {} must be a text that is not blank; it is {}", name, what, found->dump()));
@@ -71,6 +72,8 @@ Dialogue parse_dialogue(const std::string& line, const std::vector<std::string>&
   } catch (const Json::exception& error) {
     require_row(false, place, "no JSON", error.what());
   }
+  require_row(!holds_zero_character(object), place, "zero character",
+              "a text holds \\u0000, which no text does");
   check_fields(object, fields, "the dialogue", place);
   Dialogue dialogue{required_text(object, "id", "the dialogue", place), {}};
   const auto utterances = object.find("utterances");
@@ -89,12 +92,12 @@ Dialogue parse_dialogue(const std::string& line, const std::vector<std::string>&
 
 void read_split(const std::filesystem::path& path, const std::vector<std::string>& labels,
                 const CorpusOptions& options, NewSplit read) {
-  const std::vector<std::string> lines = read_lines(path);
+  const std::vector<NumberedLine> lines = filled_lines(read_unchecked_text(path));
   std::set<std::string> ids;
   read_rows(options, read.ledger, [&] {
     if (read.ledger.rows_read == std::ssize(lines)) return false;
-    const std::string& line = lines[static_cast<std::size_t>(read.ledger.rows_read++)];
-    const RowPlace place{path.string(), read.ledger.rows_read};
+    const auto& [number, line] = lines[static_cast<std::size_t>(read.ledger.rows_read++)];
+    const RowPlace place{path.string(), number};
     require_utf8(line, place);
     Dialogue dialogue = parse_dialogue(line, labels, place);
     require_row(ids.insert(dialogue.id).second, place, "duplicate dialogue",
@@ -102,7 +105,7 @@ void read_split(const std::filesystem::path& path, const std::vector<std::string
     read.split.dialogues.push_back(std::move(dialogue));
     return true;
   });
-  count_utterances(read.split, read.ledger);
+  finish_split(read.split, read.ledger);
 }
 
 // Of labels.json; none where there is no such file.
@@ -131,9 +134,13 @@ Corpus read_dialogue_lines(const std::filesystem::path& folder, const CorpusOpti
                      ": has no train.jsonl, dev.jsonl, test.jsonl, nor any other .jsonl");
   Corpus corpus{"jsonl", read_labels(folder / "labels.json"), {}};
   for (const std::filesystem::path& path : files) {
-    const std::string name = path.stem().string();
+    const std::string name = split_name(path.stem().string());
     require<DataError>(!name.empty() && name.find('.') == std::string::npos, path.string(), ": '", name,
                        "' cannot be the name of a split; rename the file");
+    for (const CorpusSplit& other : corpus.splits) {
+      require<DataError>(other.name != name, path.string(), " and ", other.file, " are both the ", name,
+                         " split; keep one of them, or rename one");
+    }
     read_split(path, corpus.labels, options, add_split(corpus, ledgers, name, path));
   }
   if (corpus.labels.empty()) corpus.labels = labels_of(corpus);

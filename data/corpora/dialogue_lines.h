@@ -9,14 +9,14 @@ namespace chorus {
 
 // Reads a folder of JSON lines: each NAME.jsonl is a split, each line a dialogue
 //   {"id": "7", "utterances": [{"id": "0", "speaker": "Ann", "text": "Hi!", "label": "joy", "caption": "..."}]}
-// `id` (by default the position in the dialogue), `label` (none: context only) and `caption` of an utterance
-// may be left out; docs/formats.md has the schema. train, dev and test come first, others by name. Labels are
-// those of labels.json beside them, an array of texts in index order, or else the sorted set of those that
-// occur.
+// `id` (by default the position in the dialogue), `label` and `caption` of an utterance may be left out or null;
+// docs/formats.md has the schema. Blank lines are passed over. train, dev (see split_files.h) and test come first,
+// others by name. Labels are those of labels.json beside them, an array of texts in index order, or else the sorted
+// set of those that occur.
 //
 // DataError with file and line: what is no JSON, an unknown field (naming the nearest), a field of another
 // type, an empty text or speaker, an id twice, a dialogue without utterances, a label that labels.json does
-// not have. Without labels.json some utterance must have a label.
+// not have, a zero character, two files for one split. Without labels.json some utterance must have a label.
 Corpus read_dialogue_lines(const std::filesystem::path& folder, const CorpusOptions& options,
                            std::vector<SplitLedger>& ledgers);
 

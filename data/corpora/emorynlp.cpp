@@ -7,7 +7,6 @@
 #include <unordered_map>
 
 #include "data/corpora/rows.h"
-#include "data/corpora/windows_1252.h"
 #include "data/csv.h"
 #include "data/json_fields.h"
 #include "data/text_file.h"
@@ -54,7 +53,6 @@ class EmorySplit {
     check_order(id, row.utterance, place);
 
     std::string speaker = joined(row.speakers, ", ");
-    ledger_.normalised_characters += normalise_windows_1252(row.text) + normalise_windows_1252(speaker);
     const auto [entry, is_new] = index_.try_emplace(id, split_.dialogues.size());
     if (is_new) split_.dialogues.push_back({id, {}});
     split_.dialogues[entry->second].utterances.push_back({std::to_string(row.utterance), std::move(speaker),
@@ -64,7 +62,7 @@ class EmorySplit {
   }
 
   void finish() {
-    count_utterances(split_, ledger_);
+    finish_split(split_, ledger_);
     ledger_.rows_read = ledger_.utterances + ledger_.skipped();
   }
 
@@ -93,9 +91,6 @@ void read_csv(const std::filesystem::path& path, const CorpusOptions& options, E
                     emotion = csv.column("Emotion");
   const std::array<std::size_t, 4> numbers{csv.column("Season"), csv.column("Episode"),
                                            csv.column("Scene_ID"), csv.column("Utterance_ID")};
-  std::vector<std::size_t> times;
-  for (const char* name : {"Start_Time", "End_Time"})
-    if (csv.has_column(name)) times.push_back(csv.column(name));
 
   CsvRow row;
   read_rows(options, split.ledger(), [&] {
@@ -106,14 +101,10 @@ void read_csv(const std::filesystem::path& path, const CorpusOptions& options, E
                                               &parsed.utterance};
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       const std::string& column = csv.columns()[numbers[i]];
-      const auto value = parse_number(row.fields[numbers[i]]);
+      const auto value = parse_table_number(row.fields[numbers[i]]);
       require_row(value.has_value(), place, "bad " + column,
                   "'" + row.fields[numbers[i]] + "' is not a number");
       *values[i] = *value;
-    }
-    for (const std::size_t column : times) {
-      require_row(is_time_of_day(row.fields[column]), place, "bad time",
-                  "'" + row.fields[column] + "' is not hours:minutes:seconds");
     }
     const auto speakers = parse_python_list(row.fields[speaker]);
     require_row(speakers.has_value(), place, "bad speakers",

@@ -18,7 +18,7 @@ namespace chorus {
 // The numbers of scenes begin anew with each episode, so a dialogue is SEASON_EPISODE_SCENE in both layouts.
 // Where several people speak at once, the speaker is their names in the order of the file with ", " between
 // them. DataError with file and line: whatever csv.h refuses, what is no JSON, a missing column or field, an
-// id or time that is none, an unknown emotion, an empty utterance, no speaker, an utterance twice or not in
+// id that is none, an unknown emotion, an empty utterance, no speaker, an utterance twice or not in
 // ascending order.
 Corpus read_emorynlp(const std::filesystem::path& folder, const CorpusOptions& options,
                      std::vector<SplitLedger>& ledgers);

@@ -9,7 +9,6 @@
 #include <tuple>
 
 #include "data/corpora/rows.h"
-#include "data/corpora/windows_1252.h"
 #include "data/words.h"
 
 namespace chorus {
@@ -134,7 +133,6 @@ class IemocapDialogue {
       require_row(!text.empty(), place, "empty utterance", "nothing is transcribed");
       require_row(!transcripts_.contains(name), place, "duplicate utterance",
                   "turn " + name + " is transcribed above");
-      ledger_.normalised_characters += normalise_windows_1252(text);
       transcripts_[name].text = std::move(text);
     });
   }
@@ -211,7 +209,7 @@ void read_split(const std::vector<Files>& files, const CorpusOptions& options, N
     Dialogue dialogue = IemocapDialogue(dialogue_files, options, read.ledger).read();
     if (!dialogue.utterances.empty()) read.split.dialogues.push_back(std::move(dialogue));
   }
-  count_utterances(read.split, read.ledger);
+  finish_split(read.split, read.ledger);
   read.ledger.rows_read = read.ledger.utterances + read.ledger.skipped();
 }
 

@@ -6,7 +6,6 @@
 #include <unordered_map>
 
 #include "data/corpora/rows.h"
-#include "data/corpora/windows_1252.h"
 #include "data/csv.h"
 #include "data/words.h"
 #include "ops/error.h"
@@ -36,11 +35,7 @@ class MeldFile {
         speaker_(csv_.column("Speaker")),
         emotion_(csv_.column("Emotion")),
         dialogue_id_(csv_.column("Dialogue_ID")),
-        utterance_id_(csv_.column("Utterance_ID")) {
-    for (const char* name : {"StartTime", "EndTime"}) {
-      if (csv_.has_column(name)) times_.push_back(csv_.column(name));
-    }
-  }
+        utterance_id_(csv_.column("Utterance_ID")) {}
 
   void read() {
     CsvRow row;
@@ -49,28 +44,22 @@ class MeldFile {
       if (more) add(row);
       return more;
     });
-    count_utterances(split_, ledger_);
+    finish_split(split_, ledger_);
     ledger_.rows_read = ledger_.utterances + ledger_.skipped();
   }
 
  private:
   void add(CsvRow& row) {
     const std::string& emotion = row.fields[emotion_];
-    const std::optional<std::int64_t> dialogue = parse_number(row.fields[dialogue_id_]);
-    const std::optional<std::int64_t> id = parse_number(row.fields[utterance_id_]);
+    const std::optional<std::int64_t> dialogue = parse_table_number(row.fields[dialogue_id_]);
+    const std::optional<std::int64_t> id = parse_table_number(row.fields[utterance_id_]);
     check(row, dialogue.has_value(), "bad Dialogue_ID", "'" + row.fields[dialogue_id_] + "' is not a number");
     check(row, id.has_value(), "bad Utterance_ID", "'" + row.fields[utterance_id_] + "' is not a number");
     check(row, !is_blank(row.fields[utterance_]), "empty utterance", "the Utterance column is blank");
     check(row, !is_blank(row.fields[speaker_]), "empty speaker", "the Speaker column is blank");
-    for (const std::size_t column : times_) {
-      check(row, is_time_of_day(row.fields[column]), "bad time",
-            "'" + row.fields[column] + "' is not hours:minutes:seconds");
-    }
     require_label(emotion, meld_emotions(), {path_, row.line});
     check_order(row, *dialogue, *id);
 
-    ledger_.normalised_characters += normalise_windows_1252(row.fields[utterance_]);
-    ledger_.normalised_characters += normalise_windows_1252(row.fields[speaker_]);
     dialogue_of(*dialogue).utterances.push_back(
         {std::to_string(*id), row.fields[speaker_], row.fields[utterance_], emotion, row.line});
     utterance_ids_[*dialogue].push_back(*id);
@@ -102,7 +91,6 @@ class MeldFile {
   CorpusSplit& split_;
   SplitLedger& ledger_;
   std::size_t utterance_, speaker_, emotion_, dialogue_id_, utterance_id_;  // indices of columns
-  std::vector<std::size_t> times_;
   std::unordered_map<std::int64_t, std::size_t> dialogue_index_;
   std::unordered_map<std::int64_t, std::vector<std::int64_t>> utterance_ids_;  // of each dialogue
 };

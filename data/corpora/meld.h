@@ -11,9 +11,9 @@ namespace chorus {
 // test_sent_emo.csv; or of its dyadic release, whose names end in _dya.csv. Both in one folder are an error.
 //
 // Facts of the real files that this allows for: Utterance_ID has gaps and dialogue ids are missing, so the
-// order is that of the file; hours of times may have one digit. Older copies hold C1 controls where
+// order is that of the file. Times are not read. Older copies hold C1 controls where
 // Windows-1252 had punctuation: these become the punctuation, and are counted. DataError with file and line:
-// whatever csv.h refuses, a missing column, an id or time that is none, an unknown emotion, an empty
+// whatever csv.h refuses, a missing column, an id that is none, an unknown emotion, an empty
 // utterance or speaker, an utterance twice or not in ascending order.
 Corpus read_meld(const std::filesystem::path& folder, const CorpusOptions& options,
                  std::vector<SplitLedger>& ledgers);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "data/corpora/normalise.h"
 #include "data/text_file.h"
 #include "data/words.h"
 
@@ -31,10 +32,22 @@ void read_rows(const CorpusOptions& options, SplitLedger& ledger, const std::fun
   }
 }
 
-void count_utterances(const CorpusSplit& split, SplitLedger& ledger) {
+void finish_split(CorpusSplit& split, SplitLedger& ledger) {
   ledger.dialogues = std::ssize(split.dialogues);
   ledger.utterances = 0;
-  for (const Dialogue& dialogue : split.dialogues) ledger.utterances += std::ssize(dialogue.utterances);
+  split.has_labels = false;
+  std::int64_t misread = 0;
+  for (Dialogue& dialogue : split.dialogues) {
+    ledger.utterances += std::ssize(dialogue.utterances);
+    for (Utterance& utterance : dialogue.utterances) {
+      split.has_labels = split.has_labels || !utterance.label.empty();
+      misread += looks_misread(utterance.text) ? 1 : 0;
+      for (std::string* text : {&utterance.text, &utterance.speaker, &utterance.caption})
+        ledger.normalised_characters += normalise(*text);
+    }
+  }
+  if (misread > 0)
+    ledger.notes["utterances that look like UTF-8 read as Windows-1252, as in canâ€™t"] = misread;
   require<DataError>(ledger.utterances > 0, split.file, ": has no utterances",
                      ledger.skipped() > 0 ? ": every row is malformed" : "");
 }
@@ -53,8 +66,7 @@ void require_utf8(const std::string& line, const RowPlace& place) {
 }
 
 std::vector<std::string> read_lines(const std::filesystem::path& path) {
-  std::string text = read_file(path);
-  remove_byte_order_mark(text);
+  const std::string text = read_unchecked_text(path);
   require<DataError>(!text.empty(), path.string(), ": is empty");
   return split_lines(text);
 }
@@ -66,18 +78,12 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
   return value;
 }
 
-bool is_time_of_day(std::string_view text) {
-  std::size_t i = 0;
-  const auto digits = [&](std::size_t least, std::size_t most) {
-    const std::size_t begin = i;
-    while (i < text.size() && i - begin < most && text[i] >= '0' && text[i] <= '9') ++i;
-    return i - begin >= least;
-  };
-  const auto mark = [&](std::string_view any) {
-    return i < text.size() && any.find(text[i]) != std::string_view::npos && ++i > 0;
-  };
-  if (!digits(1, 2) || !mark(":") || !digits(2, 2) || !mark(":") || !digits(2, 2)) return false;
-  return i == text.size() || (mark(",.") && digits(1, 6) && i == text.size());
+std::optional<std::int64_t> parse_table_number(std::string_view text) {
+  const std::size_t point = text.find('.');
+  const bool whole =
+      point == std::string_view::npos ||
+      (point + 1 < text.size() && text.find_first_not_of('0', point + 1) == std::string_view::npos);
+  return whole ? parse_number(text.substr(0, point)) : std::nullopt;
 }
 
 }  // namespace chorus

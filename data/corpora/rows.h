@@ -29,8 +29,9 @@ void require_label(const std::string& label, const std::vector<std::string>& kno
 // reason where the options say so; `next` is then called again and must go on behind the bad row.
 void read_rows(const CorpusOptions& options, SplitLedger& ledger, const std::function<bool()>& next);
 
-// Counts dialogues and utterances of what was read. Throws DataError if there are none.
-void count_utterances(const CorpusSplit& split, SplitLedger& ledger);
+// The end of reading a split: normalises the texts, speakers and captions (see normalise.h), counts dialogues and
+// utterances, and texts that look misread. Throws DataError if there are none.
+void finish_split(CorpusSplit& split, SplitLedger& ledger);
 
 // A split that a reader is about to fill, and its ledger.
 struct NewSplit {
@@ -49,7 +50,7 @@ std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 // Not negative; nothing but digits.
 std::optional<std::int64_t> parse_number(std::string_view text);
-// [h]h:mm:ss, then perhaps a fraction after a comma or point.
-bool is_time_of_day(std::string_view text);
+// The same, perhaps with a fraction of zeros, as tables write the numbers of a column that once had gaps: "7.0".
+std::optional<std::int64_t> parse_table_number(std::string_view text);
 
 }  // namespace chorus

@@ -1,9 +1,13 @@
 #include "core/llama.h"
 
+#include <nlohmann/json.hpp>
+
+#include "data/prepare.h"
 #include "ops/checked_backend.h"
 #include "ops/cpu/cpu_backend.h"
 #include "parallel/thread_communicator.h"
 #include "tests/core/passes.h"
+#include "tests/core/scratch.h"
 
 namespace chorus {
 namespace {
@@ -72,6 +76,38 @@ TEST(Llama, PrefixSharingChangesNothing) {
     EXPECT_LT(largest_relative_difference(shared.gradients, in_small_batches.gradients), 1e-10);
   }
   EXPECT_GT(dataset.unshared_tokens(), std::ssize(dataset.tokens)) << "the data shares nothing";
+}
+
+// Token lists that `prepare` made trees of, and the same ones apart.
+TEST(Llama, TreesOfTokenListsChangeNothing) {
+  const ScratchFolder folder;
+  std::string lines;
+  for (int i = 0; i < 24; ++i) {
+    std::vector<int> ids{1, 4, 5, 6};
+    for (int turn = 0; turn <= i % 6; ++turn) ids.push_back(7 + (3 * (i / 6) + 5 * turn) % 30);
+    std::vector<int> labels(ids.size(), -100);
+    labels.back() = ids.back();
+    if (i % 4 == 0) labels[2] = ids[2];
+    lines += nlohmann::json{{"input_ids", ids}, {"labels", labels}}.dump() + "\n";
+  }
+  write_bytes(folder / "lines.jsonl", lines);
+  ReferenceBackend backend;
+  IdleCommunicator solo;
+  TinyModel tiny(tiny_config(), {.precision = DType::f64, .lora = tiny_lora(0)}, backend, solo_groups(solo));
+  const auto pass = [&](std::int64_t lines_per_tree) {
+    PrepareOptions options;
+    options.corpus = "tokens";
+    options.inputs = {(folder / "lines.jsonl").string()};
+    options.output = (folder / std::to_string(lines_per_tree)).string();
+    options.vocabulary_size = tiny_config().vocabulary_size;
+    options.lines_per_tree = lines_per_tree;
+    const Ledger ledger = prepare(options);
+    EXPECT_EQ(ledger.splits[0].sharing() > 2, lines_per_tree > 1) << ledger.to_table();
+    return run(tiny, one_step(Dataset::read(options.output + "/train.h5"), true), backend);
+  };
+  const LossAndGradients apart = pass(1), together = pass(16);
+  EXPECT_NEAR(apart.loss, together.loss, 1e-10 * apart.loss);
+  EXPECT_LT(largest_relative_difference(apart.gradients, together.gradients), 1e-10);
 }
 
 TEST(Llama, CpuAgreesWithTheReference) {

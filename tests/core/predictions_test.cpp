@@ -165,5 +165,35 @@ TEST(Predictions, LeaveOutWhatAListNames) {
   EXPECT_TRUE(read_utterance_keys(folder / "none.jsonl").empty());
 }
 
+TEST(Predictions, WithoutGoldLabelsAreCountedAndNotScored) {
+  std::vector<AnsweredUtterance> utterances = example();
+  for (AnsweredUtterance& utterance : utterances) utterance.gold = "";
+  const std::string text = to_json_lines(utterances);
+  EXPECT_FALSE(holds(text, "gold"));
+  const test::ScratchFolder folder;
+  test::write_bytes(folder / "p.jsonl", text);
+  EXPECT_TRUE(holds(
+      message_of<DataError>([&] { read_predictions(folder / "p.jsonl"); }),
+      "p.jsonl:1: field 'gold' is missing: what was predicted for dialogues without labels has no score"));
+  const std::vector<std::string> labels{"joy", "sad", "anger"};
+  EXPECT_EQ(predicted_counts(utterances, labels),
+            (std::vector<std::pair<std::string, std::int64_t>>{{"joy", 1}, {"sad", 0}, {"anger", 2}}));
+}
+
+TEST(Predictions, NullIsNotThere) {
+  const test::ScratchFolder folder;
+  test::write_bytes(
+      folder / "p.jsonl",
+      "\xEF\xBB\xBF\n"
+      R"({"corpus": "m", "split": "test", "dialogue": "0", "utterance": "0", "speaker": null, "gold": "a",)"
+      R"("predicted": "b", "scores": null, "answer": null, "found": null, "other": null})");
+  const auto read = read_predictions(folder / "p.jsonl");
+  ASSERT_EQ(read.size(), 1U);
+  EXPECT_EQ(read[0].speaker, "");
+  EXPECT_FALSE(read[0].answer);
+  EXPECT_TRUE(read[0].scores.empty());
+  EXPECT_TRUE(read[0].found);
+}
+
 }  // namespace
 }  // namespace chorus

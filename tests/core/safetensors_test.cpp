@@ -78,8 +78,8 @@ TEST(SafetensorsFile, RefusesTensorsThatItCannotGive) {
 TEST(SafetensorsFile, RefusesABadHeader) {
   EXPECT_TRUE(holds(safetensors_refusal("1234567"), "is no safetensors file: it has 7 bytes"));
   EXPECT_TRUE(holds(safetensors_refusal(""), "it has 0 bytes"));
-  EXPECT_TRUE(
-      holds(safetensors_refusal("version https://git-lfs"), "is no safetensors file: its header would have"));
+  EXPECT_TRUE(holds(safetensors_refusal("# the weights of a model"),
+                    "is no safetensors file: its header would have"));
   EXPECT_TRUE(holds(safetensors_refusal(std::string("\x64\0\0\0\0\0\0\0{}", 10)),
                     "is truncated: its header has 100 bytes, and the file ends after 2 of them"));
   EXPECT_TRUE(holds(safetensors_refusal(R"({"a":)", 0), "the header of 5 bytes is not valid JSON: "));
@@ -145,6 +145,12 @@ TEST(SafetensorsFile, RefusesOverlapsGapsAndRests) {
                                         R"("a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
                                         8),
                     "the tensor a stands twice in the header"));
+}
+
+TEST(SafetensorsFile, SaysThatAFileIsAGitLfsPointer) {
+  EXPECT_TRUE(
+      holds(safetensors_refusal("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
+            "is a Git LFS pointer, not the file: run `git lfs pull`"));
 }
 
 TEST(SafetensorsFile, RefusesEveryTruncation) {

@@ -58,5 +58,18 @@ TEST_F(CaptionsTest, NamesWhatIsWrong) {
       "example dialogue 7, utterance 0 in train");
 }
 
+TEST_F(CaptionsTest, BlankLinesAndNullSayNothing) {
+  corpora_[0].splits[0].name = "dev";
+  join(
+      "\n"
+      R"({"corpus": null, "split": "validation", "dialogue": "7", "utterance": "0", "text": "A door.\nBo: Hi.", "note": null})"
+      "\n\n");
+  EXPECT_EQ(caption(0, 0), "A door. Bo: Hi.");
+  EXPECT_EQ(ledgers_[0][0].normalised_characters, 1);
+  expect_contains(message_for("\n\n{"), ".jsonl:3: is not valid JSON");
+  expect_contains(message_for(R"({"split": "train", "dialogue": "7", "utterance": "0", "text": "a\u0000"})"),
+                  ".jsonl:1: \\u0000, a zero character, which no text holds");
+}
+
 }  // namespace
 }  // namespace chorus

@@ -55,7 +55,7 @@ TEST(CorpusStatistics, TableIsAligned) {
             "utterances                            4           1\n"
             "  joy                        2   66.7 %  1  100.0 %\n"
             "  fear                       1   33.3 %  0    0.0 %\n"
-            "  context only                        1           0\n"
+            "  without label                       1           0\n"
             "  with a caption                      1           0\n"
             "speakers                              3           1\n"
             "  most in a dialogue                  2           1\n"

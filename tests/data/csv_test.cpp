@@ -87,7 +87,6 @@ TEST(Csv, RefusesAHeaderThatNamesNoColumns) {
   };
   expect_contains(message(""), "h.csv: is empty");
   expect_contains(message("\xEF\xBB\xBF\r\n"), "h.csv: is empty");
-  expect_contains(message("a,,c\n"), "column 2 has no name");
   expect_contains(message("a,b,a\n"), "two columns are named 'a'");
   expect_contains(message("a,\"b\n"), "unbalanced quote");
   expect_contains(message_of<DataError>([&] { CsvReader csv(folder / "none.csv"); }), "no such file");
@@ -106,6 +105,25 @@ TEST(Csv, WritesWhatItReads) {
   CsvRow row;
   ASSERT_TRUE(csv.next(row));
   EXPECT_EQ(row.fields, fields);
+}
+
+TEST(Csv, PassesOverColumnsWithoutAName) {
+  const ScratchFolder folder;
+  CsvReader csv(folder.write("pandas.csv", ",a,\n0,x,1\n"));
+  EXPECT_EQ(csv.column("a"), 1U);
+  CsvRow row;
+  ASSERT_TRUE(csv.next(row));
+  EXPECT_EQ(row.fields, (std::vector<std::string>{"0", "x", "1"}));
+}
+
+TEST(Csv, RefusesAZeroByteAndOtherEncodings) {
+  const ScratchFolder folder;
+  CsvReader csv(folder.write("zero.csv", std::string("a\nx\0y\n", 6)));
+  CsvRow row;
+  expect_contains(message_of<DataError>([&] { csv.next(row); }),
+                  "zero.csv:2: invalid UTF-8: at byte 2 of the line, a zero");
+  const std::string wide = folder.write("wide.csv", std::string("\xFF\xFE,\0a\0", 6));
+  expect_contains(message_of<DataError>([&] { CsvReader{wide}; }), "wide.csv: is in UTF-16");
 }
 
 }  // namespace

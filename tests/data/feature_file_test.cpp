@@ -122,5 +122,15 @@ TEST(FeatureFile, PoolingTakesMeansOfNearlyEqualSpans) {
   EXPECT_EQ(pooled(rows, 2, 1), (Rows{2, 12}));
 }
 
+TEST(FeatureFile, TheDevSplitHasSeveralNames) {
+  const ScratchFolder folder;
+  const FeatureFile file(file_of(folder, {{"validation/3/0", {1, 2}, 0}}), "");
+  EXPECT_EQ(file.read("dev", "3", "0", 1), (Rows{1, 2}));
+  EXPECT_TRUE(file.holds("dev", "3", "0"));
+  EXPECT_FALSE(file.holds("dev", "3", "1"));
+  EXPECT_FALSE(file.holds("test", "3", "0"));
+  expect_contains(message_of<DataError>([&] { file.read("dev", "3", "1", 1); }), "no array 'dev/3/1'");
+}
+
 }  // namespace
 }  // namespace chorus

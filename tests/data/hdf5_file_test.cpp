@@ -214,5 +214,12 @@ TEST(Hdf5File, DamagedArrayIsNamed) {
                   "bad.h5: array 'noise' is damaged");
 }
 
+TEST(Hdf5, SaysThatAFileIsAGitLfsPointer) {
+  const ScratchFolder folder;
+  const std::string path =
+      folder.write("train.h5", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n");
+  expect_contains(message_of<DataError>([&] { Hdf5Reader{path}; }), "train.h5: is a Git LFS pointer");
+}
+
 }  // namespace
 }  // namespace chorus

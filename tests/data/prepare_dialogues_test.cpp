@@ -244,5 +244,71 @@ TEST_F(PrepareDialoguesTest, FeaturesTakeTheirPlacesInTheShards) {
   expect_contains(message_of<DataError>([&] { prepare(with); }), "train/");
 }
 
+TEST_F(PrepareDialoguesTest, LinesWithoutFeaturesHaveZerosAndAreCounted) {
+  PrepareOptions with = options();
+  with.corpus = "jsonl";
+  with.inputs = {*shared_ / "own"};
+  with.recipe = "features";
+  with.features = folder_ / "features.h5";
+  {
+    Hdf5Writer file(with.features);
+    for (const char* key : {"train/a/0", "train/a/2", "dev/a/1"})
+      file.write<float>(key, std::vector<float>{1, 2});
+    file.commit();
+  }
+  const Ledger ledger = prepare(with);
+  EXPECT_EQ(read(with).features.values, (std::vector<float>{1, 2, 0, 0, 1, 2}));
+  const std::string note = "lines without features, which have a row of zeros";
+  EXPECT_EQ(ledger.splits[0].notes.at(note), 1);
+  EXPECT_EQ(ledger.splits[1].notes.at(note), 2);
+
+  with.output = folder_ / "refused";
+  with.missing_features = MissingFeatures::refuse;
+  expect_contains(message_of<DataError>([&] { prepare(with); }), "no array 'train/a/1'");
+  with.missing_features = MissingFeatures::zeros;
+  with.feature_key = "{split}/{dialogue}_{utterance}";
+  expect_contains(message_of<DataError>([&] { prepare(with); }), "no array 'train/a_0'");
+}
+
+TEST_F(PrepareDialoguesTest, ASplitWithoutLabelsIsAskedAboutAndHasNoGold) {
+  const std::string unlabelled =
+      R"({"id": "x", "utterances": [{"speaker": "Mia", "text": "My toy broke."}, {"speaker": "Tom", "text": "Oh!"}]})";
+  folder_.write("own/test.jsonl", unlabelled);
+  folder_.write("own/labels.json", R"(["calm", "glad", "gloomy"])");
+  PrepareOptions own = options();
+  own.corpus = "jsonl";
+  own.inputs = {folder_ / "own"};
+  const Ledger ledger = prepare(own);
+  EXPECT_EQ(ledger.splits[0].notes.at("lines without a label, which are answered and not scored"), 2);
+  EXPECT_EQ(ledger.splits[0].dropped_total(), 0);
+  const Dataset test = read(own, "test");
+  EXPECT_FALSE(test.has_gold());
+  ASSERT_EQ(test.utterances.size(), 2U);
+  EXPECT_EQ(test.utterances[0].label, -1);
+  EXPECT_EQ(test.samples.size(), 6U);
+
+  // Where some line has a label, those without are context; and answers to learn cannot be made up.
+  folder_.write(
+      "own/test.jsonl",
+      unlabelled + "\n" + R"({"id": "y", "utterances": [{"speaker": "A", "text": "B", "label": "glad"}]})");
+  own.output = folder_ / "some";
+  EXPECT_EQ(prepare(own).splits[0].dropped.at("without a label, context only"), 2);
+  EXPECT_TRUE(read(own, "test").has_gold());
+  folder_.write("own/train.jsonl", unlabelled);
+  own.output = folder_ / "none";
+  expect_contains(message_of<DataError>([&] { prepare(own); }), "the train split has no samples left");
+}
+
+TEST_F(PrepareDialoguesTest, LabelsThatDifferInCaseOnlyAreSaid) {
+  folder_.write("own/test.jsonl",
+                R"({"id": "x", "utterances": [{"speaker": "A", "text": "B", "label": "Glad"},)"
+                R"({"speaker": "A", "text": "B", "label": "glad"}]})");
+  PrepareOptions own = options();
+  own.corpus = "jsonl";
+  own.inputs = {folder_ / "own"};
+  EXPECT_EQ(prepare(own).notes,
+            (std::map<std::string, std::int64_t>{{"labels that differ in case only, Glad, glad", 2}}));
+}
+
 }  // namespace
 }  // namespace chorus

@@ -15,6 +15,7 @@ TEST(TextFile, FindsTheFirstInvalidByte) {
   EXPECT_EQ(invalid_utf8("x\xED\xA0\x80"), 1U);       // surrogate
   EXPECT_EQ(invalid_utf8("xy\xF4\x90\x80\x80"), 2U);  // above U+10FFFF
   EXPECT_EQ(invalid_utf8("\xE2\x82"), 0U);
+  EXPECT_EQ(invalid_utf8(std::string("ab\0c", 4)), 2U);
 }
 
 TEST(TextFile, NamesLineAndByte) {
@@ -41,6 +42,39 @@ TEST(TextFile, DropsTheByteOrderMarkAndNeverOverwrites) {
   expect_contains(message_of<ConfigurationError>([&] { write_new_file(folder / "new", "2"); }),
                   "exists already");
   EXPECT_EQ(bytes_of(folder / "new"), "1");
+}
+
+TEST(TextFile, NamesTheEncodingAndHowToConvertIt) {
+  const ScratchFolder folder;
+  const auto message = [&](const std::string& bytes) {
+    const std::string path = folder.write("wide.txt", bytes);
+    EXPECT_EQ(message_of<DataError>([&] { read_unchecked_text(path); }),
+              message_of<DataError>([&] { read_text_file(path); }));
+    return message_of<DataError>([&] { read_text_file(path); });
+  };
+  using namespace std::string_literals;
+  expect_contains(message("\xFF\xFEh\0i\0"s),
+                  "wide.txt: is in UTF-16, not UTF-8: convert it (iconv -f UTF-16 -t UTF-8)");
+  expect_contains(message("\xFE\xFF\0h\0i"s), "iconv -f UTF-16 -t");
+  expect_contains(message("h\0i\0"s), "iconv -f UTF-16LE -t");
+  expect_contains(message("\0h\0i"s), "iconv -f UTF-16BE -t");
+  expect_contains(message("\xFF\xFE\0\0h\0\0\0"s), "iconv -f UTF-32 -t");
+  expect_contains(message("\0\0\xFE\xFF\0\0\0h"s), "iconv -f UTF-32 -t");
+}
+
+TEST(TextFile, RefusesAZeroByteWithItsLine) {
+  const ScratchFolder folder;
+  const std::string path = folder.write("zero.txt", std::string("good\nba\0d\n", 10));
+  expect_contains(message_of<DataError>([&] { read_text_file(path); }),
+                  "zero.txt:2: at byte 3 of the line, a zero byte, which no text holds");
+}
+
+TEST(TextFile, SaysThatAFileIsAGitLfsPointer) {
+  const ScratchFolder folder;
+  const std::string path =
+      folder.write("model.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n");
+  expect_contains(message_of<DataError>([&] { read_file(path); }),
+                  "model.bin: is a Git LFS pointer, not the file: run `git lfs pull`");
 }
 
 }  // namespace

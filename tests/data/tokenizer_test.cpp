@@ -129,5 +129,13 @@ TEST(Tokenizer, DecodeRefusesIdsOutsideTheVocabulary) {
                   "token 350 is outside the vocabulary of 350");
 }
 
+TEST(Tokenizer, SaysThatAFileIsAGitLfsPointer) {
+  const ScratchFolder folder;
+  const std::string path =
+      folder.write("tokenizer.model", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n");
+  expect_contains(message_of<DataError>([&] { Tokenizer::load(path); }),
+                  "tokenizer.model: is a Git LFS pointer");
+}
+
 }  // namespace
 }  // namespace chorus

@@ -77,5 +77,17 @@ TEST(EvaluationReport, RefusesToLeaveOutEverything) {
   EXPECT_THROW(EvaluationReport(labels, one, folder / "list.jsonl"), DataError);
 }
 
+TEST(EvaluationReport, CountsWhatIsPredictedWhereNothingCanBeScored) {
+  const EvaluationReport report(
+      labels,
+      {{"base",
+        {answered("own", "0", "", "joy"), answered("own", "1", "", "mad"), answered("own", "2", "", "joy")}}},
+      "");
+  EXPECT_EQ(report.to_json().dump(), R"({"predicted":{"base":{"joy":2,"sad":0,"mad":1}}})");
+  EXPECT_THAT(report.to_text(), HasSubstr("there are no gold labels, so nothing is scored"));
+  EXPECT_THAT(report.to_text(), HasSubstr("joy                                  2\n"));
+  EXPECT_THAT(report.to_text(), Not(HasSubstr("F1")));
+}
+
 }  // namespace
 }  // namespace chorus

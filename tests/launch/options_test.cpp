@@ -302,6 +302,11 @@ TEST_F(OptionFile, IsReadBeforeTheCommandLine) {
   EXPECT_THAT(parsed({"--config", path, "--lora-targets", "o"}).targets, ElementsAre("o"));
 }
 
+TEST_F(OptionFile, MayBeginWithAByteOrderMark) {
+  EXPECT_EQ(parsed({write("\xEF\xBB\xBFlora-rank = 5\r\n")}).rank, 5);
+  EXPECT_THAT(refusal({write(std::string("\xFF\xFEl\0", 4))}), HasSubstr("is in UTF-16, not UTF-8"));
+}
+
 TEST_F(OptionFile, OfSeveralTheLastOneCounts) {
   const std::string first = write("lora-rank = 1\nseed = 1\n", "first.ini");
   const std::string second = write("seed = 2\n", "second.conf");
@@ -323,7 +328,9 @@ TEST_F(OptionFile, ErrorsNameFileAndLine) {
   EXPECT_EQ(refused("seed = 1\nseed = 2\n"),
             "config.ini:2: seed stands in this file a second time; keep one of the lines");
   EXPECT_THAT(refused("base = \"a\n"), HasSubstr("config.ini:1: base: the value begins with a double quote"));
-  EXPECT_THAT(refusal({(folder_ / "none.ini").string()}), HasSubstr("none.ini cannot be read"));
+  EXPECT_THAT(
+      refusal({(folder_ / "none.ini").string()}),
+      HasSubstr("the config file cannot be read: " + (folder_ / "none.ini").string() + ": no such file"));
   EXPECT_THAT(refusal({"--config", folder_.string()}), HasSubstr("cannot be read"));
 }
 

@@ -86,6 +86,81 @@ TEST_F(TrainCommand, HeadsThatTensorRanksDoNotDivideAreRefused) {
                  "--tensor-parallel 3 does not divide the 2 ranks", mpirun(2));
 }
 
+TEST_F(TrainCommand, ItIsSaidThatThereIsNoDevSplit) {
+  std::filesystem::copy(at("data"), at("no dev"));
+  std::filesystem::remove(at("no dev/dev.h5"));
+  std::vector<std::string> arguments = training("undirected", {"--eval-steps", "2"});
+  *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at("no dev");
+  EXPECT_THAT(
+      run_successfully(arguments),
+      HasSubstr("there is no dev split in " + at("no dev") +
+                ", only train, test: nothing is scored while training, and the last adapter is kept"));
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("no dev"), "--split", "dev"},
+                 ExitCode::data, "dev.h5: no such split; " + at("no dev") + " has train, test");
+}
+
+// From dialogues without labels to predictions without scores.
+TEST_F(TrainCommand, DialoguesWithoutLabelsAreAnswered) {
+  const std::string dialogue =
+      R"({"id": "x", "utterances": [{"speaker": "Mia", "text": "My toy broke."}, {"speaker": "Tom", "text": "Oh!"}]})";
+  const std::string labelled =
+      R"({"id": "y", "utterances": [{"speaker": "Mia", "text": "Yes!", "label": "glad"}]})";
+  write_text(at("own/labels.json"), R"(["calm", "glad"])");
+  write_text(at("own/train.jsonl"), labelled);
+  for (const std::string split : {"dev", "test"}) write_text(at("own/" + split + ".jsonl"), dialogue);
+  must({"prepare", "--corpus", "jsonl", at("own"), "--base", at("base_a"), "--output", at("unlabelled")});
+  std::vector<std::string> arguments = training("of one", {"--eval-steps", "2"});
+  *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at("unlabelled");
+  EXPECT_THAT(run_successfully(arguments), HasSubstr("unlabelled has no gold labels: nothing is scored"));
+  for (const std::string decode : {"score", "greedy"}) {
+    const std::string output = at("answers by " + decode);
+    EXPECT_THAT(run_successfully({"evaluate", "--base", at("base_a"), "--adapter", at("of one"), "--data",
+                                  at("unlabelled"), "--decode", decode, "--output", output}),
+                HasSubstr("there are no gold labels, so nothing is scored"));
+    const std::string predictions = read_text(output + "/predictions.jsonl");
+    EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 2);
+    EXPECT_THAT(predictions, HasSubstr(R"("utterance":"1","speaker":"Tom","text":"Oh!","predicted":)"));
+    EXPECT_THAT(read_text(output + "/eval_results.json"), HasSubstr("\"predicted\""));
+    expect_refusal({"score", output + "/predictions.jsonl"}, ExitCode::data, "dialogues without labels");
+  }
+  write_text(at("list.jsonl"), "");
+  expect_refusal(
+      {"evaluate", "--base", at("base_a"), "--data", at("unlabelled"), "--exclude", at("list.jsonl")},
+      ExitCode::configuration, "--exclude: the test split has no gold labels");
+}
+
+// What cannot be trained on is not prepared.
+TEST_F(TrainCommand, DataIsOnlyPreparedForABaseThatTakesIt) {
+  const std::vector<std::string> prepare{"prepare",     at("corpus"),  "--output", at("never"),
+                                         "--tokenizer", at("a.model"), "--base"};
+  const auto with_base = [&](const std::string& base) {
+    std::vector<std::string> arguments = prepare;
+    arguments.push_back(at(base));
+    return arguments;
+  };
+  std::filesystem::copy(at("base_a"), at("bare"));
+  std::filesystem::remove(at("bare/tokenizer.model"));
+  expect_refusal(with_base("bare"), ExitCode::configuration,
+                 "copy --tokenizer to " + at("bare/tokenizer.model") + " and leave the option out");
+  expect_refusal(with_base("base_b"), ExitCode::configuration,
+                 "is another one than " + at("base_b/tokenizer.model"));
+  std::string ids = "1", labels = "-100";
+  for (int i = 0; i < 3000; ++i) {
+    ids += ",5";
+    labels += ",5";
+  }
+  write_text(at("long.jsonl"), "\n{\"input_ids\": [" + ids + "], \"labels\": [" + labels + "]}\n");
+  expect_refusal(
+      {"prepare", "--corpus", "tokens", at("long.jsonl"), "--base", at("base_a"), "--output", at("never")},
+      ExitCode::data, "long.jsonl:2: 3000 tokens, and the base has ");
+  EXPECT_FALSE(std::filesystem::exists(at("never")));
+  must({"prepare", "--corpus", "tokens", at("long.jsonl"), "--vocabulary-size", "420", "--output",
+        at("long")});
+  std::vector<std::string> arguments = training("long run", {"--tokens-per-microbatch", "4000"});
+  *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at("long");
+  expect_refusal(arguments, ExitCode::data, " positions: shorten the token lists");
+}
+
 TEST_F(TrainCommand, SamplesThatFitNoMicroBatchAreRefused) {
   expect_refusal(training("short", {"--tokens-per-microbatch", "16"}), ExitCode::configuration,
                  "--tokens-per-microbatch");

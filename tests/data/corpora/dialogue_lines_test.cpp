@@ -56,6 +56,40 @@ TEST(DialogueLines, ReadsEveryField) {
   EXPECT_EQ(ledgers[0].utterances, 3);
 }
 
+TEST(DialogueLines, NullIsNotThereAndTextsAreNormalised) {
+  const ScratchFolder folder;
+  folder.write(
+      "train.jsonl",
+      "\xEF\xBB\xBF" + good + "\n\n" +
+          R"({"id": "d1", "title": null, "utterances": [{"id": null, "speaker": "Bo", "text": "It\u0092s\nme",)" +
+          R"("label": null, "caption": null, "emotion": null}]})" + "\n \n");
+  std::vector<SplitLedger> ledgers;
+  const Corpus corpus = read(folder, ledgers);
+  const Utterance& utterance = corpus.splits[0].dialogues[1].utterances[0];
+  EXPECT_EQ(utterance.id, "0");
+  EXPECT_EQ(utterance.label, "");
+  EXPECT_EQ(utterance.text, "It’s me");
+  EXPECT_EQ(utterance.line, 3);
+  EXPECT_EQ(ledgers[0].rows_read, 2);
+  EXPECT_EQ(ledgers[0].normalised_characters, 2);
+}
+
+TEST(DialogueLines, OtherNamesOfDevAreDev) {
+  for (const std::string name : {"valid", "validation", "val", "dev"}) {
+    const ScratchFolder folder;
+    for (const std::string& split : {name, std::string("train"), std::string("test"), std::string("apart")})
+      folder.write(split + ".jsonl", with_id(split));
+    std::vector<SplitLedger> ledgers;
+    const Corpus corpus = read(folder, ledgers);
+    ASSERT_EQ(corpus.splits.size(), 4U);
+    EXPECT_EQ(corpus.splits[1].name, "dev");
+    EXPECT_EQ(corpus.splits[1].dialogues[0].id, name);
+    EXPECT_EQ(ledgers[1].split, "dev");
+    folder.write(name == "dev" ? "val.jsonl" : "dev.jsonl", good);
+    expect_contains(message_of<DataError>([&] { read(folder, ledgers); }), " are both the dev split");
+  }
+}
+
 TEST(DialogueLines, EveryFileIsASplitAndTheUsualOnesComeFirst) {
   const ScratchFolder folder;
   for (const char* name : {"friends", "test", "dev", "train", "colleagues"})
@@ -98,7 +132,10 @@ TEST(DialogueLines, LabelsOfTheFileSayOrderAndWhatIsKnown) {
 TEST(DialogueLines, RefusesEachBadLine) {
   const std::string file = "train.jsonl:2: ";
   expect_contains(message_for("{"), file + "no JSON: ");
-  expect_contains(message_for(""), file + "no JSON: ");
+  EXPECT_EQ(message_for(" \t"), "[no exception]") << "blank lines say nothing";
+  expect_contains(message_for("\n{"), "train.jsonl:3: no JSON: ");
+  expect_contains(message_for(R"({"id": "a", "utterances": [{"speaker": "A", "text": "x\u0000y"}]})"),
+                  file + "zero character: ");
   expect_contains(message_for("[]"), file + "no object: the dialogue must be a JSON object");
   expect_contains(message_for(R"({"id": "a", "utterance": []})"),
                   file + "unknown field: 'utterance' of the dialogue; did you mean 'utterances'?");
@@ -124,8 +161,8 @@ TEST(DialogueLines, RefusesEachBadUtterance) {
                   file + "missing field: utterance 1 has no 'speaker'");
   expect_contains(message_for_utterance(R"({"speaker": "A", "text": " "})"),
                   file + "bad field: 'text' of utterance 1 must be a text that is not blank; it is \" \"");
-  expect_contains(message_for_utterance(R"({"speaker": "A", "text": "B", "label": null})"),
-                  file + "bad field: 'label' of utterance 1");
+  expect_contains(message_for_utterance(R"({"speaker": "A", "text": null})"),
+                  file + "missing field: utterance 1 has no 'text'");
   expect_contains(message_for_utterance(R"({"id": "0", "speaker": "A", "text": "B"})"),
                   file + "duplicate utterance: two utterances of dialogue d1 have the id '0'");
 }

@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "data/corpora/windows_1252.h"
+#include "data/corpora/normalise.h"
 #include "tests/data/corpora/counts.h"
 #include "tests/data/scratch.h"
 
@@ -70,8 +70,7 @@ TEST(Meld, RefusesEachBadRow) {
   expect_contains(
       message_for(first + good("two", "joy", 0, 0)),
       "train_sent_emo.csv:3: utterance out of order: utterance 0 of dialogue 0 stands after utterance 1");
-  expect_contains(message_for(row("x", "joy", "0", "0")), "train_sent_emo.csv:2: bad time: ''");
-  expect_contains(message_for(row("x", "joy", "0", "0", "12 s")), "bad time: '12 s'");
+  expect_contains(message_for(row("x", "joy", "0.5", "0")), "bad Dialogue_ID: '0.5' is not a number");
   expect_contains(message_for(row("x", "joy", "zero", "0")), "bad Dialogue_ID: 'zero' is not a number");
   expect_contains(message_for(row("x", "joy", "0", "-1")), "bad Utterance_ID: '-1' is not a number");
   expect_contains(message_for(good(" ", "joy", 0, 0)), "empty utterance");
@@ -110,6 +109,44 @@ TEST(Meld, NormalisesWindows1252Controls) {
   const Read r = read(good("I\xC2\x92m here", "joy", 0, 0) + good("plain", "joy", 0, 1));
   EXPECT_EQ(r.corpus.splits[0].dialogues[0].utterances[0].text, "I’m here");
   EXPECT_EQ(r.ledgers[0].normalised_characters, 1);
+}
+
+TEST(Meld, ReadsWhatPandasWrites) {
+  const ScratchFolder folder;
+  folder.write("dev_sent_emo.csv",
+               ",Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID,StartTime,EndTime\n"
+               "0,one,Ann,joy,3.0,0.0,,\n1,two,Ann,joy,3.0,12.00,12 s,later\n");
+  std::vector<SplitLedger> ledgers;
+  const Corpus corpus = read_meld(folder.path(), {}, ledgers);
+  const std::vector<Dialogue>& dialogues = corpus.splits[0].dialogues;
+  ASSERT_EQ(dialogues.size(), 1U);
+  EXPECT_EQ(dialogues[0].id, "3");
+  EXPECT_EQ(dialogues[0].utterances[1].id, "12");
+}
+
+TEST(Meld, MakesOneLineOfAnUtterance) {
+  const Read r = read(good("\"Hello\r\n \nBen: there\"", "joy", 0, 0) + good("two  blanks", "joy", 0, 1));
+  EXPECT_EQ(r.corpus.splits[0].dialogues[0].utterances[0].text, "Hello Ben: there");
+  EXPECT_EQ(r.corpus.splits[0].dialogues[0].utterances[1].text, "two  blanks");
+  EXPECT_EQ(r.ledgers[0].normalised_characters, 4);
+}
+
+TEST(Normalise, TakesEveryLineBreakAndNothingElse) {
+  std::string text = "\n a \t b\u2028c\v\fd\u2029 ";
+  EXPECT_EQ(normalise_line_breaks(text), 7);
+  EXPECT_EQ(text, "a \t b c d");
+  std::string plain = " caf\u00E9  \u2026 ";
+  const std::string before = plain;
+  EXPECT_EQ(normalise_line_breaks(plain), 0);
+  EXPECT_EQ(plain, before);
+}
+
+TEST(Meld, CountsTextsThatLookMisread) {
+  const Read r = read(good("I canâ€™t", "joy", 0, 0) + good("cafÃ©", "joy", 0, 1) +
+                      good("caf\u00E9 \u00E2 \u00C3", "joy", 0, 2));
+  const auto& notes = r.ledgers[0].notes;
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_EQ(notes.at("utterances that look like UTF-8 read as Windows-1252, as in canâ€™t"), 2);
 }
 
 TEST(Meld, RefusesFoldersAndFilesThatAreNotMeld) {
