@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ struct SystemFacts {
 
   std::string host, processor;
   int online_cores = 1, allowed_cores = 1;  // of the machine; that the launcher left to this process
+  double busy_cores =
+      0;  // of those left to this process: what other programs, and other guests of a host, take
   int ranks_here = 1;
   bool avx2 = false, avx512 = false, avx512_bf16 = false, amx_bf16 = false;
   std::int64_t memory = 0, free_memory = 0;
@@ -26,7 +29,11 @@ struct SystemFacts {
   std::int64_t output_free = 0;
 };
 
+// Takes 200 ms, in which this process sleeps to see what others do.
 SystemFacts read_system(const std::filesystem::path& output, int ranks_here);
+
+// How many of the cores in `allowed` (their numbers) were busy between two readings of /proc/stat.
+double busy_between(const std::string& before, const std::string& after, const std::set<int>& allowed);
 
 // One line of what `chorus doctor` says. `advice` is empty where nothing is to be changed.
 struct Finding {
