@@ -246,20 +246,6 @@ std::string make_header(const std::vector<TensorDescription>& tensors,
   return header + text;
 }
 
-std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors) {
-  const auto key = [](const TensorDescription& tensor) {
-    return std::tuple(-static_cast<int>(tensor.dtype), std::string_view(tensor.name));
-  };
-  std::ranges::sort(tensors, [&](const auto& a, const auto& b) { return key(a) < key(b); });
-  std::set<std::string_view> names;
-  for (const auto& tensor : tensors) {
-    require(names.insert(tensor.name).second, "the tensor ", tensor.name, " is to be written twice");
-    require(checked_bytes(tensor.dtype, tensor.shape) >= 0, "the tensor ", tensor.name, " has the shape ",
-            to_string(tensor.shape));
-  }
-  return tensors;
-}
-
 std::int64_t total_bytes(const std::vector<TensorDescription>& tensors) {
   std::int64_t bytes = 0;
   for (const auto& tensor : tensors) bytes += checked_bytes(tensor.dtype, tensor.shape);
@@ -328,6 +314,20 @@ std::vector<float> read_tensor(const TensorView& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
   convert(tensor.dtype, tensor.data, tensor.elements(), values.data());
   return values;
+}
+
+std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors) {
+  const auto key = [](const TensorDescription& tensor) {
+    return std::tuple(-static_cast<int>(tensor.dtype), std::string_view(tensor.name));
+  };
+  std::ranges::sort(tensors, [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  std::set<std::string_view> names;
+  for (const auto& tensor : tensors) {
+    require(names.insert(tensor.name).second, "the tensor ", tensor.name, " is to be written twice");
+    require(checked_bytes(tensor.dtype, tensor.shape) >= 0, "the tensor ", tensor.name, " has the shape ",
+            to_string(tensor.shape));
+  }
+  return tensors;
 }
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
