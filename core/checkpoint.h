@@ -37,7 +37,8 @@ class CheckpointStore {
       : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
 
   // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full, in the types of
-  // the base and with its tokenizer files; and beside it the projector, if any. Files that are there are replaced one by one, each atomically.
+  // the base and with its tokenizer files; and beside it the projector, if any. Files that are there are replaced one by
+  // one, each atomically.
   void write_model(const std::filesystem::path& folder, Arena& arena) const;
 
   // Keeps the present model in OUTPUT/best.

@@ -143,9 +143,9 @@ Finding cores(const SystemFacts& facts, const Wish& wish) {
     if (wanted + facts.busy_cores >= facts.allowed_cores + 0.5) {
       finding.level = Finding::Level::advice;
       finding.advice = fmt::format(
-          "other programs keep {:.1f} of {} cores busy, a step waits for the slowest thread: end them, or "
-          "leave them "
-          "their cores (--threads)",
+          "other programs keep {:.1f} of {} cores busy, and a step waits for the slowest thread: end them, "
+          "or "
+          "leave them their cores (--threads)",
           facts.busy_cores, facts.allowed_cores);
     }
   }

@@ -14,8 +14,7 @@ struct SystemFacts {
 
   std::string host, processor;
   int online_cores = 1, allowed_cores = 1;  // of the machine; that the launcher left to this process
-  double busy_cores =
-      0;  // of those left to this process: what other programs, and other guests of a host, take
+  double busy_cores = 0;                    // of the latter: what other programs and guests of a host take
   int ranks_here = 1;
   bool avx2 = false, avx512 = false, avx512_bf16 = false, amx_bf16 = false;
   std::int64_t memory = 0, free_memory = 0;
