@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/files.h"
+#include "core/model_writer.h"
 #include "core/safetensors.h"
 #include "ops/transfer.h"
 
@@ -49,6 +50,14 @@ void remove_remains(const std::filesystem::path& output) {
       remains.push_back(entry.path());
   }
   for (const std::filesystem::path& folder : remains) remove_folder(folder);
+}
+
+// Names of optimizer.safetensors.
+constexpr const char *first_moment = "first_moment.", *second_moment = "second_moment.", *master = "master.";
+
+// Of a trained tensor in the files of a base. F16 has too narrow a range for what training may make of a weight.
+FileDType written_type(const BaseModel& base, const std::string& name) {
+  return base.tensor(name).dtype == FileDType::bf16 ? FileDType::bf16 : FileDType::f32;
 }
 
 std::vector<std::int64_t> extents(const Shape& shape) {
@@ -124,27 +133,54 @@ std::vector<const Parameter*> CheckpointStore::parameters_of(bool projector) con
   return chosen;
 }
 
-void CheckpointStore::write_tensors(const std::filesystem::path& file,
-                                    const std::vector<const Parameter*>& chosen,
-                                    const std::vector<std::pair<std::string, Tensor>>& flats,
-                                    Arena& arena) const {
+void CheckpointStore::write_base(const std::filesystem::path& folder, Arena& arena) const {
   const ParameterSet& parameters = model_.parameters();
+  std::vector<TensorDescription> descriptions;
+  std::map<std::string, const Parameter*> by_name;
+  for (const Parameter* parameter : parameters_of(false)) {
+    descriptions.push_back({parameter->name, written_type(base_, parameter->name), extents(parameter->full)});
+    by_name[parameter->name] = parameter;
+  }
+  const auto shards = cut_into_shards(descriptions, config_.most_shard_bytes);
+  std::optional<ModelWriter> writer;
+  if (writes()) writer.emplace(folder, shards);
+  for (const auto& shard : shards) {
+    for (const TensorDescription& description : shard) {
+      const std::vector<float> full =
+          parameters.gather(*by_name.at(description.name), parameters.masters(), arena);
+      if (writer) writer->append(full);
+    }
+  }
+  if (!writer) return;
+  writer->finish();
+  write_model_config(folder, model_.config(), torch_name(written_type(base_, descriptions.front().name)));
+  copy_tokenizer_files(base_.folder(), folder);
+}
+
+bool CheckpointStore::rounds() const {
+  const auto rounded = [&](const Parameter* parameter) {
+    return written_type(base_, parameter->name) != FileDType::f32;
+  };
+  return config_.method == Method::full && std::ranges::any_of(parameters_of(false), rounded);
+}
+
+void CheckpointStore::write_optimizer(const std::filesystem::path& file, const AdamW& optimizer,
+                                      Arena& arena) const {
+  const ParameterSet& parameters = model_.parameters();
+  std::vector<std::pair<std::string, Tensor>> flats{{first_moment, optimizer.first_moments()},
+                                                    {second_moment, optimizer.second_moments()}};
+  if (rounds()) flats.emplace_back(master, parameters.masters());
   std::vector<TensorDescription> descriptions;
   std::map<std::string, std::pair<const Parameter*, Tensor>> sources;
   for (const auto& [prefix, flat] : flats) {
-    for (const Parameter* parameter : chosen) {
-      descriptions.push_back({prefix + parameter->name, FileDType::f32, extents(parameter->full)});
-      sources[prefix + parameter->name] = {parameter, flat};
+    for (const Parameter& parameter : parameters.all()) {
+      descriptions.push_back({prefix + parameter.name, FileDType::f32, extents(parameter.full)});
+      sources[prefix + parameter.name] = {&parameter, flat};
     }
   }
+  descriptions = in_file_order(std::move(descriptions));
   std::optional<SafetensorsWriter> writer;
-  if (writes()) {
-    writer.emplace(file, descriptions);
-    descriptions = writer->order();
-  } else {
-    std::sort(descriptions.begin(), descriptions.end(),
-              [](const auto& a, const auto& b) { return a.name < b.name; });
-  }
+  if (writes()) writer.emplace(file, descriptions);
   for (const TensorDescription& description : descriptions) {
     const auto& [parameter, flat] = sources.at(description.name);
     const std::vector<float> full = parameters.gather(*parameter, flat, arena);
@@ -183,12 +219,7 @@ void CheckpointStore::write_model(const std::filesystem::path& folder, Arena& ar
     if (writes()) write_peft(folder, *model_.options().lora, base_.folder().string(), adapter.tensors);
     return;
   }
-  write_tensors(folder / "model.safetensors", parameters_of(false), {{"", model_.parameters().masters()}},
-                arena);
-  if (!writes()) return;
-  write_model_config(folder, model_.config(), "float32");
-  std::filesystem::copy_file(base_.tokenizer_path(), folder / "tokenizer.model",
-                             std::filesystem::copy_options::overwrite_existing);
+  write_base(folder, arena);
 }
 
 void CheckpointStore::write_best(Arena& arena) const {
@@ -215,14 +246,7 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
   const std::filesystem::path folder = final_name.string() + std::string(unfinished_suffix);
   if (writes()) remove_folder(folder);
   write_model(folder, arena);
-  if (groups_.grid.data_rank() == 0) {
-    std::vector<const Parameter*> all = parameters_of(false);
-    for (const Parameter* parameter : parameters_of(true)) all.push_back(parameter);
-    write_tensors(
-        folder / "optimizer.safetensors", all,
-        {{"first_moment.", optimizer.first_moments()}, {"second_moment.", optimizer.second_moments()}},
-        arena);
-  }
+  if (groups_.grid.data_rank() == 0) write_optimizer(folder / "optimizer.safetensors", optimizer, arena);
   if (writes()) {
     nlohmann::ordered_json json = state.to_json();
     json["run"] = identity;
@@ -255,26 +279,34 @@ TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, Ada
                                 then.dump(), " and is now ", now.dump());
   }
 
-  const SafetensorsFile model(
-      checkpoint / (config_.method == Method::lora ? "adapter_model.safetensors" : "model.safetensors"));
   const std::optional<SavedProjector> projector = find_projector(checkpoint);
   require<DataError>(projector.has_value() == model_.options().projector.has_value(), checkpoint.string(),
                      projector ? " has a projector, the model none" : " has no projector, the model has one");
   const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
-  ParameterSet& parameters = model_.parameters();
-  const auto tensor = [](const SafetensorsFile& file, const std::string& name, const Parameter& parameter) {
-    const TensorView& view = file.tensor(name);
-    require<DataError>(view.shape == extents(parameter.full), file.path().string(), ": ", name, " is ",
+  std::optional<SafetensorsFile> adapter;
+  std::optional<BaseModel> model;
+  if (config_.method == Method::lora) {
+    adapter.emplace(checkpoint / "adapter_model.safetensors");
+  } else if (!rounds()) {
+    model.emplace(checkpoint);
+  }
+  const auto values = [&](const TensorView& view, const Parameter& parameter) {
+    require<DataError>(view.shape == extents(parameter.full), checkpoint.string(), ": ", view.name, " is ",
                        to_string(view.shape), ", the model needs ", to_string(parameter.full));
     return read_tensor(view);
   };
+  const auto master_of = [&](const Parameter& parameter) -> const TensorView& {
+    if (is_projector_tensor(parameter.name)) return projector->file.tensor(parameter.name);
+    if (adapter) return adapter->tensor(parameter.name);
+    return model ? model->tensor(parameter.name) : moments.tensor(master + parameter.name);
+  };
+  ParameterSet& parameters = model_.parameters();
   for (Parameter& parameter : parameters.all()) {
-    const SafetensorsFile& file = is_projector_tensor(parameter.name) ? projector->file : model;
-    parameters.assign(parameter, tensor(file, parameter.name, parameter));
+    parameters.assign(parameter, values(master_of(parameter), parameter));
     parameters.scatter(parameter, optimizer.first_moments(),
-                       tensor(moments, "first_moment." + parameter.name, parameter));
+                       values(moments.tensor(first_moment + parameter.name), parameter));
     parameters.scatter(parameter, optimizer.second_moments(),
-                       tensor(moments, "second_moment." + parameter.name, parameter));
+                       values(moments.tensor(second_moment + parameter.name), parameter));
   }
   return state;
 }

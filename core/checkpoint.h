@@ -36,8 +36,9 @@ class CheckpointStore {
                   const Groups& groups)
       : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
 
-  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full, and beside it
-  // the projector, if any. Files that are there are replaced one by one, each atomically.
+  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full, in the types of
+  // the base and with its tokenizer files; and beside it the projector, if any. Files that are there are replaced one by
+  // one, each atomically.
   void write_model(const std::filesystem::path& folder, Arena& arena) const;
 
   // Keeps the present model in OUTPUT/best.
@@ -61,9 +62,12 @@ class CheckpointStore {
   GatheredTensors gather(const std::vector<const Parameter*>& chosen, Arena& arena) const;
   // Those of the projector, or all others.
   std::vector<const Parameter*> parameters_of(bool projector) const;
-  // The chosen parameters of every `flat`, full, as F32 tensors called prefix + name.
-  void write_tensors(const std::filesystem::path& file, const std::vector<const Parameter*>& chosen,
-                     const std::vector<std::pair<std::string, Tensor>>& flats, Arena& arena) const;
+  // All trained weights as a Hugging Face folder has them, in the types of the base: BF16, else F32.
+  void write_base(const std::filesystem::path& folder, Arena& arena) const;
+  bool rounds() const;  // whether a tensor of write_base() is not F32
+  // Moments, and masters where write_base() rounds them, as F32 tensors "first_moment.NAME", "second_moment.NAME",
+  // "master.NAME".
+  void write_optimizer(const std::filesystem::path& file, const AdamW& optimizer, Arena& arena) const;
   void remove_old() const;
 
   const TrainConfig& config_;

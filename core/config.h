@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/llama.h"
+#include "core/model_writer.h"
 #include "core/schedule.h"
 #include "data/batches.h"
 
@@ -55,6 +56,7 @@ struct TrainConfig {
   std::optional<std::int64_t> eval_steps;  // unset: once per epoch; 0: never
   std::int64_t save_steps = 0;             // 0: only at the end
   std::int64_t save_total_limit = 3;
+  std::int64_t most_shard_bytes = largest_shard;  // of a file of --method full
   double max_time = 0;  // seconds after which a checkpoint is written and the run ends; 0: no limit
   bool log_tensor_norms = false;
   bool tensorboard = false;

@@ -6,7 +6,6 @@
 
 #include "core/base_model.h"
 #include "core/files.h"
-#include "core/safetensors.h"
 #include "ops/random.h"
 
 namespace chorus {
@@ -42,22 +41,26 @@ std::vector<float> initial_values(const ExpectedTensor& tensor, const ModelConfi
 }  // namespace
 
 void write_new_base(const std::filesystem::path& folder, const ModelConfig& config,
-                    const std::filesystem::path& tokenizer, std::uint64_t seed) {
+                    const std::filesystem::path& tokenizer, std::uint64_t seed, FileDType dtype,
+                    std::int64_t most_shard_bytes) {
   create_output_folder(folder);
   std::map<std::string, std::pair<ExpectedTensor, std::uint32_t>> by_name;
   std::vector<TensorDescription> descriptions;
   for (const ExpectedTensor& tensor : expected_tensors(config)) {
     const auto stream = static_cast<std::uint32_t>(by_name.size());
     by_name[tensor.name] = {tensor, stream};
-    descriptions.push_back({tensor.name, FileDType::f32, tensor.shape});
+    descriptions.push_back({tensor.name, dtype, tensor.shape});
   }
-  SafetensorsWriter writer(folder / "model.safetensors", descriptions);
-  for (const TensorDescription& description : writer.order()) {
-    const auto& [tensor, stream] = by_name.at(description.name);
-    writer.append(std::as_bytes(std::span<const float>(initial_values(tensor, config, seed, stream))));
+  const auto shards = cut_into_shards(descriptions, most_shard_bytes);
+  ModelWriter writer(folder, shards);
+  for (const auto& shard : shards) {
+    for (const TensorDescription& description : shard) {
+      const auto& [tensor, stream] = by_name.at(description.name);
+      writer.append(initial_values(tensor, config, seed, stream));
+    }
   }
   writer.finish();
-  write_model_config(folder, config, "float32");
+  write_model_config(folder, config, torch_name(dtype));
   std::filesystem::copy_file(tokenizer, folder / "tokenizer.model");
 }
 

@@ -249,20 +249,6 @@ std::string make_header(const std::vector<TensorDescription>& tensors,
   return header + text;
 }
 
-std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors) {
-  const auto key = [](const TensorDescription& tensor) {
-    return std::tuple(-static_cast<int>(tensor.dtype), std::string_view(tensor.name));
-  };
-  std::ranges::sort(tensors, [&](const auto& a, const auto& b) { return key(a) < key(b); });
-  std::set<std::string_view> names;
-  for (const auto& tensor : tensors) {
-    require(names.insert(tensor.name).second, "the tensor ", tensor.name, " is to be written twice");
-    require(checked_bytes(tensor.dtype, tensor.shape) >= 0, "the tensor ", tensor.name, " has the shape ",
-            to_string(tensor.shape));
-  }
-  return tensors;
-}
-
 std::int64_t total_bytes(const std::vector<TensorDescription>& tensors) {
   std::int64_t bytes = 0;
   for (const auto& tensor : tensors) bytes += checked_bytes(tensor.dtype, tensor.shape);
@@ -357,6 +343,20 @@ std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_v
   require<DataError>(all_finite(values), file.path().string(), ": the tensor ", name,
                      " holds numbers that are not finite");
   return values;
+}
+
+std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors) {
+  const auto key = [](const TensorDescription& tensor) {
+    return std::tuple(-static_cast<int>(tensor.dtype), std::string_view(tensor.name));
+  };
+  std::ranges::sort(tensors, [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  std::set<std::string_view> names;
+  for (const auto& tensor : tensors) {
+    require(names.insert(tensor.name).second, "the tensor ", tensor.name, " is to be written twice");
+    require(checked_bytes(tensor.dtype, tensor.shape) >= 0, "the tensor ", tensor.name, " has the shape ",
+            to_string(tensor.shape));
+  }
+  return tensors;
 }
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,

@@ -74,6 +74,10 @@ struct TensorDescription {
   std::vector<std::int64_t> shape;
 };
 
+// The order of tensors in a file: the wider type first, then by name, as the safetensors library. Throws Error where a
+// name stands twice.
+std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors);
+
 // Writes a safetensors file tensor by tensor, so that no more than one must be in memory at a time. The file
 // appears when it is complete. Throws DataError if the disk does not take it.
 class SafetensorsWriter {
@@ -81,8 +85,7 @@ class SafetensorsWriter {
   SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorDescription> tensors,
                     const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-  // The order in which append() wants the tensors: the wider type first, then by name, as the safetensors
-  // library.
+  // The order in which append() wants the tensors: in_file_order().
   const std::vector<TensorDescription>& order() const { return tensors_; }
   void append(std::span<const std::byte> bytes);
   void finish();

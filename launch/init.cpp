@@ -19,6 +19,7 @@ int init(const Arguments& arguments) {
   config.max_positions = 512;
   config.tied_head = true;
   std::optional<std::int64_t> mlp_width, head_width;
+  FileDType precision = FileDType::f32;
 
   OptionTable table("init",
                     "writes an untrained LLaMA as a Hugging Face folder, to be trained with --method full");
@@ -36,6 +37,7 @@ int init(const Arguments& arguments) {
   table.add("max-positions", config.max_positions, "longest sequence").at_least(1);
   table.add("rope-theta", config.rope_theta, "base of the rotary frequencies").more_than(1);
   table.add("tied-head", config.tied_head, "the output projection is the embedding");
+  table.choice("precision", precision, {{"f32", FileDType::f32}, {"bf16", FileDType::bf16}}, "of the files");
   table.add("seed", seed, "of the initial weights");
   if (!table.parse(arguments)) return 0;
 
@@ -53,7 +55,7 @@ int init(const Arguments& arguments) {
   config.bos = tokenizer.bos();
   config.eos = {tokenizer.eos()};
 
-  write_new_base(output, config, tokenizer_file, seed);
+  write_new_base(output, config, tokenizer_file, seed, precision);
   Console().print(fmt::format("{}: an untrained LLaMA of {} parameters", output, parameter_count(config)));
   return 0;
 }

@@ -1,7 +1,12 @@
 #include "launch/system_facts.h"
 
+#include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <map>
 #include <sstream>
+#include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sched.h>
@@ -20,6 +25,29 @@ std::string first_line(const std::filesystem::path& path) {
   std::string line;
   std::getline(file, line);
   return line;
+}
+
+std::string whole_file(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+// Busy and all ticks of each core since the machine was started; what the host of a virtual machine took (steal) is busy.
+std::map<int, std::pair<std::int64_t, std::int64_t>> ticks_of_cores(const std::string& stat) {
+  std::map<int, std::pair<std::int64_t, std::int64_t>> ticks;
+  std::istringstream lines(stat);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("cpu") || line.starts_with("cpu ")) continue;
+    std::istringstream words(line.substr(3));
+    int core = 0;
+    std::int64_t user = 0, nice = 0, system = 0, idle = 0, waiting = 0, interrupts = 0, soft = 0, steal = 0;
+    if (words >> core >> user >> nice >> system >> idle >> waiting >> interrupts >> soft >> steal) {
+      const std::int64_t busy = user + nice + system + interrupts + soft + steal;
+      ticks[core] = {busy, busy + idle + waiting};
+    }
+  }
+  return ticks;
 }
 
 // The value behind "KEY :" in files of /proc.
@@ -73,8 +101,16 @@ void read_processor(SystemFacts& facts) {
   facts.online_cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  facts.allowed_cores =
-      sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : facts.online_cores;
+  std::set<int> cores;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
+    for (int core = 0; core < CPU_SETSIZE; ++core) {
+      if (CPU_ISSET(core, &allowed)) cores.insert(core);
+    }
+  }
+  facts.allowed_cores = cores.empty() ? facts.online_cores : static_cast<int>(cores.size());
+  const std::string before = whole_file("/proc/stat");
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  facts.busy_cores = busy_between(before, whole_file("/proc/stat"), cores);
 }
 
 std::string gib(std::int64_t bytes) {
@@ -85,8 +121,8 @@ std::string limit_text(std::int64_t bytes) {
 }
 
 Finding cores(const SystemFacts& facts, const Wish& wish) {
-  Finding finding{"cores", fmt::format("{}, {} for this rank, {} ranks here", facts.online_cores,
-                                       facts.allowed_cores, facts.ranks_here)};
+  Finding finding{"cores", fmt::format("{}, {} for this rank, {} ranks here, {:.1f} busy", facts.online_cores,
+                                       facts.allowed_cores, facts.ranks_here, facts.busy_cores)};
   const bool bound = facts.allowed_cores < facts.online_cores;
   const int share = bound ? facts.allowed_cores : facts.online_cores / facts.ranks_here;
   if (wish.threads > 0 && share < wish.threads) {
@@ -101,6 +137,18 @@ Finding cores(const SystemFacts& facts, const Wish& wish) {
     finding.advice =
         fmt::format("{} cores stay idle: give mpirun --bind-to none (Open MPI ties a rank to one core)",
                     facts.online_cores - facts.allowed_cores * facts.ranks_here);
+  } else if (facts.busy_cores >= 0.5 && !wish.gpu) {
+    const int wanted =
+        std::min((wish.threads > 0 ? wish.threads : std::max(1, share)) * (bound ? 1 : facts.ranks_here),
+                 facts.allowed_cores);
+    if (wanted + facts.busy_cores >= facts.allowed_cores + 0.5) {
+      finding.level = Finding::Level::advice;
+      finding.advice = fmt::format(
+          "other programs keep {:.1f} of {} cores busy, and a step waits for the slowest thread: end them, "
+          "or "
+          "leave them their cores (--threads)",
+          facts.busy_cores, facts.allowed_cores);
+    }
   }
   return finding;
 }
@@ -218,6 +266,18 @@ SystemFacts read_system(const std::filesystem::path& output, int ranks_here) {
   facts.output_writable = std::filesystem::is_directory(existing) && access(existing.c_str(), W_OK) == 0;
   facts.output_free = free_on(existing);
   return facts;
+}
+
+double busy_between(const std::string& before, const std::string& after, const std::set<int>& allowed) {
+  const auto start = ticks_of_cores(before);
+  double busy = 0;
+  for (const auto& [core, now] : ticks_of_cores(after)) {
+    const auto then = start.find(core);
+    if (then == start.end() || !allowed.contains(core)) continue;
+    const std::int64_t all = now.second - then->second.second;
+    if (all > 0) busy += static_cast<double>(now.first - then->second.first) / static_cast<double>(all);
+  }
+  return busy;
 }
 
 std::vector<Finding> examine(const SystemFacts& facts, const Wish& wish) {

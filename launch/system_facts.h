@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct SystemFacts {
 
   std::string host, processor;
   int online_cores = 1, allowed_cores = 1;  // of the machine; that the launcher left to this process
+  double busy_cores = 0;                    // of the latter: what other programs and guests of a host take
   int ranks_here = 1;
   bool avx2 = false, avx512 = false, avx512_bf16 = false, amx_bf16 = false;
   Bf16Products bf16_products = Bf16Products::through_f32;
@@ -29,7 +31,11 @@ struct SystemFacts {
   std::int64_t output_free = 0;
 };
 
+// Takes 200 ms, in which this process sleeps to see what others do.
 SystemFacts read_system(const std::filesystem::path& output, int ranks_here);
+
+// How many of the cores in `allowed` (their numbers) were busy between two readings of /proc/stat.
+double busy_between(const std::string& before, const std::string& after, const std::set<int>& allowed);
 
 // One line of what `chorus doctor` says. `advice` is empty where nothing is to be changed.
 struct Finding {

@@ -6,6 +6,7 @@
 
 #include "core/files.h"
 #include "data/tokenizer.h"
+#include "ops/bfloat16.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/transfer.h"
 #include "parallel/thread_communicator.h"
@@ -313,6 +314,45 @@ TEST_F(TrainerTest, TheProjectorIsSavedAndResumedBitForBit) {
   stopped.projector = ProjectorKind::linear;
   const std::string message = test::message_of<ConfigurationError>([&] { train(stopped, 1, 1, true); });
   EXPECT_TRUE(test::holds(message, "projector was \"mlp\" and is now \"linear\""));
+}
+
+// The files hold rounded weights, a continuation goes on with those that were not.
+TEST_F(TrainerTest, ABf16BaseIsTrainedToABf16BaseAndResumedBitForBit) {
+  constexpr std::int64_t most_shard_bytes = 3000;
+  write_new_base(scratch_ / "bf16", test::tiny_config(), scratch_ / "tokenizer.model", 1, FileDType::bf16);
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                           "added_tokens.json", "generation_config.json"})
+    test::write_bytes(scratch_ / "bf16" / file, std::string("content of ") + file);
+  base_ = std::make_unique<BaseModel>(scratch_ / "bf16");
+  TrainConfig run = config("straight");
+  run.method = Method::full;
+  run.most_shard_bytes = most_shard_bytes;
+  run.save_steps = run.max_steps;
+  const Trained straight = train(run, 1, 2);
+  TrainConfig interrupted = run;
+  interrupted.output = scratch_ / "interrupted";
+  interrupted.max_time = 1e-9;
+  train(interrupted, 1, 2);
+  interrupted.max_time = 0;
+  EXPECT_EQ(train(interrupted, 1, 2, true).after, straight.after);
+
+  const BaseModel written(run.output), checkpoint(*newest_checkpoint(run.output));
+  EXPECT_FALSE(std::filesystem::exists(written.folder() / "model.safetensors")) << "it is in shards";
+  for (const auto& [name, values] : straight.after) {
+    std::vector<float> rounded = values;
+    for (float& value : rounded) value = static_cast<float>(bfloat16(value));
+    EXPECT_NE(rounded, values) << "or there is nothing to lose";
+    for (const BaseModel* model : {&written, &checkpoint}) {
+      EXPECT_EQ(model->tensor(name).dtype, FileDType::bf16);
+      EXPECT_EQ(read_tensor(model->tensor(name)), rounded) << name;
+    }
+  }
+  EXPECT_EQ(read_json_file(written.folder() / "config.json")["torch_dtype"], "bfloat16");
+  for (const auto& entry : std::filesystem::directory_iterator(base_->folder())) {
+    const std::filesystem::path name = entry.path().filename();
+    if (name.string().find("token") == std::string::npos && name != "generation_config.json") continue;
+    EXPECT_EQ(test::read_bytes(written.folder() / name), test::read_bytes(entry.path())) << name;
+  }
 }
 
 TEST_F(TrainerTest, ResumeOnAnotherGrid) {

@@ -247,6 +247,20 @@ TEST(SampleCommand, WritesACorpusOnceAndTheSameForTheSameSeed) {
   EXPECT_NE(read_text(folder / "a/test_sent_emo.csv"), read_text(folder / "c/test_sent_emo.csv"));
 }
 
+TEST(InitCommand, WritesTheTypeThatIsAskedFor) {
+  const TemporaryFolder folder;
+  write_tiny_base(folder);
+  run_successfully({"init", "--tokenizer", folder / "a.model", "--precision", "bf16", "--hidden-size", "16",
+                    "--layers", "1", "--query-heads", "2", "--key-value-heads", "1", "--head-width", "8",
+                    "--output", folder / "half"});
+  EXPECT_THAT(read_text(folder / "base/config.json"), HasSubstr("float32"));
+  EXPECT_THAT(read_text(folder / "half/config.json"), HasSubstr("bfloat16"));
+  const std::string weights = read_text(folder / "half/model.safetensors");
+  EXPECT_THAT(weights, HasSubstr(R"("dtype":"BF16")"));
+  EXPECT_THAT(weights, testing::Not(HasSubstr(R"("dtype":"F32")")));
+  EXPECT_LT(weights.size(), 0.6 * static_cast<double>(read_text(folder / "base/model.safetensors").size()));
+}
+
 TEST(TokenizerCommand, RefusesMissingTextsAndExistingModels) {
   const TemporaryFolder folder;
   const std::string model = folder / "tokenizer.model";

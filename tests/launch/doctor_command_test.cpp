@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -65,6 +67,47 @@ TEST(SystemFacts, WhatIsWrongIsSaidWithWhatToChange) {
   EXPECT_THAT(advice_on("open files", facts), HasSubstr("ulimit -n"));
   EXPECT_THAT(advice_on("/dev/shm", facts), HasSubstr("128 MiB are wanted"));
   EXPECT_THAT(advice_on("ptrace scope", facts), HasSubstr("ptrace_scope=0"));
+}
+
+TEST(SystemFacts, OtherProgramsOnTheCoresAreNamedWhereTheyAreInTheWay) {
+  SystemFacts facts = good_machine();
+  facts.busy_cores = 1.2;
+  EXPECT_THAT(advice_on("cores", facts), HasSubstr("other programs keep 1.2 of 8 cores busy"));
+  EXPECT_EQ(advice_on("cores", facts, {.threads = 6}), "") << "they have cores of their own";
+  EXPECT_EQ(advice_on("cores", facts, {.gpu = true}), "");
+  facts.ranks_here = 2;
+  EXPECT_EQ(advice_on("cores", facts, {.threads = 3}), "");
+  EXPECT_THAT(advice_on("cores", facts, {.threads = 4}), HasSubstr("(--threads)"));
+  facts.busy_cores = 0.2;
+  EXPECT_EQ(advice_on("cores", facts), "") << "something always runs";
+}
+
+TEST(SystemFacts, BusyIsWhatOthersAndTheHostTookOfTheCoresThatAreAllowed) {
+  const std::string before =
+      "cpu  9 9 9 9 9 9 9 9 0 0\n"
+      "cpu0 100 0 10 1000 5 0 0 0 0 0\n"
+      "cpu1 200 0 10 1000 5 0 0 0 0 0\n"
+      "cpu2 300 0 10 1000 5 0 0 0 0 0\nintr 1 2 3\n";
+  const std::string after =
+      "cpu  9 9 9 9 9 9 9 9 0 0\n"
+      "cpu0 110 0 10 1010 5 0 0 0 0 0\n"   // half
+      "cpu1 200 4 12 1000 9 1 3 10 0 0\n"  // waiting for a disk is no work
+      "cpu2 320 0 10 1000 5 0 0 0 0 0\nintr 1 2 3\n";
+  EXPECT_DOUBLE_EQ(busy_between(before, after, {0}), 0.5);
+  EXPECT_DOUBLE_EQ(busy_between(before, after, {0, 1}), 0.5 + 20.0 / 24.0);
+  EXPECT_DOUBLE_EQ(busy_between(before, after, {2, 7}), 1);
+  EXPECT_DOUBLE_EQ(busy_between(before, before, {0, 1, 2}), 0);
+}
+
+TEST(SystemFacts, ABusyCoreIsSeen) {
+  std::atomic<bool> enough{false};
+  std::thread neighbour([&] {
+    while (!enough) {
+    }
+  });
+  EXPECT_GT(read_system(".", 1).busy_cores, 0.3);
+  enough = true;
+  neighbour.join();
 }
 
 TEST(SystemFacts, WhatWouldStopARunIsTold) {
