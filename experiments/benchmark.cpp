@@ -16,8 +16,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t targets_per_sequence = 16, sequence_length = 256;
-
 // Random, so that a GPU's power and clocks are those of real work; one block over and over, so that it is made soon.
 std::vector<float> random_block() {
   std::vector<float> block(1 << 16);
@@ -59,18 +57,19 @@ ModelConfig model_of(std::int64_t width, std::int64_t mlp, std::int64_t heads, s
 }
 
 // Dialogues of equal length whose last tokens are asked for.
-MicroBatch dialogues(std::int64_t tokens, std::int64_t vocabulary) {
+MicroBatch dialogues(const BenchmarkShape& shape) {
+  const std::int64_t tokens = shape.tokens, vocabulary = shape.model.vocabulary_size;
   MicroBatch batch;
   for (std::int64_t t = 0; t < tokens; ++t) {
     batch.tokens.push_back(static_cast<std::int32_t>(t * 7919 % vocabulary));
     batch.token_ids.push_back(t);
   }
   batch.forest.tokens = static_cast<std::int32_t>(tokens);
-  for (std::int64_t first = 0; first < tokens; first += sequence_length) {
-    const std::int64_t length = std::min(sequence_length, tokens - first);
+  for (std::int64_t first = 0; first < tokens; first += shape.sequence_length) {
+    const std::int64_t length = std::min(shape.sequence_length, tokens - first);
     batch.forest.segments.push_back(
         {static_cast<std::int32_t>(first), static_cast<std::int32_t>(length), -1, 0});
-    for (std::int64_t t = std::max<std::int64_t>(0, length - targets_per_sequence); t < length; ++t) {
+    for (std::int64_t t = std::max<std::int64_t>(0, length - shape.targets_per_sequence); t < length; ++t) {
       batch.targets.push_back(
           {static_cast<std::int32_t>(first + t), batch.tokens[static_cast<std::size_t>(first + t)], 0});
     }
@@ -141,8 +140,7 @@ class OperatorBenchmark {
 
   void attention() {
     attention_over("one sequence", single_sequence(static_cast<std::int32_t>(shape_.tokens)));
-    attention_over(fmt::format("sequences of {}", sequence_length),
-                   dialogues(shape_.tokens, model_.vocabulary_size).forest);
+    attention_over(fmt::format("sequences of {}", shape_.sequence_length), dialogues(shape_).forest);
     Arena::Scope scope(arena_);
     const std::int64_t sequences = 32, cached = std::min<std::int64_t>(shape_.tokens, 1024);
     const Tensor q = take({sequences, model_.query_heads, model_.head_width}), out = take(q.shape());
@@ -377,7 +375,7 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   AdamW adamw(backend, model.parameters(), shape.precision, optimizer_arena);
 
   const Stopwatch watch(backend, groups.groups().world, activations, least_seconds);
-  const MicroBatch microbatch = dialogues(shape.tokens, shape.model.vocabulary_size);
+  const MicroBatch microbatch = dialogues(shape);
   const DeviceBatch batch = upload(microbatch, backend, activations, shape.precision);
   const Tensor log_probability =
       activations.take(accumulator(shape.precision), {std::ssize(microbatch.targets)});

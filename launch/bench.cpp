@@ -13,7 +13,7 @@ namespace {
 struct Options {
   std::string model = "tiny", output;
   std::optional<std::int64_t> layers;
-  std::int64_t tokens = 512, lora_rank = 16, matrix = 1024;
+  std::int64_t tokens = 512, sequence_length = 256, targets_per_sequence = 16, lora_rank = 16, matrix = 1024;
   bool operators = true, step = true;
   double least_seconds = 0.2;
   DType precision = DType::f32;
@@ -40,6 +40,8 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
   BenchmarkShape shape{.model = benchmark_model(options.model),
                        .precision = options.precision,
                        .tokens = options.tokens,
+                       .sequence_length = options.sequence_length,
+                       .targets_per_sequence = options.targets_per_sequence,
                        .lora_rank = options.lora_rank};
   if (options.layers) shape.model.layers = *options.layers;
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
@@ -84,6 +86,9 @@ int bench(const Arguments& arguments) {
     table.add("model", options.model, "sizes of tiny, 15m, 110m, 1b, 7b or 13b; weights are random");
     table.add("layers", options.layers, "blocks of the model; none: as many as it has").at_least(1);
     table.add("tokens", options.tokens, "of a micro-batch").at_least(1);
+    table.add("sequence-length", options.sequence_length, "of the dialogues in it, in tokens").at_least(1);
+    table.add("targets-per-sequence", options.targets_per_sequence, "learned tokens at the end of each")
+        .at_least(1);
     table.add("lora-rank", options.lora_rank, "rank r of the adapters").at_least(1);
     table.add("matrix", options.matrix, "width of the square product that is the ceiling").at_least(1);
     table.add("operators", options.operators, "measure each operator");

@@ -147,7 +147,8 @@ void bind(OptionTable& table, Options& options) {
   table.add("corpora", options.corpora, "only these of the given ones; empty: all");
   table.add("seeds", options.seeds, "instead of those of the study");
   table.group("Running");
-  table.add("launcher", options.launcher, "what stands before train and evaluate: \"mpirun -n 4\"");
+  table.add("launcher", options.launcher,
+            "what stands before train and evaluate: \"launch/mpirun.sh --ranks-per-node 4 --\"");
   table.add("jobs", options.jobs, "so many side by side").at_least(1);
   table.add("prepare-options", options.prepare_options, "instead of the study's: \"--max-tokens 512\"");
   table.add("train-options", options.train_options, "instead of the study's: \"--epochs 1\"");

@@ -220,7 +220,8 @@ void bind(OptionTable& table, Options& options) {
   table.add("halving", options.halving, "1/N go on, and train N times as long").at_least(2);
   table.group("Running");
   table.add("jobs", options.jobs, "trainings side by side").at_least(1);
-  table.add("launcher", options.launcher, "what stands before train and evaluate: \"mpirun -n 4\"");
+  table.add("launcher", options.launcher,
+            "what stands before train and evaluate: \"launch/mpirun.sh --ranks-per-node 4 --\"");
   table.add("train-options", options.train_options, "of all trials: \"--epochs 2 --precision bf16\"");
   table.add("evaluate-options", options.evaluate_options, "of the score on test");
   table.add("trial", options.trial, "only this one, from 0, as a task of a Slurm array; -1: all")
