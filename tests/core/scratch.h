@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/message_of.h"
+#include "tests/support/source_folder.h"
 
 namespace chorus::test {
 
@@ -47,9 +48,8 @@ inline std::string read_bytes(const std::filesystem::path& path) {
 // Nothing where it is not there: the test must then skip with missing_shared().
 inline std::optional<std::filesystem::path> shared_path(std::string_view name) {
   const char* variable = std::getenv("CHORUS_SHARED");
-  const std::filesystem::path source =
-      std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  const auto root = variable != nullptr ? std::filesystem::path(variable) : source.parent_path() / "shared";
+  const auto root =
+      variable != nullptr ? std::filesystem::path(variable) : source_folder().parent_path() / "shared";
   if (!std::filesystem::exists(root / name)) return std::nullopt;
   return root / name;
 }
