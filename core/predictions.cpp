@@ -209,6 +209,8 @@ std::vector<std::pair<std::string, std::int64_t>> predicted_counts(
   for (const std::string& label : labels) {
     counts.emplace_back(label, std::ranges::count(utterances, label, &AnsweredUtterance::predicted));
   }
+  const auto none = std::ranges::count(utterances, "", &AnsweredUtterance::predicted);
+  if (none > 0) counts.emplace_back("(no label)", none);
   return counts;
 }
 

@@ -49,7 +49,8 @@ void write_predictions(const std::filesystem::path& path, std::span<const Answer
 // unknown one, or repeats an utterance, and for a file without any.
 std::vector<AnsweredUtterance> read_predictions(const std::filesystem::path& path);
 
-// How often each of `labels` was predicted, for utterances without gold labels.
+// How often each of `labels` was predicted, for utterances without gold labels, and last "(no label)" if an answer holds
+// none.
 std::vector<std::pair<std::string, std::int64_t>> predicted_counts(
     std::span<const AnsweredUtterance> utterances, std::span<const std::string> labels);
 

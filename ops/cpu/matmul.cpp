@@ -116,9 +116,13 @@ TileGrid grid_for(std::int64_t rows, std::int64_t columns) {
   return grid;
 }
 
-// The inner extent that is summed at a time where operands are widened: such pieces of both, and the tile of sums,
-// stay in a core's cache.
-constexpr std::int64_t widened_inner = 256;
+// Where operands are widened, the inner extent is cut into equal pieces of at most so much: what is widened of both, and
+// the tile of sums, stay in a core's cache.
+std::int64_t widened_piece(std::int64_t inner) {
+  constexpr std::int64_t most = 512, lanes = 16;
+  const std::int64_t pieces = (inner + most - 1) / most;
+  return std::min(inner, ((inner + pieces - 1) / pieces + lanes - 1) / lanes * lanes);
+}
 
 // An operand of a product: indices along its outer extent (rows of op(a), columns of op(b)) and along the inner one.
 struct Operand {
@@ -182,7 +186,7 @@ void CpuBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions 
   // A tile that is scaled or rounded in the end is computed beside `out`, and then stored.
   const bool beside = options.scale != 1.0F || (widened && out.dtype() != DType::f32);
   const TileGrid grid = grid_for(out.dim(0), out.dim(1));
-  const std::int64_t piece = widened ? std::min(inner, widened_inner) : inner;
+  const std::int64_t piece = widened ? widened_piece(inner) : inner;
   const std::int64_t pieces = (inner + piece - 1) / piece;
   const Operand left(a, !options.transpose_a), right(b, options.transpose_b);
   const std::int64_t left_step = left.inner_is_contiguous ? piece : grid.tile_rows;

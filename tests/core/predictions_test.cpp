@@ -178,6 +178,9 @@ TEST(Predictions, WithoutGoldLabelsAreCountedAndNotScored) {
   const std::vector<std::string> labels{"joy", "sad", "anger"};
   EXPECT_EQ(predicted_counts(utterances, labels),
             (std::vector<std::pair<std::string, std::int64_t>>{{"joy", 1}, {"sad", 0}, {"anger", 2}}));
+  utterances[0].predicted = "";  // a generated answer that holds no label
+  EXPECT_EQ(predicted_counts(utterances, labels).back(),
+            std::pair(std::string("(no label)"), std::int64_t{1}));
 }
 
 TEST(Predictions, NullIsNotThere) {

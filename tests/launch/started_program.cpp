@@ -40,8 +40,10 @@ StartedProgram::StartedProgram(const std::vector<std::string>& arguments,
   const std::string out = folder_ / "out", err = folder_ / "err";
   process_ = fork();
   if (process_ != 0) return;
-  // Who started the tests may ignore them: shells in the background do, and nohup.
+  // Who started the tests may ignore them: shells in the background do, and nohup. And a group of processes whose
+  // parents have left the session is never held.
   for (const int usual : {SIGINT, SIGHUP}) std::signal(usual, SIG_DFL);
+  setpgid(0, 0);
   redirect(STDOUT_FILENO, out);
   redirect(STDERR_FILENO, err);
   execvp(pointers[0], pointers.data());
