@@ -9,13 +9,13 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "core/weight_files.h"
 #include "ops/error.h"
 
 namespace chorus {
 namespace {
 
 constexpr std::string_view embedding_name = "model.embed_tokens.weight", head_name = "lm_head.weight";
-constexpr std::string_view single_file = "model.safetensors", index_file = "model.safetensors.index.json";
 constexpr std::size_t most_listed = 5;
 
 // "3 tensors are …:" and at most five of them, one a line.
@@ -80,7 +80,8 @@ std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
 }
 
 bool has_weights(const std::filesystem::path& folder) {
-  return std::filesystem::exists(folder / single_file) || std::filesystem::exists(folder / index_file);
+  return std::filesystem::exists(folder / single_weights_file) ||
+         std::filesystem::exists(folder / weights_index_file);
 }
 
 BaseModel::BaseModel(std::filesystem::path folder)
@@ -89,7 +90,7 @@ BaseModel::BaseModel(std::filesystem::path folder)
       has_weights(folder_), folder_.string(),
       " has neither model.safetensors nor model.safetensors.index.json; weights in other formats must "
       "be saved again by transformers with safe_serialization=True");
-  if (const auto single = folder_ / single_file; std::filesystem::exists(single)) {
+  if (const auto single = folder_ / single_weights_file; std::filesystem::exists(single)) {
     add_file(single);
   } else {
     open_shards();
@@ -108,7 +109,7 @@ void BaseModel::add_file(const std::filesystem::path& path) {
 }
 
 void BaseModel::open_shards() {
-  const auto index_path = folder_ / index_file;
+  const auto index_path = folder_ / weights_index_file;
   const auto index = read_index(index_path);
   std::set<std::string> file_names;
   for (const auto& [name, file] : index) file_names.insert(file);

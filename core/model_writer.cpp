@@ -6,15 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "core/weight_files.h"
 #include "ops/bfloat16.h"
 #include "ops/error.h"
 
 namespace chorus {
 
 namespace {
-
-constexpr const char* single_file = "model.safetensors";
-constexpr const char* index_file = "model.safetensors.index.json";
 
 std::int64_t bytes_in_file(const TensorDescription& tensor) {
   std::int64_t bytes = bytes_per_element(tensor.dtype);
@@ -23,7 +21,8 @@ std::int64_t bytes_in_file(const TensorDescription& tensor) {
 }
 
 std::string shard_name(std::size_t shard, std::size_t shards) {
-  return shards == 1 ? single_file : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, shards);
+  return shards == 1 ? single_weights_file
+                     : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, shards);
 }
 
 bool is_shard(const std::string& name) {
@@ -89,9 +88,9 @@ void ModelWriter::finish() {
   const bool single = shards_.size() == 1;
   if (!single) {
     const nlohmann::ordered_json index{{"metadata", {{"total_size", bytes}}}, {"weight_map", map}};
-    write_file_atomically(folder_ / index_file, index.dump(2) + "\n");
+    write_file_atomically(folder_ / weights_index_file, index.dump(2) + "\n");
   }
-  std::vector<std::filesystem::path> former{folder_ / (single ? index_file : single_file)};
+  std::vector<std::filesystem::path> former{folder_ / (single ? weights_index_file : single_weights_file)};
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     const std::string name = entry.path().filename().string();
     bool written = false;

@@ -117,27 +117,32 @@ FloatArray FeatureFile::read_array(const std::string& array) const {
   return found;
 }
 
-std::string FeatureFile::key_of(const std::string& split, const std::string& dialogue,
-                                const std::string& utterance) const {
+std::string FeatureFile::array_of(const std::string& split, const std::string& dialogue,
+                                  const std::string& utterance) const {
+  return root_ + filled_in(key_pattern_, {split, dialogue, utterance}) + leaf_;
+}
+
+std::optional<std::string> FeatureFile::find(const std::string& split, const std::string& dialogue,
+                                             const std::string& utterance) const {
   for (const std::string& name : names_of_split(split)) {
-    std::string key = filled_in(key_pattern_, {name, dialogue, utterance});
-    if (file_->exists(root_ + key + leaf_)) return key;
+    std::string array = array_of(name, dialogue, utterance);
+    if (file_->exists(array)) return array;
   }
-  return filled_in(key_pattern_, {split, dialogue, utterance});
+  return std::nullopt;
 }
 
 bool FeatureFile::holds(const std::string& split, const std::string& dialogue,
                         const std::string& utterance) const {
-  return file_->exists(root_ + key_of(split, dialogue, utterance) + leaf_);
+  return find(split, dialogue, utterance).has_value();
 }
 
 std::vector<float> FeatureFile::read(const std::string& split, const std::string& dialogue,
                                      const std::string& utterance, std::int64_t most_rows) const {
-  const std::string array = root_ + key_of(split, dialogue, utterance) + leaf_;
-  require<DataError>(file_->exists(array), path_.string(), ": no array '", array, "' for utterance ",
-                     utterance, " of dialogue ", dialogue, " in ", split, "; keys are made by ",
-                     key_pattern_);
-  return pooled(read_array(array).values, width_, most_rows);
+  const std::optional<std::string> array = find(split, dialogue, utterance);
+  require<DataError>(array.has_value(), path_.string(), ": no array '", array_of(split, dialogue, utterance),
+                     "' for utterance ", utterance, " of dialogue ", dialogue, " in ", split,
+                     "; keys are made by ", key_pattern_);
+  return pooled(read_array(*array).values, width_, most_rows);
 }
 
 }  // namespace chorus

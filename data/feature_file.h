@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,9 +31,12 @@ class FeatureFile {
                           std::int64_t most_rows) const;
 
  private:
-  // The first key that is there, under any name of the split; otherwise that of its own name.
-  std::string key_of(const std::string& split, const std::string& dialogue,
-                     const std::string& utterance) const;
+  // The path that an utterance's array has by the pattern.
+  std::string array_of(const std::string& split, const std::string& dialogue,
+                       const std::string& utterance) const;
+  // The first one that is there, under any name of the split.
+  std::optional<std::string> find(const std::string& split, const std::string& dialogue,
+                                  const std::string& utterance) const;
   FloatArray read_array(const std::string& array) const;
 
   std::filesystem::path path_;

@@ -32,8 +32,8 @@ struct PrepareOptions {
   std::int64_t vocabulary_size = 0;  // of the base model; 0: the tokenizer's
   std::int64_t max_tokens = 1024;    // of a prompt with its answer; 0: no limit
   std::int64_t context = 256;        // of the text corpus
-  std::int64_t lines_per_tree =
-      16;  // of the tokens corpus, at most, where no group is named; 1: nothing is shared
+  // Of the tokens corpus, at most, where no group is named; 1: nothing is shared.
+  std::int64_t lines_per_tree = 16;
   std::int64_t max_positions = 0;  // of the base model; a longer token list is malformed; 0: not known
   bool skip_bad_rows = false;      // count malformed rows instead of stopping
 

@@ -46,9 +46,9 @@ class Stopwatch {
 struct BenchmarkShape {
   ModelConfig model;
   DType precision = DType::f32;
-  std::int64_t tokens = 512;  // N of a micro-batch
-  std::int64_t sequence_length = 256,
-               targets_per_sequence = 16;  // of its dialogues; targets are the last tokens
+  std::int64_t tokens = 512;               // N of a micro-batch
+  std::int64_t sequence_length = 256;      // of its dialogues
+  std::int64_t targets_per_sequence = 16;  // the last tokens of each
   std::int64_t lora_rank = 16;
 };
 
