@@ -61,6 +61,8 @@ class Backend {
 
   // --- matrix product -----------------------------------------------------------------------------------------
   // out = scale · op(a) op(b) (+ out if accumulate)        a [M, K]  b [K, N]  out [M, N] of a's type or acc
+  // Rounded once, save that a library may round a bf16 product before adding it; never what a low-rank factor adds:
+  // a as stored, an even K <= 32, rows of out that are whole 16-byte words.
   virtual void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) = 0;
 
   // --- rows ---------------------------------------------------------------------------------------------------

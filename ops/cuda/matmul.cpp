@@ -3,6 +3,7 @@
 
 #include "ops/cuda/check.h"
 #include "ops/cuda/matmul_plans.h"
+#include "ops/cuda/matmul_thin.h"
 #include "ops/cuda/resources.h"
 
 // Our matrices are row-major, cuBLASLt's column-major: it sees the memory of our X as Xᵀ. So it is asked for
@@ -128,6 +129,7 @@ void CudaBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions
     if (!options.accumulate) fill(out, 0);
     return;
   }
+  if (cuda::is_thin(out, a, b, options)) return cuda::multiply_thin(out, a, b, options, stream());
   const cuda::MatmulProblem problem{.m = out.dim(0),
                                     .n = out.dim(1),
                                     .k = inner,
