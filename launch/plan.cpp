@@ -172,7 +172,7 @@ void add_machine(OptionTable& table, Options& options) {
   TrainConfig& c = options.train;
   table.group("Machine and grids");
   table.add("machine", options.machine,
-            "a100-40, a100-80, h100, l40s, a JSON file, or this: the CPU, measured");
+            "a100-40, a100-80, h100, h200, l40s, a JSON file, or this: the CPU, measured");
   table.add("ranks", options.ranks, "numbers of ranks to plan for");
   table
       .add("tensor-parallel", options.tensor_parallel,
