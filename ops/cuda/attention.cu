@@ -86,78 +86,73 @@ struct TileSoftmax {
 
 // Scales the scores to units of ln 2 and hides what the rows do not see.
 __device__ __forceinline__ void scale_and_mask(float (&scores)[tile_rows / 8][4], float factor,
-                                               const AttentionTiles::Keys& keys, int first_query) {
+                                               const SliceView& view) {
 #pragma unroll
   for (auto& s : scores) {
 #pragma unroll
     for (float& score : s) score *= factor;
   }
-  if (keys.count == tile_rows && keys.first + tile_rows <= first_query + 1) return;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int visible = min(keys.count, first_query + fragment_row(half) - keys.first + 1);
-#pragma unroll
-    for (int n = 0; n < tile_rows / 8; ++n) {
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        if (fragment_column(n) + j >= visible) scores[n][2 * half + j] = -INFINITY;
-      }
-    }
-  }
+  if (view.sees_all()) return;
+  view.for_each_pair([&](int n, int j, int half, bool seen) {
+    if (!seen) scores[n][2 * half + j] = -INFINITY;
+  });
 }
 
 template <int width>
-__device__ __forceinline__ void store_tile(const AttentionArguments<__nv_bfloat16>& a,
-                                           TileSoftmax<width>& softmax, const AttentionTiles::Tile& tile,
-                                           int head) {
+__device__ __forceinline__ void store_slice(const AttentionArguments<__nv_bfloat16>& a,
+                                            TileSoftmax<width>& softmax, const SliceView& view, int head) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float sum = softmax.lane_sum[half];
     sum += __shfl_xor_sync(full_warp, sum, 1);
     sum += __shfl_xor_sync(full_warp, sum, 2);
-    if (fragment_row(half) >= tile.rows) continue;
-    const std::int64_t query = tile.first + fragment_row(half);
+    const int row = slice_row(half);
+    if (row >= view.rows) continue;
+    const std::int64_t query = view.first + row;
     store_fragment_row<width>(a.out + a.shape.query(query, head), softmax.out, half, 1.0F / sum);
     if (threadIdx.x % 4 == 0) a.lse[query * a.shape.heads + head] = softmax.maximum[half] * ln_2 + logf(sum);
   }
 }
 
-// One block computes a tile of queries of one head: while it works on a tile of keys, the next one is on its way.
+// One block computes a group of queries of one head: while it works on a tile of keys, the next one is on its way.
 template <int width>
-__global__ void __launch_bounds__(tile_threads) attention_tile_kernel(AttentionArguments<__nv_bfloat16> a) {
+__global__ void __launch_bounds__(tile_threads, width == 64 ? 3 : 2)
+    attention_tile_kernel(AttentionArguments<__nv_bfloat16> a) {
   using Memory = AttentionTileMemory<width>;
   Memory& memory = shared_memory<Memory>();
   const HeadShape& shape = a.shape;
-  // The last tiles of a sequence have the most keys: they start first.
-  const AttentionTiles::Tile tile = a.lists.tiles[gridDim.x - 1 - blockIdx.x];
+  // The last groups of a sequence have the most keys: they start first.
+  const AttentionTiles::Group& group = a.lists.groups[gridDim.x - 1 - blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), key_head = head / shape.group();
-  const int warp = static_cast<int>(threadIdx.x / 32);
+  const int warp = static_cast<int>(threadIdx.x / 32), end = group.keys_end;
+  const std::int64_t of_head = shape.key(0, key_head);
   const auto start = [&](__nv_bfloat16* to, const __nv_bfloat16* from, int t) {
-    if (t < tile.keys_end) {
-      const AttentionTiles::Keys keys = a.lists.keys[t];
-      start_rows<width, tile_rows>(to, from + shape.key(keys.first, key_head), shape.key(1, 0), keys.count);
-    }
+    if (t < end) start_keys<width>(to, from + of_head, shape.key(1, 0), a.lists, t);
     commit_copies();
   };
-  start_rows<width, tile_rows>(memory.q, a.q + shape.query(tile.first, head), shape.query(1, 0), tile.rows);
-  start(memory.k[0], a.k, tile.keys_begin);
-  start(memory.v[0], a.v, tile.keys_begin);
+  start_slices<width>(memory.q, a.q + shape.query(0, head), shape.query(1, 0), group);
+  start(memory.k[0], a.k, group.keys_begin);
+  start(memory.v[0], a.v, group.keys_begin);
+  SliceView view(a.lists, group);
   TileSoftmax<width> softmax;
-  for (int t = tile.keys_begin, buffer = 0; t < tile.keys_end; ++t, buffer ^= 1) {
+  for (int t = group.keys_begin, buffer = 0; t < end; ++t, buffer ^= 1) {
     wait_for_copies<1>();  // k is here; v may be on its way
     __syncthreads();
     start(memory.k[buffer ^ 1], a.k, t + 1);
     float scores[tile_rows / 8][4];
-    multiply_transposed<width, tile_rows>(scores, memory.q, warp * 16, memory.k[buffer]);
-    scale_and_mask(scores, shape.scale * log2_e, a.lists.keys[t], tile.first);
-    softmax.visit(scores);
+    const bool sees = view.look_at(t);
+    if (sees) {
+      multiply_transposed<width, tile_rows>(scores, memory.q, warp * 16, memory.k[buffer]);
+      scale_and_mask(scores, shape.scale * log2_e, view);
+      softmax.visit(scores);
+    }
     wait_for_copies<1>();  // v is here; the next k may be on its way
     __syncthreads();
     start(memory.v[buffer ^ 1], a.v, t + 1);
-    multiply_add<width, tile_rows>(softmax.out, scores, memory.v[buffer]);
+    if (sees) multiply_add<width, tile_rows>(softmax.out, scores, memory.v[buffer]);
   }
   wait_for_copies<0>();
-  store_tile<width>(a, softmax, tile, head);
+  store_slice<width>(a, softmax, view, head);
 }
 
 }  // namespace cuda
@@ -176,8 +171,9 @@ void CudaBackend::attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k
                                                 lists};
     const bool done = cuda::with_tile_width<T>(arguments.shape, [&](auto width) {
       if constexpr (sizeof(T) == 2) {
-        cuda::launch(cuda::attention_tile_kernel<width()>, cuda::blocks(arguments.lists.count, q.dim(1)),
-                     cuda::tile_threads, sizeof(cuda::AttentionTileMemory<width()>), stream(), arguments);
+        cuda::launch(cuda::attention_tile_kernel<width()>,
+                     cuda::blocks(arguments.lists.group_count, q.dim(1)), cuda::tile_threads,
+                     sizeof(cuda::AttentionTileMemory<width()>), stream(), arguments);
       }
     });
     if (done) return;

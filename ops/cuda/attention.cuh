@@ -1,8 +1,9 @@
 #pragma once
 
 // What the kernels of attention share. There are two sets of them. The tile kernels (bf16, head widths 64 and 128)
-// compute 64 x 64 scores at a time on tensor cores, as FlashAttention-2 does (Dao 2023, algorithms 1 and 2). The row
-// kernels (everything else) give a warp to each row, a lane to each of 32 scores, all in f32.
+// compute 64 x 64 scores at a time on tensor cores, as FlashAttention-2 does (Dao 2023, algorithms 1 and 2): by queries
+// for groups of slices, by keys for the tiles of a segment. The row kernels (everything else) give a warp to each row, a
+// lane to each of 32 scores, all in f32.
 
 #include <cmath>
 
@@ -70,6 +71,67 @@ __device__ __forceinline__ void start_rows(__nv_bfloat16* to, const __nv_bfloat1
     const bool is_valid = row < valid;
     start_copy(to + swizzled<width>(row, word), from + (is_valid ? row * stride + word * 8 : 0), is_valid);
   }
+}
+
+// The same for a tile of rows of any tokens; token_of(row) below 0: zeros. `from` is where token 0's row begins.
+template <int width, typename F>
+__device__ __forceinline__ void start_listed_rows(__nv_bfloat16* to, const __nv_bfloat16* from,
+                                                  std::int64_t stride, const F& token_of) {
+  constexpr int words = width / 8;
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < tile_rows * words; i += tile_threads) {
+    const int row = i / words, word = i % words, token = token_of(row);
+    start_copy(to + swizzled<width>(row, word), from + (token < 0 ? 0 : token * stride + word * 8),
+               token >= 0);
+  }
+}
+
+// A group's warp, which computes a slice of 16 queries, and what it sees of the tile of keys that it looks at.
+struct SliceView {
+  const TileLists& lists;
+  int first, rows;  // of the slice
+  AttentionTiles::GroupKeys keys;
+
+  __device__ SliceView(const TileLists& l, const AttentionTiles::Group& group)
+      : lists(l), first(group.slices[threadIdx.x / 32].first), rows(group.slices[threadIdx.x / 32].rows) {}
+
+  // Whether any row sees any key, the same for all lanes.
+  __device__ bool look_at(int tile) {
+    keys = lists.group_keys[tile];
+    if (rows == 0) return false;
+    if (keys.seen < 0) return keys.gathered >= 0 || keys.first < first + rows;
+    const std::int32_t* bits = lists.seen + keys.seen + threadIdx.x / 32 * 2;
+    return (bits[0] | bits[1]) != 0;
+  }
+  // Whether every row sees all of a full tile.
+  __device__ bool sees_all() const {
+    return keys.seen < 0 && keys.count == tile_rows && keys.first + tile_rows <= first + 1;
+  }
+  // f(n, j, half, whether the row of fragment n's element 2 half + j sees its column's key)
+  template <typename F>
+  __device__ __forceinline__ void for_each_pair(const F& f) const;
+};
+
+// The same for a tile of keys of a group, and for its queries. `from` is where token 0's row begins.
+template <int width>
+__device__ __forceinline__ void start_keys(__nv_bfloat16* to, const __nv_bfloat16* from, std::int64_t stride,
+                                           const TileLists& lists, int tile) {
+  const AttentionTiles::GroupKeys keys = lists.group_keys[tile];
+  if (keys.gathered < 0) {
+    start_rows<width, tile_rows>(to, from + keys.first * stride, stride, keys.count);
+  } else {
+    const std::int32_t* tokens = lists.gathered + keys.gathered;
+    start_listed_rows<width>(to, from, stride, [&](int row) { return row < keys.count ? tokens[row] : -1; });
+  }
+}
+template <int width>
+__device__ __forceinline__ void start_slices(__nv_bfloat16* to, const __nv_bfloat16* from,
+                                             std::int64_t stride, const AttentionTiles::Group& group) {
+  start_listed_rows<width>(to, from, stride, [&](int row) {
+    const AttentionTiles::Slice slice = group.slices[row / AttentionTiles::rows_per_slice];
+    const int in_slice = row % AttentionTiles::rows_per_slice;
+    return in_slice < slice.rows ? slice.first + in_slice : -1;
+  });
 }
 
 // The address 2 · `pair` words further along the row. As the lower bits of the word's number are changed by an exclusive or
@@ -142,8 +204,34 @@ __device__ __forceinline__ void store_fragment_row(__nv_bfloat16* row, const flo
 __device__ __forceinline__ int fragment_row(int half) {
   return static_cast<int>(threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4) + half * 8;
 }
+// The same within a warp's slice.
+__device__ __forceinline__ int slice_row(int half) {
+  return static_cast<int>(threadIdx.x % 32 / 4) + half * 8;
+}
 __device__ __forceinline__ int fragment_column(int n) {
   return n * 8 + static_cast<int>(threadIdx.x % 4) * 2;
+}
+
+template <typename F>
+__device__ __forceinline__ void SliceView::for_each_pair(const F& f) const {
+  const std::int32_t* bits = lists.seen + keys.seen + threadIdx.x / 32 * 2;
+  const int query = first + static_cast<int>(threadIdx.x % 32 / 4);
+#pragma unroll
+  for (int word = 0; word < 2; ++word) {
+    const std::uint32_t seen = keys.seen < 0 ? ~0U : static_cast<std::uint32_t>(bits[word]);
+#pragma unroll
+    for (int n = 4 * word; n < 4 * word + 4; ++n) {
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const int column = fragment_column(n) + j;
+        const bool is_key = column < keys.count && (seen >> (column % 32) & 1) != 0;
+        const int token =
+            keys.gathered < 0 || !is_key ? keys.first + column : lists.gathered[keys.gathered + column];
+        f(n, j, 0, is_key && token <= query);
+        f(n, j, 1, is_key && token <= query + 8);
+      }
+    }
+  }
 }
 
 // Walks over the query heads of a key head, the runs of tiles that see a tile of keys, and the steps within each tile.

@@ -134,20 +134,16 @@ struct DqTileMemory {
 
 // Scores to probabilities by the rows' lse in units of ln 2; 0 where a row does not see the key.
 __device__ __forceinline__ void probabilities(float (&scores)[tile_rows / 8][4], float factor,
-                                              const float (&lse)[2], const AttentionTiles::Keys& keys,
-                                              int first_query) {
+                                              const float (&lse)[2], const SliceView& view) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int visible = min(keys.count, first_query + fragment_row(half) - keys.first + 1);
+  for (auto& s : scores) {
 #pragma unroll
-    for (int n = 0; n < tile_rows / 8; ++n) {
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        float& score = scores[n][2 * half + j];
-        score = fragment_column(n) + j < visible ? fast_exp2(score * factor - lse[half]) : 0.0F;
-      }
-    }
+    for (int j = 0; j < 4; ++j) s[j] = fast_exp2(s[j] * factor - lse[j / 2]);
   }
+  if (view.sees_all()) return;
+  view.for_each_pair([&](int n, int j, int half, bool seen) {
+    if (!seen) scores[n][2 * half + j] = 0;
+  });
 }
 
 // p becomes ds = p (dp - delta), by rows.
@@ -161,58 +157,62 @@ __device__ __forceinline__ void score_gradients(float (&p)[tile_rows / 8][4],
   }
 }
 
-// One block computes a tile of queries of one head. k is double-buffered as it is needed first and last; v has one
+// One block computes a group of queries of one head. k is double-buffered as it is needed first and last; v has one
 // buffer, which is filled while dq is added up and the next scores are computed.
 template <int width>
-__global__ void __launch_bounds__(tile_threads) dq_tile_kernel(AttentionBackwardArguments<__nv_bfloat16> a) {
+__global__ void __launch_bounds__(tile_threads, 2)
+    dq_tile_kernel(AttentionBackwardArguments<__nv_bfloat16> a) {
   using Memory = DqTileMemory<width>;
   Memory& memory = shared_memory<Memory>();
   const HeadShape& shape = a.shape;
-  const AttentionTiles::Tile tile = a.lists.tiles[gridDim.x - 1 - blockIdx.x];  // the longest first
-  const int head = static_cast<int>(blockIdx.y), key_head = head / shape.group();
+  const AttentionTiles::Group& group = a.lists.groups[gridDim.x - 1 - blockIdx.x];  // the longest first
+  const int head = static_cast<int>(blockIdx.y), key_head = head / shape.group(), end = group.keys_end;
   const int first_row = static_cast<int>(threadIdx.x / 32) * 16;
+  const std::int64_t of_head = shape.key(0, key_head);
   const auto start = [&](__nv_bfloat16* to, const __nv_bfloat16* from, int t) {
-    if (t < tile.keys_end) {
-      const AttentionTiles::Keys keys = a.lists.keys[t];
-      start_rows<width, tile_rows>(to, from + shape.key(keys.first, key_head), shape.key(1, 0), keys.count);
-    }
+    if (t < end) start_keys<width>(to, from + of_head, shape.key(1, 0), a.lists, t);
     commit_copies();
   };
-  const std::int64_t first_query = shape.query(tile.first, head);
-  start_rows<width, tile_rows>(memory.q, a.q + first_query, shape.query(1, 0), tile.rows);
-  start_rows<width, tile_rows>(memory.dout, a.dout + first_query, shape.query(1, 0), tile.rows);
-  start(memory.k[0], a.k, tile.keys_begin);
-  start(memory.v, a.v, tile.keys_begin);
+  start_slices<width>(memory.q, a.q + shape.query(0, head), shape.query(1, 0), group);
+  start_slices<width>(memory.dout, a.dout + shape.query(0, head), shape.query(1, 0), group);
+  start(memory.k[0], a.k, group.keys_begin);
+  start(memory.v, a.v, group.keys_begin);
+  SliceView view(a.lists, group);
   float lse[2], delta[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const std::int64_t query = tile.first + min(fragment_row(half), tile.rows - 1);
+    const std::int64_t query = view.first + max(0, min(slice_row(half), view.rows - 1));
     const auto terms = load_vector<RowTerms>(a.terms + query * shape.heads + head);
     lse[half] = terms.lse * log2_e;
     delta[half] = terms.delta;
   }
   float dq[width / 8][4] = {};
-  for (int t = tile.keys_begin, buffer = 0; t < tile.keys_end; ++t, buffer ^= 1) {
+  for (int t = group.keys_begin, buffer = 0; t < end; ++t, buffer ^= 1) {
     wait_for_copies<1>();  // k is here
     __syncthreads();
     start(memory.k[buffer ^ 1], a.k, t + 1);
     float p[tile_rows / 8][4], dp[tile_rows / 8][4];
-    multiply_transposed<width, tile_rows>(p, memory.q, first_row, memory.k[buffer]);
-    probabilities(p, shape.scale * log2_e, lse, a.lists.keys[t], tile.first);
+    const bool sees = view.look_at(t);
+    if (sees) {
+      multiply_transposed<width, tile_rows>(p, memory.q, first_row, memory.k[buffer]);
+      probabilities(p, shape.scale * log2_e, lse, view);
+    }
     wait_for_copies<1>();  // v is here
     __syncthreads();
-    multiply_transposed<width, tile_rows>(dp, memory.dout, first_row, memory.v);
+    if (sees) multiply_transposed<width, tile_rows>(dp, memory.dout, first_row, memory.v);
     __syncthreads();
     start(memory.v, a.v, t + 1);
-    score_gradients(p, dp, delta);
-    multiply_add<width, tile_rows>(dq, p, memory.k[buffer]);
+    if (sees) {
+      score_gradients(p, dp, delta);
+      multiply_add<width, tile_rows>(dq, p, memory.k[buffer]);
+    }
   }
   wait_for_copies<0>();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = fragment_row(half);
-    if (row < tile.rows)
-      store_fragment_row<width>(a.dq + shape.query(tile.first + row, head), dq, half, shape.scale);
+    const int row = slice_row(half);
+    if (row < view.rows)
+      store_fragment_row<width>(a.dq + shape.query(view.first + row, head), dq, half, shape.scale);
   }
 }
 
@@ -335,8 +335,8 @@ void launch_backward(const AttentionBackwardArguments<T>& arguments, cudaStream_
          arguments);
   const bool done = with_tile_width<T>(shape, [&](auto width) {
     if constexpr (sizeof(T) == 2) {
-      launch(dq_tile_kernel<width()>, blocks(tiles, shape.heads), tile_threads, sizeof(DqTileMemory<width()>),
-             stream, arguments);
+      launch(dq_tile_kernel<width()>, blocks(arguments.lists.group_count, shape.heads), tile_threads,
+             sizeof(DqTileMemory<width()>), stream, arguments);
       launch(dkv_tile_kernel<width()>, blocks(tiles, shape.key_heads), tile_threads,
              sizeof(DkvTileMemory<width()>), stream, arguments);
     }

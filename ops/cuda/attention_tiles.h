@@ -26,15 +26,41 @@ struct AttentionTiles {
     std::int32_t begin, end, visible;
   };
 
+  // Segments of a dialogue's tree have some twenty tokens and would leave most of a tile empty. So the kernels that work by
+  // queries on tensor cores take groups: slices of any segments that see nearly the same keys, a warp for each, and tiles of
+  // the keys that any of them sees, gathered where they do not stand together.
+  static constexpr std::int32_t rows_per_slice = 16, slices_per_group = 4;
+  struct Slice {
+    std::int32_t first, rows;  // of one segment; 0 rows: none
+  };
+  struct Group {
+    Slice slices[slices_per_group];  // NOLINT: kernels read it
+    std::int32_t keys_begin, keys_end;
+  };
+  // `count` tokens in ascending order, the last of them first + count - 1: gathered[gathered ..], or, below 0, first and
+  // those behind it. Of those not after itself, a row sees those whose bits are set in its slice's two words from
+  // seen[seen + 2 · slice] on, or, below 0, all.
+  struct GroupKeys {
+    std::int32_t first, count, gathered, seen;
+    bool operator==(const GroupKeys&) const = default;
+  };
+
   std::vector<Tile> tiles;
   std::vector<Keys> keys;
   std::vector<Run> runs;
+  std::vector<Group> groups;
+  std::vector<GroupKeys> group_keys;
+  std::vector<std::int32_t> gathered, seen;
 
   explicit AttentionTiles(const Forest& forest);
-  // tiles, keys and runs, one after another: what is copied to the GPU.
+  // All lists, one after another: what is copied to the GPU.
   std::vector<std::int32_t> words() const;
 
  private:
+  struct Member;
+  void add_groups(const Forest& forest);
+  void add_group(const std::vector<Member>& members, const std::vector<Forest::Range>& joined);
+  GroupKeys gather(const std::vector<Member>& members, const std::vector<std::int32_t>& tokens);
   void add_keys(std::int32_t begin, std::int32_t end);
   void add_run(const Run& run, std::int32_t runs_begin);
   void add_runs_of_segments(const Forest& forest, const std::vector<std::int32_t>& first_tile);
@@ -47,13 +73,21 @@ struct TileLists {
   const AttentionTiles::Tile* tiles;
   const AttentionTiles::Keys* keys;
   const AttentionTiles::Run* runs;
-  std::int32_t count;  // of tiles
+  const AttentionTiles::Group* groups;
+  const AttentionTiles::GroupKeys* group_keys;
+  const std::int32_t *gathered, *seen;
+  std::int32_t count, group_count;  // of tiles and groups
 
   TileLists(const AttentionTiles& lists, const void* words)
       : tiles(static_cast<const AttentionTiles::Tile*>(words)),
         keys(reinterpret_cast<const AttentionTiles::Keys*>(tiles + lists.tiles.size())),
         runs(reinterpret_cast<const AttentionTiles::Run*>(keys + lists.keys.size())),
-        count(static_cast<std::int32_t>(lists.tiles.size())) {}
+        groups(reinterpret_cast<const AttentionTiles::Group*>(runs + lists.runs.size())),
+        group_keys(reinterpret_cast<const AttentionTiles::GroupKeys*>(groups + lists.groups.size())),
+        gathered(reinterpret_cast<const std::int32_t*>(group_keys + lists.group_keys.size())),
+        seen(gathered + lists.gathered.size()),
+        count(static_cast<std::int32_t>(lists.tiles.size())),
+        group_count(static_cast<std::int32_t>(lists.groups.size())) {}
 };
 
 }  // namespace cuda

@@ -65,6 +65,55 @@ Pairs pairs_by_keys(const Forest& forest, const AttentionTiles& lists) {
   return pairs;
 }
 
+std::int32_t token_of(const AttentionTiles& lists, const AttentionTiles::GroupKeys& keys,
+                      std::int32_t column) {
+  return keys.gathered < 0 ? keys.first + column
+                           : lists.gathered[static_cast<std::size_t>(keys.gathered + column)];
+}
+bool sees(const AttentionTiles& lists, const AttentionTiles::GroupKeys& keys, std::int32_t slice,
+          std::int32_t column) {
+  if (keys.seen < 0) return true;
+  const std::int32_t word = lists.seen[static_cast<std::size_t>(keys.seen + 2 * slice + column / 32)];
+  return (static_cast<std::uint32_t>(word) >> (column % 32) & 1) != 0;
+}
+
+Pairs pairs_by_groups(const Forest& forest, const AttentionTiles& lists) {
+  Pairs pairs = no_pairs(forest);
+  for (const AttentionTiles::Group& group : lists.groups) {
+    for (std::int32_t w = 0; w < AttentionTiles::slices_per_group; ++w) {
+      const AttentionTiles::Slice slice = group.slices[w];
+      EXPECT_LE(slice.rows, AttentionTiles::rows_per_slice);
+      for (std::int32_t t = group.keys_begin; t < group.keys_end; ++t) {
+        const AttentionTiles::GroupKeys& keys = lists.group_keys[static_cast<std::size_t>(t)];
+        EXPECT_EQ(token_of(lists, keys, keys.count - 1), keys.first + keys.count - 1);
+        for (std::int32_t c = 0; c < keys.count; ++c) {
+          const std::int32_t token = token_of(lists, keys, c);
+          for (std::int32_t n = std::max(slice.first, token); n < slice.first + slice.rows; ++n)
+            if (sees(lists, keys, w, c)) ++pair(pairs, n, token);
+        }
+      }
+    }
+  }
+  return pairs;
+}
+
+// The softmax of a row begins with a key that it sees.
+void expect_first_keys_seen(const AttentionTiles& lists) {
+  for (const AttentionTiles::Group& group : lists.groups) {
+    for (std::int32_t w = 0; w < AttentionTiles::slices_per_group; ++w) {
+      std::int32_t first_seen = -1;
+      for (std::int32_t t = group.keys_begin; t < group.keys_end && first_seen < 0; ++t) {
+        const AttentionTiles::GroupKeys& keys = lists.group_keys[static_cast<std::size_t>(t)];
+        for (std::int32_t c = keys.count - 1; c >= 0; --c)
+          if (sees(lists, keys, w, c)) first_seen = token_of(lists, keys, c);
+      }
+      if (group.slices[w].rows > 0) {
+        EXPECT_LE(first_seen, group.slices[w].first);
+      }
+    }
+  }
+}
+
 // Nobody meets a tile in vain, and the first key that a tile of queries meets is seen by all its rows.
 void expect_no_vain_meetings(const AttentionTiles& lists) {
   for (const AttentionTiles::Tile& tile : lists.tiles) {
@@ -91,6 +140,8 @@ void expect_exact(const NamedForest& example) {
   const Pairs visible = visible_pairs(example.forest);
   EXPECT_TRUE(pairs_by_queries(example.forest, lists) == visible);
   EXPECT_TRUE(pairs_by_keys(example.forest, lists) == visible);
+  EXPECT_TRUE(pairs_by_groups(example.forest, lists) == visible);
+  expect_first_keys_seen(lists);
   expect_no_vain_meetings(lists);
 }
 
@@ -122,7 +173,29 @@ TEST(AttentionTilesTest, ASequenceHasOneListOfKeys) {
   EXPECT_EQ(lists.tiles.size(), 1000U);
   EXPECT_EQ(lists.keys.size(), 1000U);
   EXPECT_EQ(lists.runs.size(), 1000U);
-  EXPECT_EQ(lists.words().size(), 1000U * (6 + 2 + 3));
+  EXPECT_EQ(lists.groups.size(), 1000U);
+  EXPECT_EQ(lists.group_keys.size(), 1000U);
+  EXPECT_TRUE(lists.gathered.empty() && lists.seen.empty());
+  EXPECT_EQ(lists.words().size(), 1000U * (6 + 2 + 3 + 10 + 4));
+}
+
+// A dialogue of 20 tokens a turn, each turn with an answer of 12: tiles are filled by relatives.
+TEST(AttentionTilesTest, RelativesShareTiles) {
+  std::vector<Piece> pieces{{20, -1, 0}};
+  for (std::int32_t turn = 0; turn < 32; ++turn) {
+    const std::int32_t parent = turn == 0 ? 0 : 2 * turn - 1;
+    pieces.push_back({20, parent, 20});
+    pieces.push_back({12, parent, 20});
+  }
+  const Forest forest = forest_of(pieces);
+  const AttentionTiles lists(forest);
+  const auto scores_by = [](const auto& all) {
+    std::int64_t tiles = 0;
+    for (const auto& each : all) tiles += each.keys_end - each.keys_begin;
+    return tiles * AttentionTiles::rows_per_tile * AttentionTiles::rows_per_tile;
+  };
+  EXPECT_GT(scores_by(lists.tiles), 12 * forest.attended_pairs());
+  EXPECT_LT(scores_by(lists.groups), 4 * forest.attended_pairs());
 }
 
 TEST(AttentionTilesTest, RunsOfSiblingsJoin) {
