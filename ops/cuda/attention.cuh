@@ -86,33 +86,7 @@ __device__ __forceinline__ void start_listed_rows(__nv_bfloat16* to, const __nv_
   }
 }
 
-// A group's warp, which computes a slice of 16 queries, and what it sees of the tile of keys that it looks at.
-struct SliceView {
-  const TileLists& lists;
-  int first, rows;  // of the slice
-  AttentionTiles::GroupKeys keys;
-
-  __device__ SliceView(const TileLists& l, const AttentionTiles::Group& group)
-      : lists(l), first(group.slices[threadIdx.x / 32].first), rows(group.slices[threadIdx.x / 32].rows) {}
-
-  // Whether any row sees any key, the same for all lanes.
-  __device__ bool look_at(int tile) {
-    keys = lists.group_keys[tile];
-    if (rows == 0) return false;
-    if (keys.seen < 0) return keys.gathered >= 0 || keys.first < first + rows;
-    const std::int32_t* bits = lists.seen + keys.seen + threadIdx.x / 32 * 2;
-    return (bits[0] | bits[1]) != 0;
-  }
-  // Whether every row sees all of a full tile.
-  __device__ bool sees_all() const {
-    return keys.seen < 0 && keys.count == tile_rows && keys.first + tile_rows <= first + 1;
-  }
-  // f(n, j, half, whether the row of fragment n's element 2 half + j sees its column's key)
-  template <typename F>
-  __device__ __forceinline__ void for_each_pair(const F& f) const;
-};
-
-// The same for a tile of keys of a group, and for its queries. `from` is where token 0's row begins.
+// A tile of keys of a group, and its queries. `from` is where token 0's row begins.
 template <int width>
 __device__ __forceinline__ void start_keys(__nv_bfloat16* to, const __nv_bfloat16* from, std::int64_t stride,
                                            const TileLists& lists, int tile) {
@@ -200,39 +174,61 @@ __device__ __forceinline__ void store_fragment_row(__nv_bfloat16* row, const flo
   }
 }
 
-// Rows of a lane's fragments within the tile, and the column of fragment n's elements 0 and 2.
-__device__ __forceinline__ int fragment_row(int half) {
-  return static_cast<int>(threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4) + half * 8;
-}
-// The same within a warp's slice.
+// Rows of a lane's fragments within the warp's 16 and within the tile, and the column of fragment n's elements 0 and 2.
 __device__ __forceinline__ int slice_row(int half) {
   return static_cast<int>(threadIdx.x % 32 / 4) + half * 8;
+}
+__device__ __forceinline__ int fragment_row(int half) {
+  return static_cast<int>(threadIdx.x / 32 * 16) + slice_row(half);
 }
 __device__ __forceinline__ int fragment_column(int n) {
   return n * 8 + static_cast<int>(threadIdx.x % 4) * 2;
 }
 
-template <typename F>
-__device__ __forceinline__ void SliceView::for_each_pair(const F& f) const {
-  const std::int32_t* bits = lists.seen + keys.seen + threadIdx.x / 32 * 2;
-  const int query = first + static_cast<int>(threadIdx.x % 32 / 4);
+// A group's warp, which computes a slice of 16 queries, and what it sees of the tile of keys that it looks at.
+struct SliceView {
+  const TileLists& lists;
+  int first, rows;  // of the slice
+  AttentionTiles::GroupKeys keys;
+
+  __device__ SliceView(const TileLists& l, const AttentionTiles::Group& group)
+      : lists(l), first(group.slices[threadIdx.x / 32].first), rows(group.slices[threadIdx.x / 32].rows) {}
+
+  // Whether any row sees any key, the same for all lanes.
+  __device__ bool look_at(int tile) {
+    keys = lists.group_keys[tile];
+    if (rows == 0) return false;
+    if (keys.seen < 0) return keys.gathered >= 0 || keys.first < first + rows;
+    const std::int32_t* bits = lists.seen + keys.seen + threadIdx.x / 32 * 2;
+    return (bits[0] | bits[1]) != 0;
+  }
+  // Whether every row sees all of a full tile.
+  __device__ bool sees_all() const {
+    return keys.seen < 0 && keys.count == tile_rows && keys.first + tile_rows <= first + 1;
+  }
+  // f(n, j, half, whether the row of fragment n's element 2 half + j sees its column's key)
+  template <typename F>
+  __device__ __forceinline__ void for_each_pair(const F& f) const {
+    const std::int32_t* bits = lists.seen + keys.seen + threadIdx.x / 32 * 2;
+    const int query = first + slice_row(0);
 #pragma unroll
-  for (int word = 0; word < 2; ++word) {
-    const std::uint32_t seen = keys.seen < 0 ? ~0U : static_cast<std::uint32_t>(bits[word]);
+    for (int word = 0; word < 2; ++word) {
+      const std::uint32_t seen = keys.seen < 0 ? ~0U : static_cast<std::uint32_t>(bits[word]);
 #pragma unroll
-    for (int n = 4 * word; n < 4 * word + 4; ++n) {
+      for (int n = 4 * word; n < 4 * word + 4; ++n) {
 #pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        const int column = fragment_column(n) + j;
-        const bool is_key = column < keys.count && (seen >> (column % 32) & 1) != 0;
-        const int token =
-            keys.gathered < 0 || !is_key ? keys.first + column : lists.gathered[keys.gathered + column];
-        f(n, j, 0, is_key && token <= query);
-        f(n, j, 1, is_key && token <= query + 8);
+        for (int j = 0; j < 2; ++j) {
+          const int column = fragment_column(n) + j;
+          const bool is_key = column < keys.count && (seen >> (column % 32) & 1) != 0;
+          const int token =
+              keys.gathered < 0 || !is_key ? keys.first + column : lists.gathered[keys.gathered + column];
+          f(n, j, 0, is_key && token <= query);
+          f(n, j, 1, is_key && token <= query + 8);
+        }
       }
     }
   }
-}
+};
 
 // Walks over the query heads of a key head, the runs of tiles that see a tile of keys, and the steps within each tile.
 template <int rows_per_step>

@@ -59,7 +59,7 @@ struct AttentionTiles {
  private:
   struct Member;
   void add_groups(const Forest& forest);
-  void add_group(const std::vector<Member>& members, const std::vector<Forest::Range>& joined);
+  void add_group(const std::vector<Member>& members, const std::vector<Forest::Range>& all);
   GroupKeys gather(const std::vector<Member>& members, const std::vector<std::int32_t>& tokens);
   void add_keys(std::int32_t begin, std::int32_t end);
   void add_run(const Run& run, std::int32_t runs_begin);
