@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.h"
 #include "data/prepare.h"
-#include "data/tokenizer.h"
+#include "data/prompts/tokenizer.h"
+#include "data/sets/dataset.h"
 
 namespace chorus {
 

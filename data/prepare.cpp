@@ -5,11 +5,11 @@
 #include <system_error>
 
 #include "data/corpora/corpus.h"
+#include "data/corpora/split_files.h"
 #include "data/preparation.h"
-#include "data/split_files.h"
-#include "data/text_file.h"
-#include "data/words.h"
-#include "ops/error.h"
+#include "data/text/text.h"
+#include "data/text/text_file.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

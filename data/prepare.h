@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "data/demonstrations.h"
-#include "data/fraction.h"
-#include "data/ledger.h"
+#include "data/corpora/fraction.h"
+#include "data/corpora/ledger.h"
+#include "data/prompts/demonstrations.h"
 
 namespace chorus {
 

@@ -6,14 +6,14 @@
 #include <set>
 #include <unordered_set>
 
-#include "data/captions.h"
+#include "data/corpora/captions.h"
 #include "data/corpora/corpus.h"
-#include "data/feature_file.h"
-#include "data/label_map.h"
+#include "data/corpora/label_map.h"
 #include "data/preparation.h"
-#include "data/prompt.h"
-#include "data/words.h"
-#include "ops/error.h"
+#include "data/prompts/prompt.h"
+#include "data/sets/feature_file.h"
+#include "data/text/text.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

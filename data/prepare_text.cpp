@@ -1,9 +1,9 @@
 #include <utility>
 
 #include "data/preparation.h"
-#include "data/text_file.h"
-#include "data/words.h"
-#include "ops/error.h"
+#include "data/text/text.h"
+#include "data/text/text_file.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

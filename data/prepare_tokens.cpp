@@ -4,11 +4,11 @@
 #include <optional>
 #include <unordered_map>
 
-#include "data/json_fields.h"
 #include "data/preparation.h"
-#include "data/text_file.h"
-#include "data/words.h"
-#include "ops/error.h"
+#include "data/text/json.h"
+#include "data/text/text.h"
+#include "data/text/text_file.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

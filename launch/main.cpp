@@ -4,12 +4,12 @@
 
 #include <fmt/core.h>
 
-#include "launch/commands.h"
-#include "launch/nearest_name.h"
-#include "launch/report_error.h"
-#include "launch/stop_signals.h"
-#include "launch/version.h"
-#include "ops/error.h"
+#include "launch/commands/commands.h"
+#include "launch/options/nearest_name.h"
+#include "launch/process/report_error.h"
+#include "launch/process/stop_signals.h"
+#include "launch/process/version.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "ops/forest.h"
+#include "ops/base/forest.h"
+#include "ops/base/random.h"
 #include "ops/memory.h"
-#include "ops/random.h"
 #include "ops/tensor.h"
 
 namespace chorus {

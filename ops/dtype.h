@@ -4,8 +4,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include "ops/base/error.h"
 #include "ops/bfloat16.h"
-#include "ops/error.h"
 
 namespace chorus {
 

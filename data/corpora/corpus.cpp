@@ -9,8 +9,8 @@
 #include "data/corpora/emorynlp.h"
 #include "data/corpora/iemocap.h"
 #include "data/corpora/meld.h"
-#include "data/words.h"
-#include "ops/error.h"
+#include "data/text/text.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

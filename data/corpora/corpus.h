@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "data/dialogue.h"
-#include "data/ledger.h"
+#include "data/corpora/dialogue.h"
+#include "data/corpora/ledger.h"
 
 namespace chorus {
 

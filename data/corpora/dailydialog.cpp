@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "data/corpora/rows.h"
-#include "data/words.h"
+#include "data/text/text.h"
 
 namespace chorus {
 

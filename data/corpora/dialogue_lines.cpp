@@ -5,10 +5,10 @@
 #include <string_view>
 
 #include "data/corpora/rows.h"
-#include "data/json_fields.h"
-#include "data/split_files.h"
-#include "data/text_file.h"
-#include "data/words.h"
+#include "data/corpora/split_files.h"
+#include "data/text/json.h"
+#include "data/text/text.h"
+#include "data/text/text_file.h"
 
 namespace chorus {
 

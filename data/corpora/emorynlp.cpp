@@ -7,10 +7,10 @@
 #include <unordered_map>
 
 #include "data/corpora/rows.h"
-#include "data/csv.h"
-#include "data/json_fields.h"
-#include "data/text_file.h"
-#include "data/words.h"
+#include "data/text/csv.h"
+#include "data/text/json.h"
+#include "data/text/text.h"
+#include "data/text/text_file.h"
 
 namespace chorus {
 

@@ -9,7 +9,7 @@
 #include <tuple>
 
 #include "data/corpora/rows.h"
-#include "data/words.h"
+#include "data/text/text.h"
 
 namespace chorus {
 

@@ -6,9 +6,9 @@
 #include <unordered_map>
 
 #include "data/corpora/rows.h"
-#include "data/csv.h"
-#include "data/words.h"
-#include "ops/error.h"
+#include "data/text/csv.h"
+#include "data/text/text.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

@@ -4,8 +4,8 @@
 #include <charconv>
 
 #include "data/corpora/normalise.h"
-#include "data/text_file.h"
-#include "data/words.h"
+#include "data/text/text.h"
+#include "data/text/text_file.h"
 
 namespace chorus {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "data/corpora/corpus.h"
-#include "data/row_error.h"
+#include "data/text/row_error.h"
 
 // What the readers of corpora do alike with rows and their fields.
 namespace chorus {

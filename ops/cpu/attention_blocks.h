@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "ops/base/forest.h"
 #include "ops/cpu/small_matmul.h"
-#include "ops/forest.h"
 
 namespace chorus {
 

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "ops/error.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

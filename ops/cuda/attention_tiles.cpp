@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/index.h"
+#include "ops/base/index.h"
 
 namespace chorus {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "ops/forest.h"
+#include "ops/base/forest.h"
 
 namespace chorus {
 

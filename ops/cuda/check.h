@@ -5,7 +5,7 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
-#include "ops/error.h"
+#include "ops/base/error.h"
 
 namespace chorus::cuda {
 

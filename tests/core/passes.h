@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/batches.h"
+#include "data/sets/batches.h"
 #include "ops/transfer.h"
 #include "tests/support/reference_backend.h"
 #include "tests/support/tiny_model.h"

@@ -2,9 +2,9 @@
 
 #include <memory>
 
-#include "core/base_model.h"
-#include "core/new_base.h"
-#include "tests/core/scratch.h"
+#include "core/formats/base_model.h"
+#include "core/formats/new_base.h"
+#include "tests/support/scratch.h"
 #include "tests/support/tiny_model.h"
 
 namespace chorus::test {

@@ -1,11 +1,11 @@
 #include <map>
 #include <set>
 
-#include "data/dataset.h"
-#include "data/hdf5_file.h"
+#include "data/corpora/sample_corpus.h"
 #include "data/prepare.h"
-#include "data/sample_corpus.h"
-#include "data/tokenizer.h"
+#include "data/prompts/tokenizer.h"
+#include "data/sets/dataset.h"
+#include "data/sets/hdf5_file.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {

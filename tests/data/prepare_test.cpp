@@ -5,9 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "data/dataset.h"
-#include "data/sample_corpus.h"
-#include "data/tokenizer.h"
+#include "data/corpora/sample_corpus.h"
+#include "data/prompts/tokenizer.h"
+#include "data/sets/dataset.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "ops/error.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

@@ -8,9 +8,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/base_model.h"
+#include "core/formats/base_model.h"
+#include "ops/base/random.h"
 #include "ops/bfloat16.h"
-#include "ops/random.h"
 #include "tests/launch/program.h"
 
 namespace chorus {

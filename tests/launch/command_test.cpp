@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ops/error.h"
+#include "ops/base/error.h"
 #include "tests/launch/program.h"
 
 namespace chorus {

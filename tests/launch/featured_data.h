@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "data/dataset.h"
+#include "data/sets/dataset.h"
 
 namespace chorus {
 

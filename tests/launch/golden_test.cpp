@@ -11,10 +11,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/safetensors.h"
-#include "tests/core/scratch.h"
+#include "core/formats/safetensors.h"
 #include "tests/launch/machines.h"
 #include "tests/launch/program.h"
+#include "tests/support/scratch.h"
 
 namespace chorus {
 namespace {

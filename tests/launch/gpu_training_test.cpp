@@ -11,8 +11,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/safetensors.h"
-#include "ops/error.h"
+#include "core/formats/safetensors.h"
+#include "ops/base/error.h"
 #include "tests/launch/featured_data.h"
 #include "tests/launch/machines.h"
 #include "tests/launch/program.h"

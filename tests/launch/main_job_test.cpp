@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "ops/error.h"
+#include "ops/base/error.h"
 #include "tests/launch/program.h"
 
 namespace chorus {

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ops/error.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 namespace {

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ops/error.h"
+#include "ops/base/error.h"
 #include "tests/launch/started_program.h"
 
 namespace chorus {

@@ -12,8 +12,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/event_file.h"
-#include "ops/error.h"
+#include "launch/commands/event_file.h"
+#include "ops/base/error.h"
 #include "tests/launch/program.h"
 
 namespace chorus {

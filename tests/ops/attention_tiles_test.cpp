@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "ops/random.h"
+#include "ops/base/random.h"
 #include "tests/ops/forests.h"
 
 namespace chorus {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/forest.h"
+#include "ops/base/forest.h"
 
 namespace chorus {
 

@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/backend.h"
-#include "ops/random.h"
+#include "ops/base/random.h"
 
 namespace chorus {
 

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "core/base_model.h"
-#include "core/llama.h"
-#include "core/memory_plan.h"
-#include "core/optimizer.h"
-#include "data/dataset.h"
-#include "ops/random.h"
+#include "core/formats/base_model.h"
+#include "core/model/llama.h"
+#include "core/planning/memory_plan.h"
+#include "core/training/optimizer.h"
+#include "data/sets/dataset.h"
+#include "ops/base/random.h"
 
 namespace chorus::test {
 

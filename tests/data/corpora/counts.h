@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "data/dialogue.h"
+#include "data/corpora/dialogue.h"
 
 namespace chorus {
 

@@ -1,0 +1,193 @@
+#include "core/formats/base_model.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "core/formats/weight_files.h"
+#include "data/text/files.h"
+#include "ops/base/error.h"
+
+namespace chorus {
+namespace {
+
+constexpr std::string_view embedding_name = "model.embed_tokens.weight", head_name = "lm_head.weight";
+constexpr std::size_t most_listed = 5;
+
+// "3 tensors are …:" and at most five of them, one a line.
+void require_none(const std::vector<std::string>& offenders, const std::string& where,
+                  std::string_view what) {
+  if (offenders.empty()) return;
+  const auto listed = std::span(offenders).first(std::min(offenders.size(), most_listed));
+  std::string text =
+      fmt::format("{}: {} {}:\n  {}", where, offenders.size(), what, fmt::join(listed, "\n  "));
+  if (listed.size() < offenders.size())
+    text += fmt::format("\n  and {} more", offenders.size() - listed.size());
+  throw DataError(text);
+}
+
+// Buffers that old versions of transformers saved; they follow from config.json.
+bool is_rotary_buffer(std::string_view name) {
+  return name.starts_with("model.") && name.ends_with("rotary_emb.inv_freq");
+}
+
+std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
+  const nlohmann::json content = read_json_file(path);
+  const JsonFields fields(content, path.string());
+  const auto& weights = fields["weight_map"];
+  require<DataError>(weights.is_object() && !weights.empty(), path.string(), " has no weight_map");
+  std::map<std::string, std::string> file_of;
+  for (const auto& [name, file] : weights.items()) {
+    const std::string text = file.is_string() ? file.get<std::string>() : "";
+    const bool plain = !text.empty() && std::filesystem::path(text).filename() == text;
+    require<DataError>(plain, path.string(), ": the tensor ", name, " is said to be in ", file.dump(),
+                       ", which is no file name");
+    file_of[name] = text;
+  }
+  return file_of;
+}
+
+}  // namespace
+
+std::string weight_name(std::int64_t layer, Projection projection) {
+  return fmt::format("model.layers.{}.{}.{}.weight", layer, module(projection), name(projection));
+}
+
+std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
+  const std::int64_t d = config.hidden_size;
+  std::vector<ExpectedTensor> tensors{{std::string(embedding_name), {config.vocabulary_size, d}}};
+  const auto add_projection = [&](std::int64_t layer, Projection projection) {
+    const auto [outputs, inputs] = features(config, projection);
+    tensors.push_back({weight_name(layer, projection), {outputs, inputs}});
+  };
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    tensors.push_back({fmt::format("model.layers.{}.input_layernorm.weight", layer), {d}});
+    for (const auto projection : {Projection::q, Projection::k, Projection::v, Projection::o}) {
+      add_projection(layer, projection);
+    }
+    tensors.push_back({fmt::format("model.layers.{}.post_attention_layernorm.weight", layer), {d}});
+    for (const auto projection : {Projection::gate, Projection::up, Projection::down}) {
+      add_projection(layer, projection);
+    }
+  }
+  tensors.push_back({"model.norm.weight", {d}});
+  if (!config.tied_head) tensors.push_back({std::string(head_name), {config.vocabulary_size, d}});
+  return tensors;
+}
+
+bool has_weights(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / single_weights_file) ||
+         std::filesystem::exists(folder / weights_index_file);
+}
+
+BaseModel::BaseModel(std::filesystem::path folder)
+    : folder_(std::move(folder)), config_(read_model_config(folder_)) {
+  require<DataError>(
+      has_weights(folder_), folder_.string(),
+      " has neither model.safetensors nor model.safetensors.index.json; weights in other formats must "
+      "be saved again by transformers with safe_serialization=True");
+  if (const auto single = folder_ / single_weights_file; std::filesystem::exists(single)) {
+    add_file(single);
+  } else {
+    open_shards();
+  }
+  require_expected_tensors();
+}
+
+void BaseModel::add_file(const std::filesystem::path& path) {
+  files_.emplace_back(path);
+  for (const auto& tensor : files_.back().tensors()) {
+    const auto [place, is_new] = file_of_.try_emplace(tensor.name, files_.size() - 1);
+    require<DataError>(is_new, "the tensor ", tensor.name,
+                       " stands in two files: ", files_[place->second].path().string(), " and ",
+                       path.string());
+  }
+}
+
+void BaseModel::open_shards() {
+  const auto index_path = folder_ / weights_index_file;
+  const auto index = read_index(index_path);
+  std::set<std::string> file_names;
+  for (const auto& [name, file] : index) file_names.insert(file);
+  for (const auto& file : file_names) {
+    require<DataError>(std::filesystem::exists(folder_ / file), index_path.string(), " names the file ", file,
+                       ", which is not in the folder");
+    add_file(folder_ / file);
+  }
+
+  std::vector<std::string> misplaced, unlisted;
+  for (const auto& [name, file] : index) {
+    const auto found = file_of_.find(name);
+    if (found == file_of_.end() || files_[found->second].path().filename() != file) {
+      misplaced.push_back(fmt::format("{} in {}", name, file));
+    }
+  }
+  for (const auto& [name, file] : file_of_) {
+    if (!index.contains(name))
+      unlisted.push_back(fmt::format("{} in {}", name, files_[file].path().filename().string()));
+  }
+  require_none(misplaced, index_path.string(), "tensors are not where the index says");
+  require_none(unlisted, index_path.string(), "tensors of the files are not in the index");
+}
+
+void BaseModel::require_expected_tensors() const {
+  auto expected = expected_tensors(config_);
+  if (config_.tied_head && file_of_.contains(head_name)) {
+    expected.push_back({std::string(head_name), {config_.vocabulary_size, config_.hidden_size}});
+  }
+  std::vector<std::string> missing, misshapen, unknown;
+  std::set<std::string_view> names;
+  for (const auto& [name, shape] : expected) {
+    names.insert(name);
+    if (!file_of_.contains(name)) {
+      missing.push_back(fmt::format("{} {}", name, to_string(shape)));
+    } else if (const auto& found = tensor(name).shape; found != shape) {
+      misshapen.push_back(fmt::format("{} is {}, not {}", name, to_string(found), to_string(shape)));
+    }
+  }
+  for (const auto& [name, file] : file_of_) {
+    if (!names.contains(name) && !is_rotary_buffer(name)) unknown.push_back(name);
+  }
+  require_none(missing, folder_.string(), "tensors of the model that config.json describes are missing");
+  require_none(misshapen, folder_.string(), "tensors have another shape than config.json describes");
+  if (config_.tied_head && file_of_.contains(head_name)) require_tied_head();
+  require_none(unknown, folder_.string(),
+               "tensors are unknown to LlamaForCausalLM, and leaving them out would change the model");
+}
+
+// Libraries differ on which of two that are not alike would count.
+void BaseModel::require_tied_head() const {
+  const TensorView &head = tensor(head_name), &embedding = tensor(embedding_name);
+  const bool equal = head.dtype == embedding.dtype && std::ranges::equal(head.bytes(), embedding.bytes());
+  head.file->give_back(head.bytes());
+  require<DataError>(equal, folder_.string(), ": config.json has tie_word_embeddings true, but ", head_name,
+                     " is not ", embedding_name, ": set it to false, or remove ", head_name);
+}
+
+const TensorView& BaseModel::tensor(std::string_view name) const {
+  const auto found = file_of_.find(name);
+  require<DataError>(found != file_of_.end(), folder_.string(), " has no tensor ", name);
+  return files_[found->second].tensor(name);
+}
+
+std::filesystem::path BaseModel::tokenizer_path() const {
+  auto path = folder_ / "tokenizer.model";
+  require<DataError>(
+      std::filesystem::exists(path), folder_.string(),
+      " has no tokenizer.model; a SentencePiece tokenizer is needed, tokenizer.json is not read");
+  return path;
+}
+
+std::int64_t BaseModel::check_tokenizer_size(std::int64_t pieces) const {
+  const std::int64_t vocabulary = config_.vocabulary_size;
+  require<DataError>(pieces <= vocabulary, "the tokenizer has ", pieces, " pieces, and the base model ",
+                     folder_.string(), " has a vocabulary of only ", vocabulary,
+                     "; they do not belong together");
+  return vocabulary - pieces;
+}
+
+}  // namespace chorus

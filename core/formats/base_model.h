@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/formats/model_config.h"
+#include "core/formats/safetensors.h"
+
+namespace chorus {
+
+// "model.layers.3.self_attn.q_proj.weight"
+std::string weight_name(std::int64_t layer, Projection projection);
+
+struct ExpectedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+// The tensors of LlamaForCausalLM in the order of computation; lm_head.weight only if the head is not tied.
+std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config);
+
+// Whether the folder has model.safetensors or the index of its shards.
+bool has_weights(const std::filesystem::path& folder);
+
+// A Hugging Face folder: config.json and model.safetensors, or shards with model.safetensors.index.json. The
+// weights stay in their files, mapped read-only; copies share them.
+class BaseModel {
+ public:
+  // Throws DataError unless the files hold exactly the tensors of a LLaMA of this configuration, in F32, F16
+  // or BF16. Stored rotary frequencies are passed over as Hugging Face does, and an lm_head beside a tied one if it
+  // has the bits of the embedding.
+  explicit BaseModel(std::filesystem::path folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const ModelConfig& config() const { return config_; }
+
+  // One of expected_tensors(). Throws DataError for any other name. Its file stays mapped as long as a copy of it lives.
+  const TensorView& tensor(std::string_view name) const;
+
+  // Throws DataError if the folder has no SentencePiece tokenizer.model.
+  std::filesystem::path tokenizer_path() const;
+  // Returns how many rows of the embedding no piece of the tokenizer uses, of tokens that were added to it or of
+  // padding. Throws DataError if it has more pieces than there are rows.
+  std::int64_t check_tokenizer_size(std::int64_t pieces) const;
+
+ private:
+  void open_shards();
+  void add_file(const std::filesystem::path& path);
+  void require_expected_tensors() const;
+  void require_tied_head() const;
+
+  std::filesystem::path folder_;
+  ModelConfig config_;
+  std::vector<SafetensorsFile> files_;
+  // Which of files_ holds a tensor.
+  std::map<std::string, std::size_t, std::less<>> file_of_;
+};
+
+}  // namespace chorus

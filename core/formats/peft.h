@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/formats/model_config.h"
+#include "core/formats/safetensors.h"
+
+namespace chorus {
+
+struct LoraConfig {
+  std::int64_t rank = 8;
+  double alpha = 16;
+  double dropout = 0;               // 0 <= dropout < 1, on the input of A
+  bool rslora = false;              // Kalajdzievski 2023: alpha / sqrt(r) instead of alpha / r
+  std::vector<Projection> targets;  // without repetition, in the order of Projection
+  bool operator==(const LoraConfig&) const = default;
+};
+
+// Throws ConfigurationError with the option to change.
+void validate(const LoraConfig& config);
+
+// The factor s of  y = W x + s B A x.
+double scale(const LoraConfig& config);
+
+// "all", or names separated by commas: q or q_proj, … Throws ConfigurationError for others and for
+// repetitions.
+std::vector<Projection> parse_targets(std::string_view text);
+
+// A is [r, inputs], B is [outputs, r].
+enum class LoraFactor { a, b };
+
+// "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
+std::string peft_tensor_name(std::int64_t layer, Projection projection, LoraFactor factor);
+
+// A folder in PEFT's format. The factors stay in the mapped file.
+struct PeftAdapter {
+  LoraConfig config;
+  std::string base_name;    // empty if the file has none
+  std::int64_t layers = 0;  // every one has every target
+  SafetensorsFile file;
+
+  const TensorView& factor(std::int64_t layer, Projection projection, LoraFactor factor) const;
+  // Throws DataError with file and tensor where one is not finite.
+  std::vector<float> values(std::int64_t layer, Projection projection, LoraFactor factor) const;
+};
+
+// Reads adapter_config.json and adapter_model.safetensors. Throws DataError, naming field and value, for
+// everything that PEFT would compute and Chorus would not, and for tensors that are missing, misshapen or too
+// many.
+PeftAdapter read_peft(const std::filesystem::path& folder);
+
+// Throws DataError with the tensor and both shapes unless the adapter was made for this model.
+void require_fits(const PeftAdapter& adapter, const ModelConfig& model);
+
+// Writes both files as PEFT 0.18 does. `tensors` are the F32 factors of all layers under peft_tensor_name().
+void write_peft(const std::filesystem::path& folder, const LoraConfig& config, const std::string& base_name,
+                const std::vector<TensorToWrite>& tensors);
+
+}  // namespace chorus

@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/text/files.h"
+
+namespace chorus {
+
+// Element types of the safetensors format, in its own order, which also orders the tensors of a file.
+enum class FileDType { boolean, u8, i8, f8_e5m2, f8_e4m3, i16, u16, f16, bf16, i32, u32, f32, f64, i64, u64 };
+
+std::string_view name(FileDType dtype);  // as in the file: "F32"
+std::int64_t bytes_per_element(FileDType dtype);
+
+// "[2, 3]"
+std::string to_string(std::span<const std::int64_t> shape);
+
+// A dense tensor of one or two dims, or of any where it is only read as a whole. `data` may be unaligned.
+struct TensorView {
+  std::string name;
+  FileDType dtype = FileDType::f32;
+  std::vector<std::int64_t> shape;
+  const std::byte* data = nullptr;
+  std::shared_ptr<const MappedFile> file = {};  // keeps `data` mapped; none where that is other memory
+
+  std::int64_t elements() const;
+  std::span<const std::byte> bytes() const;
+  // Of one or two dims.
+  TensorView rows(std::int64_t begin, std::int64_t end) const;
+};
+
+// A memory-mapped safetensors file. Opening reads only the header and checks it completely: everything that
+// does not describe exactly the bytes of the file is refused by a DataError with the file, the tensor and the
+// numbers.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return file_->path(); }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // Of every type, in the order of their bytes.
+  const std::vector<TensorView>& tensors() const { return tensors_; }
+
+  bool contains(std::string_view name) const { return index_.contains(name); }
+  // Throws DataError if there is none, or if it is none of F32, F16, BF16.
+  const TensorView& tensor(std::string_view name) const;
+
+ private:
+  std::shared_ptr<const MappedFile> file_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<TensorView> tensors_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+};
+
+// The part [begin, end) along `dim` of a matrix (dim 0 or 1) or vector (dim 0) of F32, F16 or BF16, dense and
+// row-major. Touches only the memory pages of that part.
+std::vector<float> read_slice(const TensorView& tensor, int dim, std::int64_t begin, std::int64_t end);
+// All elements, of any shape.
+std::vector<float> read_tensor(const TensorView& tensor);
+// The same of a trained tensor. Throws DataError with file and name where an element is not finite.
+std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_view name);
+
+struct TensorDescription {
+  std::string name;
+  FileDType dtype = FileDType::f32;
+  std::vector<std::int64_t> shape;
+};
+
+// The order of tensors in a file: the wider type first, then by name, as the safetensors library. Throws Error where a
+// name stands twice.
+std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors);
+
+// Writes a safetensors file tensor by tensor, so that no more than one must be in memory at a time. The file
+// appears when it is complete. Throws DataError if the disk does not take it.
+class SafetensorsWriter {
+ public:
+  SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorDescription> tensors,
+                    const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
+  // The order in which append() wants the tensors: in_file_order().
+  const std::vector<TensorDescription>& order() const { return tensors_; }
+  void append(std::span<const std::byte> bytes);
+  void finish();
+
+ private:
+  std::vector<TensorDescription> tensors_;
+  std::string header_;  // with the eight bytes of its length
+  AtomicFile file_;
+  std::size_t appended_ = 0;
+};
+
+struct TensorToWrite : TensorDescription {
+  const void* data = nullptr;
+};
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
+                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
+}  // namespace chorus

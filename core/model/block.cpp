@@ -1,0 +1,159 @@
+#include "core/model/block.h"
+
+namespace chorus {
+
+namespace {
+
+constexpr std::size_t index(Projection which) { return static_cast<std::size_t>(which); }
+
+}  // namespace
+
+Split split_of(Projection which) {
+  return which == Projection::o || which == Projection::down ? Split::rows : Split::columns;
+}
+
+Block::Block(const ModelConfig& config, Backend& backend, Communicator& tensor, TokenDivision division)
+    : backend_(backend),
+      rows_(backend, tensor, division),
+      width_(config.hidden_size),
+      query_width_(config.query_heads * config.head_width / tensor.size()),
+      key_width_(config.key_value_heads * config.head_width / tensor.size()),
+      mlp_width_(config.intermediate_size / tensor.size()),
+      head_width_(config.head_width),
+      norm_epsilon_(config.norm_epsilon) {
+  for (const Projection which : all_projections)
+    projections_.emplace_back(backend, tensor, split_of(which), division);
+}
+
+Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype) const {
+  const DType acc = accumulator(dtype);
+  const std::int64_t own = rows_.own_count(tokens);
+  const auto take = [&](std::int64_t width) { return arena.take(dtype, {tokens, width}); };
+  const auto take_own = [&] { return arena.take(dtype, {own, width_}); };
+  Saved saved;
+  saved.n = take_own();
+  saved.rstd1 = arena.take(acc, {own});
+  saved.q = take(query_width_);
+  saved.k = take(key_width_);
+  saved.v = take(key_width_);
+  saved.attended = take(query_width_);
+  saved.lse = arena.take(acc, {tokens, query_width_ / head_width_});
+  saved.h = take_own();
+  saved.m = take_own();
+  saved.rstd2 = arena.take(acc, {own});
+  saved.gate = take(mlp_width_);
+  saved.up = take(mlp_width_);
+  saved.product = take(mlp_width_);
+  for (const Projection which : all_projections) {
+    saved.projections[index(which)] = linear(which).take_saved(arena, tokens, dtype);
+  }
+  return saved;
+}
+
+void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const LayerCache* cache,
+                    Arena& arena) const {
+  const auto project = [&](Projection which, Tensor out, const Linear::Input& in) {
+    linear(which).forward(out, s.projections[index(which)], in, pass.dropout, arena);
+  };
+  s.x = x;
+  {
+    Arena::Scope scope(arena);
+    backend_.rms_norm(s.n, s.rstd1, x, norm1.value(), norm_epsilon_);
+    const Linear::Input n(s.n, rows_.gather(s.n, arena));
+    project(Projection::q, s.q, n);
+    project(Projection::k, s.k, n);
+    project(Projection::v, s.v, n);
+  }
+  attend(s, pass, cache);
+  add_product(s.h, Projection::o, s, s.attended, x, pass, arena);
+  {
+    Arena::Scope scope(arena);
+    backend_.rms_norm(s.m, s.rstd2, s.h, norm2.value(), norm_epsilon_);
+    const Linear::Input m(s.m, rows_.gather(s.m, arena));
+    project(Projection::gate, s.gate, m);
+    project(Projection::up, s.up, m);
+  }
+  backend_.swiglu(s.product, s.gate, s.up);
+  add_product(y, Projection::down, s, s.product, s.h, pass, arena);
+}
+
+void Block::add_product(Tensor y, Projection which, Saved& s, ConstTensor in, ConstTensor x, const Pass& pass,
+                        Arena& arena) const {
+  Arena::Scope scope(arena);
+  const Tensor product = rows_.all_for(y, arena);
+  linear(which).forward(product, s.projections[index(which)], in, pass.dropout, arena);
+  backend_.add(y, rows_.own(product), x);
+}
+
+void Block::attend(Saved& s, const Pass& pass, const LayerCache* cache) const {
+  backend_.rope(heads(s.q), pass.positions, pass.cos_sin, Rotation::forward);
+  backend_.rope(heads(s.k), pass.positions, pass.cos_sin, Rotation::forward);
+  if (pass.cache) {
+    const std::int64_t rows = cache->keys.dim(0) * cache->keys.dim(1);
+    backend_.scatter_rows(cache->keys.reshape({rows, key_width_}), s.k, pass.cache->rows);
+    backend_.scatter_rows(cache->values.reshape({rows, key_width_}), s.v, pass.cache->rows);
+    if (pass.cache->decoding) {
+      backend_.cached_attention(heads(s.attended), heads(s.q), cache->keys, cache->values,
+                                pass.cache->lengths);
+      return;
+    }
+  }
+  backend_.attention(heads(s.attended), s.lse, heads(s.q), heads(s.k), heads(s.v), *pass.forest);
+}
+
+void Block::backward(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
+  backward_mlp(dx, s, pass, arena);
+  backward_attention(dx, s, pass, arena);
+}
+
+void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
+  Arena::Scope scope(arena);
+  const auto back = [&](Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in) {
+    linear(which).backward(din, into, dout, in, s.projections[index(which)], pass.dropout, arena);
+  };
+  const Tensor dgate = arena.take(s.gate.dtype(), s.gate.shape());
+  const Tensor dup = arena.take(s.up.dtype(), s.up.shape());
+  {
+    Arena::Scope product_scope(arena);
+    const Tensor dproduct = arena.take(s.product.dtype(), s.product.shape());
+    back(Projection::down, dproduct, Linear::Into::write, rows_.gather(dx, arena), s.product);
+    backend_.swiglu_backward(dgate, dup, dproduct, s.gate, s.up);
+  }
+  const Tensor dm = arena.take(dx.dtype(), {s.gate.dim(0), width_});
+  back(Projection::gate, dm, Linear::Into::write, dgate, s.m);
+  back(Projection::up, dm, Linear::Into::accumulate, dup, s.m);
+  backward_norm(dx, dm, s.h, norm2, s.rstd2);
+}
+
+void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
+  Arena::Scope scope(arena);
+  const auto back = [&](Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in) {
+    linear(which).backward(din, into, dout, in, s.projections[index(which)], pass.dropout, arena);
+  };
+  const Tensor dq = arena.take(s.q.dtype(), s.q.shape());
+  const Tensor dk = arena.take(s.k.dtype(), s.k.shape());
+  const Tensor dv = arena.take(s.v.dtype(), s.v.shape());
+  {
+    Arena::Scope attended_scope(arena);
+    const Tensor dattended = arena.take(s.attended.dtype(), s.attended.shape());
+    back(Projection::o, dattended, Linear::Into::write, rows_.gather(dx, arena), s.attended);
+    backend_.attention_backward(heads(dq), heads(dk), heads(dv), heads(dattended), heads(s.attended), s.lse,
+                                heads(s.q), heads(s.k), heads(s.v), *pass.forest);
+  }
+  backend_.rope(heads(dq), pass.positions, pass.cos_sin, Rotation::backward);
+  backend_.rope(heads(dk), pass.positions, pass.cos_sin, Rotation::backward);
+  const Tensor dn = arena.take(dx.dtype(), {s.q.dim(0), width_});
+  back(Projection::q, dn, Linear::Into::write, dq, s.n);
+  back(Projection::k, dn, Linear::Into::accumulate, dk, s.n);
+  back(Projection::v, dn, Linear::Into::accumulate, dv, s.n);
+  backward_norm(dx, dn, s.x, norm1, s.rstd1);
+}
+
+// dn enters as this rank's term of the sum over tensor ranks; the residual's share of dx is already complete.
+void Block::backward_norm(Tensor dx, Tensor dn, ConstTensor x, const Weight& norm, ConstTensor rstd) const {
+  const Tensor complete = rows_.reduce(dn);
+  backend_.rms_norm_backward(dx, complete, x, norm.value(), rstd);
+  if (norm.trained != nullptr) backend_.rms_norm_weight_backward(norm.trained->gradient, complete, x, rstd);
+}
+
+}  // namespace chorus

@@ -1,0 +1,228 @@
+#include "core/scoring/generator.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/formats/finite.h"
+#include "ops/base/index.h"
+#include "ops/transfer.h"
+
+namespace chorus {
+
+namespace {
+
+// Prompts that are decoded together, each in one row of the caches.
+class Decoding {
+ public:
+  // `numbers` are those of the prompts among all.
+  Decoding(const Llama& model, std::span<const std::vector<std::int32_t>> prompts,
+           std::span<const std::int64_t> numbers, std::int64_t length, const GenerateOptions& options,
+           Backend& backend, Arena& arena)
+      : model_(model),
+        prompts_(prompts),
+        numbers_(numbers),
+        length_(length),
+        options_(options),
+        backend_(backend),
+        arena_(arena),
+        caches_(model.take_caches(std::ssize(prompts), length, arena)),
+        answers_(prompts.size()),
+        ended_(prompts.size(), false) {}
+
+  std::vector<std::vector<std::int32_t>> run() {
+    read_prompts();
+    for (std::int64_t i = 1; i < options_.max_new_tokens && !all_ended(); ++i) decode();
+    return std::move(answers_);
+  }
+
+ private:
+  bool all_ended() const {
+    return std::all_of(ended_.begin(), ended_.end(), [](bool ended) { return ended; });
+  }
+
+  bool is_end(std::int32_t token) const {
+    const std::vector<std::int32_t>& eos = model_.config().eos;
+    return std::ranges::count(eos, token) > 0 || std::ranges::count(options_.ends, token) > 0;
+  }
+
+  std::string name_of(std::size_t p) const {
+    return options_.name_of_prompt ? options_.name_of_prompt(numbers_[p])
+                                   : fmt::format("prompt {}", numbers_[p]);
+  }
+
+  void read_prompts() {
+    MicroBatch batch;
+    std::vector<std::int32_t> cache_rows;
+    for (std::size_t p = 0; p < prompts_.size(); ++p) {
+      const auto length = static_cast<std::int32_t>(prompts_[p].size());
+      batch.forest.segments.push_back({batch.forest.tokens, length, -1, 0});
+      batch.forest.tokens += length;
+      batch.tokens.insert(batch.tokens.end(), prompts_[p].begin(), prompts_[p].end());
+      for (std::int32_t t = 0; t < length; ++t) {
+        cache_rows.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(p) * length_ + t));
+      }
+      batch.targets.push_back({batch.forest.tokens - 1, 0, 0});
+      for (const std::int32_t token : prompts_[p]) {
+        if (!is_feature(token)) continue;
+        require(options_.features != nullptr, "a prompt with features, and no features");
+        const std::span<const float> values = options_.features->row(feature_row(token));
+        batch.features.insert(batch.features.end(), values.begin(), values.end());
+      }
+    }
+    batch.token_ids.resize(batch.tokens.size());
+    Arena::Scope scope(arena_);
+    CacheAccess access;
+    access.rows = upload_integers(backend_, arena_, cache_rows);
+    take_best(
+        model_.logits(upload(batch, backend_, arena_, model_.options().precision), access, caches_, arena_));
+  }
+
+  // One more token of every prompt; those that have ended go on unread, which keeps the shapes.
+  void decode() {
+    MicroBatch batch;
+    std::vector<std::int32_t> cache_rows, lengths, positions;
+    for (std::size_t p = 0; p < prompts_.size(); ++p) {
+      const auto row = static_cast<std::int32_t>(p);
+      const auto position =
+          static_cast<std::int32_t>(std::min(std::ssize(prompts_[p]) + steps_, length_) - 1);
+      batch.forest.segments.push_back({row, 1, -1, 0});
+      batch.tokens.push_back(last_[p]);
+      batch.targets.push_back({row, 0, 0});
+      positions.push_back(position);
+      cache_rows.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(p) * length_) + position);
+      lengths.push_back(position + 1);
+    }
+    batch.forest.tokens = static_cast<std::int32_t>(prompts_.size());
+    batch.token_ids.resize(batch.tokens.size());
+    Arena::Scope scope(arena_);
+    DeviceBatch device = upload(batch, backend_, arena_, model_.options().precision);
+    device.positions = upload_integers(backend_, arena_, positions);
+    CacheAccess access;
+    access.rows = upload_integers(backend_, arena_, cache_rows);
+    access.decoding = true;
+    access.lengths = upload_integers(backend_, arena_, lengths);
+    take_best(model_.logits(device, access, caches_, arena_));
+  }
+
+  void take_best(const std::vector<float>& logits) {
+    const std::int64_t vocabulary = model_.config().vocabulary_size;
+    const std::int64_t pieces = options_.pieces > 0 ? options_.pieces : vocabulary;
+    last_.resize(prompts_.size());
+    ++steps_;
+    for (std::size_t p = 0; p < prompts_.size(); ++p) {
+      const auto row = logits.begin() + static_cast<std::int64_t>(p) * vocabulary;
+      if (!ended_[p] && !all_finite({row, row + vocabulary}))
+        throw DataError(fmt::format("{}: the scores of the next token are not finite: {}", name_of(p),
+                                    not_finite_advice));
+      last_[p] = static_cast<std::int32_t>(std::max_element(row, row + pieces) - row);
+      if (is_end(last_[p])) ended_[p] = true;
+      if (!ended_[p]) answers_[p].push_back(last_[p]);
+      if (std::ssize(prompts_[p]) + std::ssize(answers_[p]) >= length_) ended_[p] = true;
+    }
+  }
+
+  const Llama& model_;
+  std::span<const std::vector<std::int32_t>> prompts_;
+  std::span<const std::int64_t> numbers_;
+  std::int64_t length_;  // S of the caches
+  const GenerateOptions& options_;
+  Backend& backend_;
+  Arena& arena_;
+  std::vector<LayerCache> caches_;
+  std::vector<std::vector<std::int32_t>> answers_;
+  std::vector<bool> ended_;
+  std::vector<std::int32_t> last_;
+  std::int64_t steps_ = 0;  // new tokens per prompt so far
+};
+
+// Prompts of one data rank, in the order in which they are decoded.
+std::vector<std::int64_t> own_prompts(std::int64_t prompts, const Communicator& data) {
+  std::vector<std::int64_t> own;
+  for (std::int64_t p = data.rank(); p < prompts; p += data.size()) own.push_back(p);
+  return own;
+}
+
+// Gives every data rank the answers of all: each fills its rows of an array of zeros.
+void share_answers(std::vector<std::vector<std::int32_t>>& answers, std::int64_t max_new_tokens,
+                   Backend& backend, Communicator& data, Arena& arena) {
+  if (data.size() == 1) return;
+  const std::int64_t width = max_new_tokens + 1;
+  std::vector<std::int32_t> table(at(std::ssize(answers) * width));
+  for (std::size_t p = 0; p < answers.size(); ++p) {
+    const auto row = table.begin() + static_cast<std::int64_t>(p) * width;
+    *row = static_cast<std::int32_t>(answers[p].size());
+    std::copy(answers[p].begin(), answers[p].end(), row + 1);
+  }
+  Arena::Scope scope(arena);
+  const Tensor tensor = upload_integers(backend, arena, table);
+  data.all_reduce(tensor);
+  backend.download(table.data(), tensor);
+  for (std::size_t p = 0; p < answers.size(); ++p) {
+    const auto row = table.begin() + static_cast<std::int64_t>(p) * width;
+    answers[p].assign(row + 1, row + 1 + *row);
+  }
+}
+
+}  // namespace
+
+AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer) {
+  const std::vector<std::int32_t>& eos = base.config().eos;
+  AnswerEnds ends{read_generation_ends(base.folder(), base.config().vocabulary_size), ""};
+  const auto known = [&](const std::vector<std::int32_t>& tokens) {
+    return std::ranges::count(tokens, tokenizer.eos()) > 0;
+  };
+  if (!known(eos) && !known(ends.tokens)) {
+    ends.contradiction = fmt::format(
+        "{}: config.json ends texts with {}, the tokenizer with {} (</s>): answers end with any of "
+        "them",
+        base.folder().string(), eos.empty() ? "no token" : fmt::format("token {}", fmt::join(eos, " or ")),
+        tokenizer.eos());
+  }
+  ends.tokens.push_back(tokenizer.eos());
+  return ends;
+}
+
+GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
+                                   const GenerateOptions& options, std::int64_t max_positions) {
+  GenerationLimits limits;
+  std::int64_t longest = 0;
+  for (const auto& prompt : prompts) longest = std::max<std::int64_t>(longest, std::ssize(prompt));
+  limits.sequences = std::min(options.sequences_at_once, std::max<std::int64_t>(1, std::ssize(prompts)));
+  limits.prompt_tokens = longest * limits.sequences;
+  limits.length = std::min(max_positions, longest + options.max_new_tokens);
+  require<DataError>(longest < limits.length, "a prompt of ", longest,
+                     " tokens leaves no room for an answer: the base ", "model has ", max_positions,
+                     " positions");
+  return limits;
+}
+
+std::vector<std::vector<std::int32_t>> generate(const Llama& model,
+                                                std::span<const std::vector<std::int32_t>> prompts,
+                                                const GenerateOptions& options, Backend& backend,
+                                                const Groups& groups, Arena& arena, const Progress& progress,
+                                                const StopRequested& stop_requested) {
+  const GenerationLimits limits = generation_limits(prompts, options, model.config().max_positions);
+  std::vector<std::vector<std::int32_t>> answers(prompts.size());
+  const std::vector<std::int64_t> own = own_prompts(std::ssize(prompts), groups.data);
+  StopAgreement agreement(stop_requested, groups, backend, arena);
+  for (std::size_t begin = 0; begin < own.size() && !agreement.stops();
+       begin += at(options.sequences_at_once)) {
+    const std::size_t end = std::min(own.size(), begin + at(options.sequences_at_once));
+    std::vector<std::vector<std::int32_t>> together;
+    for (std::size_t i = begin; i < end; ++i) together.push_back(prompts[at(own[i])]);
+    Arena::Scope scope(arena);
+    auto found = Decoding(model, together, std::span(own).subspan(begin, end - begin), limits.length, options,
+                          backend, arena)
+                     .run();
+    for (std::size_t i = begin; i < end; ++i) answers[at(own[i])] = std::move(found[i - begin]);
+    if (progress) progress(static_cast<std::int64_t>(end), std::ssize(own));
+  }
+  agreement.conclude();
+  share_answers(answers, options.max_new_tokens, backend, groups.data, arena);
+  return answers;
+}
+
+}  // namespace chorus

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/model/llama.h"
+#include "core/scoring/progress.h"
+#include "data/prompts/tokenizer.h"
+#include "data/sets/dataset.h"
+#include "parallel/interruption.h"
+
+namespace chorus {
+
+struct GenerateOptions {
+  std::int64_t max_new_tokens = 64;
+  std::int64_t sequences_at_once = 8;      // decoded together, each with its own cache
+  const FeatureTable* features = nullptr;  // what tokens below 0 of the prompts stand for
+  std::vector<std::int32_t> ends = {};     // end an answer, as those of `config().eos` do
+  std::int64_t pieces = 0;                 // tokens from here on are never taken; 0: the whole vocabulary
+  // Names a prompt in messages; "prompt 3" where it is empty.
+  std::function<std::string(std::int64_t prompt)> name_of_prompt = {};
+};
+
+// How much a generation of these prompts takes, for plan_memory().
+struct GenerationLimits {
+  std::int64_t prompt_tokens = 0;  // of the prompts decoded together, at most
+  std::int64_t sequences = 0, length = 0;
+};
+GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
+                                   const GenerateOptions& options, std::int64_t max_positions);
+
+// The tokens that end an answer beside those of config.json: the tokenizer's </s>, which `chorus prepare` writes behind
+// answers, and those of generation_config.json where there is one.
+struct AnswerEnds {
+  std::vector<std::int32_t> tokens;
+  // A line for people where config.json names other ends than the tokenizer has; or empty.
+  std::string contradiction;
+};
+AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer);
+
+// The most probable token after another, until an end or max_new_tokens. Returns the new tokens of each prompt, without
+// the end. Prompts are shared out over the data ranks; every rank returns all. Throws DataError for a prompt without
+// room for one new token or whose logits are not finite, and Interrupted, on all ranks, when the prompts in hand at a
+// request to stop are answered. Collective.
+std::vector<std::vector<std::int32_t>> generate(const Llama& model,
+                                                std::span<const std::vector<std::int32_t>> prompts,
+                                                const GenerateOptions& options, Backend& backend,
+                                                const Groups& groups, Arena& arena, const Progress& progress,
+                                                const StopRequested& stop_requested = {});
+
+}  // namespace chorus

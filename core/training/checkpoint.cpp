@@ -1,0 +1,314 @@
+#include "core/training/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "core/formats/model_writer.h"
+#include "core/formats/safetensors.h"
+#include "data/text/files.h"
+#include "ops/transfer.h"
+
+namespace chorus {
+
+namespace {
+
+constexpr std::string_view checkpoint_prefix = "checkpoint-", unfinished_suffix = ".part",
+                           removed_suffix = ".removed";
+
+// Step and folder of every checkpoint, ascending.
+std::map<std::int64_t, std::filesystem::path> checkpoints_in(const std::filesystem::path& output) {
+  std::map<std::int64_t, std::filesystem::path> found;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(output, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(checkpoint_prefix)) continue;
+    std::int64_t step = 0;
+    const char* end = name.data() + name.size();
+    const auto [stopped, error] = std::from_chars(name.data() + checkpoint_prefix.size(), end, step);
+    if (error == std::errc() && stopped == end) found[step] = entry.path();
+  }
+  return found;
+}
+
+// A folder loses its name before its files, so that whatever is called a checkpoint is whole, whenever the process
+// ends.
+void take_away(const std::filesystem::path& checkpoint) {
+  if (!std::filesystem::exists(checkpoint)) return;
+  const std::filesystem::path gone = checkpoint.string() + std::string(removed_suffix);
+  remove_folder(gone);
+  std::filesystem::rename(checkpoint, gone);
+}
+
+// What was taken away, and what processes left that ended while they wrote or removed.
+void remove_remains(const std::filesystem::path& output) {
+  std::vector<std::filesystem::path> remains;
+  for (const auto& entry : std::filesystem::directory_iterator(output)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(checkpoint_prefix) &&
+        (name.ends_with(unfinished_suffix) || name.ends_with(removed_suffix)))
+      remains.push_back(entry.path());
+  }
+  for (const std::filesystem::path& folder : remains) remove_folder(folder);
+}
+
+// Names of optimizer.safetensors.
+constexpr const char *first_moment = "first_moment.", *second_moment = "second_moment.", *master = "master.";
+
+// Of a trained tensor in the files of a base. F16 has too narrow a range for what training may make of a weight.
+FileDType written_type(const BaseModel& base, const std::string& name) {
+  return base.tensor(name).dtype == FileDType::bf16 ? FileDType::bf16 : FileDType::f32;
+}
+
+std::vector<std::int64_t> extents(const Shape& shape) {
+  std::vector<std::int64_t> extents;
+  for (int dim = 0; dim < shape.rank(); ++dim) extents.push_back(shape[dim]);
+  return extents;
+}
+
+}  // namespace
+
+nlohmann::ordered_json TrainingState::to_json() const {
+  nlohmann::ordered_json json{{"step", step}, {"total_tokens", total_tokens}, {"elapsed_time", elapsed}};
+  if (best_metric) json["best_metric"] = *best_metric;
+  json["best_step"] = best_step;
+  if (evaluation_due) json["evaluation_due"] = true;
+  return json;
+}
+
+TrainingState TrainingState::from_json(const nlohmann::json& json, const std::string& where) {
+  const JsonFields fields(json, where);
+  TrainingState state;
+  state.step = fields.required_integer("step");
+  state.total_tokens = fields.required_integer("total_tokens");
+  state.elapsed = fields.number("elapsed_time").value_or(0);
+  state.best_metric = fields.number("best_metric");
+  state.best_step = fields.integer("best_step").value_or(0);
+  state.evaluation_due = fields.boolean("evaluation_due").value_or(false);
+  return state;
+}
+
+nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset,
+                                    std::int64_t total_steps) {
+  nlohmann::ordered_json identity{
+      {"method", config.method == Method::lora ? "lora" : "full"},
+      {"seed", config.seed},
+      {"batch-size", config.batch_size},
+      {"shuffle", config.shuffle},
+      {"total steps", total_steps},
+      {"schedule", name(config.schedule)},
+      {"learning-rate", config.learning_rate},
+      {"weight-decay", config.weight_decay},
+      {"max-grad-norm", config.max_grad_norm},
+      {"samples of the data", std::ssize(dataset.samples)},
+      {"tokens of the data", std::ssize(dataset.tokens)},
+      {"tokenizer of the data", fmt::format("{:016x}", dataset.origin.tokenizer_hash)},
+  };
+  if (config.method == Method::lora) {
+    identity["lora-rank"] = config.lora_rank;
+    identity["lora-alpha"] = config.lora_alpha;
+    identity["lora-dropout"] = config.lora_dropout;
+    identity["lora-targets"] = config.lora_targets;
+    identity["rslora"] = config.rslora;
+  }
+  if (dataset.features.width > 0) {
+    identity["projector"] = name(config.projector);
+    identity["projector-hidden"] = config.projector_hidden;
+    identity["features of the data"] = {dataset.features.rows(), dataset.features.width};
+  }
+  return identity;
+}
+
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output) {
+  const auto found = checkpoints_in(output);
+  if (found.empty()) return std::nullopt;
+  return found.rbegin()->second;
+}
+
+std::vector<const Parameter*> CheckpointStore::parameters_of(bool projector) const {
+  std::vector<const Parameter*> chosen;
+  for (const Parameter& parameter : model_.parameters().all()) {
+    if (is_projector_tensor(parameter.name) == projector) chosen.push_back(&parameter);
+  }
+  return chosen;
+}
+
+void CheckpointStore::write_base(const std::filesystem::path& folder, Arena& arena) const {
+  const ParameterSet& parameters = model_.parameters();
+  std::vector<TensorDescription> descriptions;
+  std::map<std::string, const Parameter*> by_name;
+  for (const Parameter* parameter : parameters_of(false)) {
+    descriptions.push_back({parameter->name, written_type(base_, parameter->name), extents(parameter->full)});
+    by_name[parameter->name] = parameter;
+  }
+  const auto shards = cut_into_shards(descriptions, config_.most_shard_bytes);
+  std::optional<ModelWriter> writer;
+  if (writes()) writer.emplace(folder, shards);
+  for (const auto& shard : shards) {
+    for (const TensorDescription& description : shard) {
+      const std::vector<float> full =
+          parameters.gather(*by_name.at(description.name), parameters.masters(), arena);
+      if (writer) writer->append(full);
+    }
+  }
+  if (!writer) return;
+  writer->finish();
+  write_model_config(folder, model_.config(), torch_name(written_type(base_, descriptions.front().name)));
+  copy_tokenizer_files(base_.folder(), folder);
+}
+
+bool CheckpointStore::rounds() const {
+  const auto rounded = [&](const Parameter* parameter) {
+    return written_type(base_, parameter->name) != FileDType::f32;
+  };
+  return config_.method == Method::full && std::ranges::any_of(parameters_of(false), rounded);
+}
+
+void CheckpointStore::write_optimizer(const std::filesystem::path& file, const AdamW& optimizer,
+                                      Arena& arena) const {
+  const ParameterSet& parameters = model_.parameters();
+  std::vector<std::pair<std::string, Tensor>> flats{{first_moment, optimizer.first_moments()},
+                                                    {second_moment, optimizer.second_moments()}};
+  if (rounds()) flats.emplace_back(master, parameters.masters());
+  std::vector<TensorDescription> descriptions;
+  std::map<std::string, std::pair<const Parameter*, Tensor>> sources;
+  for (const auto& [prefix, flat] : flats) {
+    for (const Parameter& parameter : parameters.all()) {
+      descriptions.push_back({prefix + parameter.name, FileDType::f32, extents(parameter.full)});
+      sources[prefix + parameter.name] = {&parameter, flat};
+    }
+  }
+  descriptions = in_file_order(std::move(descriptions));
+  std::optional<SafetensorsWriter> writer;
+  if (writes()) writer.emplace(file, descriptions);
+  for (const TensorDescription& description : descriptions) {
+    const auto& [parameter, flat] = sources.at(description.name);
+    const std::vector<float> full = parameters.gather(*parameter, flat, arena);
+    if (writer) writer->append(std::as_bytes(std::span(full)));
+  }
+  if (writer) writer->finish();
+}
+
+struct CheckpointStore::GatheredTensors {
+  std::vector<std::vector<float>> values;
+  std::vector<TensorToWrite> tensors;  // view the values
+};
+
+CheckpointStore::GatheredTensors CheckpointStore::gather(const std::vector<const Parameter*>& chosen,
+                                                         Arena& arena) const {
+  const ParameterSet& parameters = model_.parameters();
+  GatheredTensors gathered;
+  for (const Parameter* parameter : chosen) {
+    gathered.values.push_back(parameters.gather(*parameter, parameters.masters(), arena));
+    gathered.tensors.push_back(
+        {{parameter->name, FileDType::f32, extents(parameter->full)}, gathered.values.back().data()});
+  }
+  return gathered;
+}
+
+void CheckpointStore::write_model(const std::filesystem::path& folder, Arena& arena) const {
+  if (groups_.grid.data_rank() != 0) return;
+  if (writes()) std::filesystem::create_directories(folder);
+  if (model_.options().projector) {
+    const GatheredTensors projector = gather(parameters_of(true), arena);
+    if (writes())
+      write_projector(folder, *model_.options().projector, model_.config().hidden_size, projector.tensors);
+  }
+  if (config_.method == Method::lora) {
+    const GatheredTensors adapter = gather(parameters_of(false), arena);
+    if (writes()) write_peft(folder, *model_.options().lora, base_.folder().string(), adapter.tensors);
+    return;
+  }
+  write_base(folder, arena);
+}
+
+void CheckpointStore::write_best(Arena& arena) const {
+  write_model(std::filesystem::path(config_.output) / "best", arena);
+}
+
+void CheckpointStore::write_result(bool has_best, Arena& arena) const {
+  const std::filesystem::path output = config_.output, best = output / "best";
+  if (!has_best) {
+    write_model(output, arena);
+  } else if (writes() && std::filesystem::exists(best)) {
+    for (const auto& file : std::filesystem::directory_iterator(best)) {
+      std::filesystem::rename(file.path(), output / file.path().filename());
+    }
+    remove_folder(best);
+  }
+  groups_.world.barrier();
+}
+
+void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
+                            const nlohmann::ordered_json& identity, Arena& arena) const {
+  const std::filesystem::path final_name =
+      std::filesystem::path(config_.output) / fmt::format("{}{}", checkpoint_prefix, state.step);
+  const std::filesystem::path folder = final_name.string() + std::string(unfinished_suffix);
+  if (writes()) remove_folder(folder);
+  write_model(folder, arena);
+  if (groups_.grid.data_rank() == 0) write_optimizer(folder / "optimizer.safetensors", optimizer, arena);
+  if (writes()) {
+    nlohmann::ordered_json json = state.to_json();
+    json["run"] = identity;
+    write_file_atomically(folder / "trainer_state.json", json.dump(2) + "\n");
+    take_away(final_name);
+    publish_folder(folder, final_name);
+    remove_old();
+  }
+  groups_.world.barrier();
+}
+
+void CheckpointStore::remove_old() const {
+  auto found = checkpoints_in(config_.output);
+  while (config_.save_total_limit > 0 && std::ssize(found) > config_.save_total_limit) {
+    take_away(found.begin()->second);
+    found.erase(found.begin());
+  }
+  remove_remains(config_.output);
+}
+
+TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, AdamW& optimizer,
+                                    const nlohmann::ordered_json& identity) const {
+  const std::filesystem::path state_file = checkpoint / "trainer_state.json";
+  const nlohmann::json json = read_json_file(state_file);
+  const TrainingState state = TrainingState::from_json(json, state_file.string());
+  for (const auto& [key, value] : identity.items()) {
+    const nlohmann::json now = value,
+                         then = json.value("run", nlohmann::json::object()).value(key, nlohmann::json());
+    require<ConfigurationError>(now == then, "cannot resume from ", checkpoint.string(), ": ", key, " was ",
+                                then.dump(), " and is now ", now.dump());
+  }
+
+  const std::optional<SavedProjector> projector = find_projector(checkpoint);
+  require<DataError>(projector.has_value() == model_.options().projector.has_value(), checkpoint.string(),
+                     projector ? " has a projector, the model none" : " has no projector, the model has one");
+  const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
+  std::optional<SafetensorsFile> adapter;
+  std::optional<BaseModel> model;
+  if (config_.method == Method::lora) {
+    adapter.emplace(checkpoint / "adapter_model.safetensors");
+  } else if (!rounds()) {
+    model.emplace(checkpoint);
+  }
+  const auto values = [&](const TensorView& view, const Parameter& parameter) {
+    require<DataError>(view.shape == extents(parameter.full), checkpoint.string(), ": ", view.name, " is ",
+                       to_string(view.shape), ", the model needs ", to_string(parameter.full));
+    return read_tensor(view);
+  };
+  const auto master_of = [&](const Parameter& parameter) -> const TensorView& {
+    if (is_projector_tensor(parameter.name)) return projector->file.tensor(parameter.name);
+    if (adapter) return adapter->tensor(parameter.name);
+    return model ? model->tensor(parameter.name) : moments.tensor(master + parameter.name);
+  };
+  ParameterSet& parameters = model_.parameters();
+  for (Parameter& parameter : parameters.all()) {
+    parameters.assign(parameter, values(master_of(parameter), parameter));
+    parameters.scatter(parameter, optimizer.first_moments(),
+                       values(moments.tensor(first_moment + parameter.name), parameter));
+    parameters.scatter(parameter, optimizer.second_moments(),
+                       values(moments.tensor(second_moment + parameter.name), parameter));
+  }
+  return state;
+}
+
+}  // namespace chorus

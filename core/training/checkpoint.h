@@ -1,0 +1,83 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "core/training/optimizer.h"
+#include "core/training/train_config.h"
+
+namespace chorus {
+
+// Where a training stands between two steps, beside its tensors.
+struct TrainingState {
+  std::int64_t step = 0;          // updates done
+  std::int64_t total_tokens = 0;  // computed so far, over all ranks
+  double elapsed = 0;             // seconds of training, over all sessions
+  std::optional<double> best_metric;
+  std::int64_t best_step = 0;
+  bool evaluation_due = false;  // stopped before or while dev was scored at this step
+
+  nlohmann::ordered_json to_json() const;
+  static TrainingState from_json(const nlohmann::json& json, const std::string& where);
+};
+
+// What a run and its continuation must agree on for the continuation to be the same run.
+nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset,
+                                    std::int64_t total_steps);
+
+// Writes and reads trained models and checkpoints. Tensors in files are never sharded, so that a file does not depend
+// on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of tensor rank 0 writes.
+class CheckpointStore {
+ public:
+  CheckpointStore(const TrainConfig& config, const BaseModel& base, Llama& model, Backend& backend,
+                  const Groups& groups)
+      : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
+
+  // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full, in the types of
+  // the base and with its tokenizer files; and beside it the projector, if any. Files that are there are replaced one by
+  // one, each atomically.
+  void write_model(const std::filesystem::path& folder, Arena& arena) const;
+
+  // Keeps the present model in OUTPUT/best.
+  void write_best(Arena& arena) const;
+  // Leaves the result of a finished run in OUTPUT: the best model where there is one, else the present one. A run that
+  // had left its best model there already, and was only started again, changes nothing.
+  void write_result(bool has_best, Arena& arena) const;
+
+  // OUTPUT/checkpoint-N with model, moments and state; it appears complete or not at all. Older ones beyond
+  // --save-total-limit are removed afterwards.
+  void write(const AdamW& optimizer, const TrainingState& state, const nlohmann::ordered_json& identity,
+             Arena& arena) const;
+  // Throws ConfigurationError if the checkpoint belongs to another run, naming what differs.
+  TrainingState read(const std::filesystem::path& checkpoint, AdamW& optimizer,
+                     const nlohmann::ordered_json& identity) const;
+
+ private:
+  bool writes() const { return groups_.world.rank() == 0; }
+  // The chosen parameters, full, in host memory.
+  struct GatheredTensors;
+  GatheredTensors gather(const std::vector<const Parameter*>& chosen, Arena& arena) const;
+  // Those of the projector, or all others.
+  std::vector<const Parameter*> parameters_of(bool projector) const;
+  // All trained weights as a Hugging Face folder has them, in the types of the base: BF16, else F32.
+  void write_base(const std::filesystem::path& folder, Arena& arena) const;
+  bool rounds() const;  // whether a tensor of write_base() is not F32
+  // Moments, and masters where write_base() rounds them, as F32 tensors "first_moment.NAME", "second_moment.NAME",
+  // "master.NAME".
+  void write_optimizer(const std::filesystem::path& file, const AdamW& optimizer, Arena& arena) const;
+  void remove_old() const;
+
+  const TrainConfig& config_;
+  const BaseModel& base_;
+  Llama& model_;
+  Backend& backend_;
+  Groups groups_;
+};
+
+// The checkpoint of the highest step in a folder, if any.
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output);
+
+}  // namespace chorus

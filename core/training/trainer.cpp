@@ -1,0 +1,222 @@
+#include "core/training/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/formats/finite.h"
+#include "data/text/files.h"
+#include "ops/transfer.h"
+
+namespace chorus {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double weighted_sum(const std::vector<float>& log_probability, const MicroBatch& batch) {
+  double sum = 0;
+  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
+    const float weight = batch.weights[static_cast<std::size_t>(batch.targets[t].sample)];
+    sum += static_cast<double>(weight) * static_cast<double>(log_probability[t]);
+  }
+  return sum;
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
+                 Llama& model, const Engine& engine)
+    : config_(config),
+      train_(train),
+      dev_(dev),
+      model_(model),
+      backend_(engine.backend),
+      activations_(engine.activations),
+      timed_groups_(engine.groups),
+      groups_(engine.groups.groups()),
+      batches_(train, batch_options(config, groups_.data.size())),
+      schedule_(make_schedule(config, chorus::total_steps(config, batches_.steps_per_epoch()))),
+      optimizer_(backend_, model.parameters(), config.precision, engine.optimizer_arena),
+      store_(config, base, model, backend_, groups_),
+      identity_(run_identity(config, train, schedule_.total_steps)),
+      eval_steps_(dev == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
+      stop_requested_(engine.stop_requested) {}
+
+void Trainer::resume(const std::filesystem::path& checkpoint) {
+  state_ = store_.read(checkpoint, optimizer_, identity_);
+  if (!state_.evaluation_due) saved_at_ = state_.step;
+}
+
+double Trainer::sum_over_data_ranks(double value) {
+  if (groups_.data.size() == 1) return value;
+  Arena::Scope scope(activations_);
+  const Tensor tensor = activations_.take(DType::f64, {1});
+  backend_.upload(tensor, &value);
+  groups_.data.all_reduce(tensor);
+  backend_.download(&value, tensor);
+  return value;
+}
+
+double Trainer::accumulate(const Batches::Step& batch) {
+  // Without any weight there is nothing to learn, and nothing to divide by.
+  const double scale = batch.weight > 0 ? 1.0 / batch.weight : 0.0;
+  double sum = 0;
+  StopAgreement agreement(stop_requested_, groups_, backend_, activations_);
+  for (const MicroBatch& microbatch : batch.microbatches) {
+    if (agreement.stops()) break;
+    Arena::Scope scope(activations_);
+    const DeviceBatch device =
+        upload(microbatch, backend_, activations_, config_.precision, model_.token_multiple());
+    const Tensor log_probability =
+        activations_.take(accumulator(config_.precision), {std::ssize(microbatch.targets)});
+    model_.score_and_backward(log_probability, device, scale, static_cast<std::uint32_t>(state_.step),
+                              activations_);
+    sum += weighted_sum(download_floats(backend_, log_probability), microbatch);
+  }
+  agreement.conclude();
+  return sum;
+}
+
+StepWork Trainer::work_of(const Batches::Step& batch) {
+  double rows = 0, pairs = 0;
+  for (const MicroBatch& microbatch : batch.microbatches) {
+    rows += static_cast<double>(rows_with_targets(microbatch));
+    pairs += static_cast<double>(microbatch.forest.attended_pairs());
+  }
+  return {batch.tokens, static_cast<std::int64_t>(sum_over_data_ranks(rows)),
+          static_cast<std::int64_t>(sum_over_data_ranks(pairs))};
+}
+
+StepReport Trainer::step() {
+  const Clock::time_point start = Clock::now();
+  const double communication_before = timed_groups_.seconds();
+  const Batches::Step batch = batches_.step(state_.step, groups_.data.rank());
+  StepReport report;
+  report.data_seconds = seconds_since(start);
+
+  ParameterSet& parameters = model_.parameters();
+  parameters.zero_gradients();
+  const double log_probability = sum_over_data_ranks(accumulate(batch));
+  parameters.reduce_gradients();
+  report.loss = batch.weight > 0 ? -log_probability / batch.weight : 0.0;
+  report.gradient_norm = parameters.gradient_norm();
+  report.learning_rate = learning_rate(schedule_, state_.step);
+  require<DataError>(std::isfinite(report.loss) && std::isfinite(report.gradient_norm), "step ",
+                     state_.step + 1, " has loss ", report.loss, " and gradient norm ", report.gradient_norm,
+                     ": lower --learning-rate, or use --precision f32");
+  if (config_.log_tensor_norms) {
+    for (const Parameter& p : parameters.all()) report.tensor_norms[p.name] = parameters.gradient_norm(p);
+  }
+  update(report.gradient_norm, report.learning_rate);
+
+  ++state_.step;
+  state_.total_tokens += batch.tokens;
+  report.step = state_.step;
+  report.epoch = static_cast<double>(state_.step) / static_cast<double>(batches_.steps_per_epoch());
+  report.tokens = batch.tokens;
+  report.unshared_tokens = batch.unshared_tokens;
+  report.flops = training_flops(model_.config(), model_.options(), work_of(batch));
+  report.seconds = seconds_since(start);
+  report.communication_seconds = timed_groups_.seconds() - communication_before;
+  return report;
+}
+
+// Clipping as torch.nn.utils.clip_grad_norm_ does it, epsilon included.
+void Trainer::update(double gradient_norm, double learning_rate) {
+  AdamWOptions options;
+  options.learning_rate = learning_rate;
+  options.beta1 = config_.adam_beta1;
+  options.beta2 = config_.adam_beta2;
+  options.epsilon = config_.adam_epsilon;
+  options.weight_decay = config_.weight_decay;
+  options.step = state_.step + 1;
+  if (config_.max_grad_norm > 0)
+    options.gradient_scale = std::min(1.0, config_.max_grad_norm / (gradient_norm + 1e-6));
+  optimizer_.update(options);
+}
+
+void Trainer::require_finite_weights() const {
+  require<DataError>(std::isfinite(model_.parameters().norm()), "after step ", state_.step,
+                     " the trained weights are no finite numbers: ", not_finite_advice);
+}
+
+void Trainer::save() {
+  if (saved_at_ == state_.step) return;
+  require_finite_weights();
+  store_.write(optimizer_, state_, identity_, activations_);
+  saved_at_ = state_.step;
+}
+
+// What is due after a step comes first, because a stopped run may go on there.
+void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
+  const Clock::time_point start = Clock::now();
+  const double elapsed_before = state_.elapsed;
+  for (bool stepped = false;; stepped = true) {
+    const bool last = state_.step == total_steps();
+    if (state_.evaluation_due) evaluate_and_keep_best(observer);
+    if (config_.save_steps > 0 && state_.step > 0 && (last || state_.step % config_.save_steps == 0)) save();
+    if (last) return;
+    if (stepped && out_of_time(seconds_since(start))) return save();
+    const StepReport report = step();
+    state_.elapsed = elapsed_before + seconds_since(start);
+    state_.evaluation_due =
+        eval_steps_ > 0 && (state_.step == total_steps() || state_.step % eval_steps_ == 0);
+    summary.last_loss = report.loss;
+    summary.tokens += report.tokens;
+    summary.unshared_tokens += report.unshared_tokens;
+    observer.step_done(report, total_steps());
+  }
+}
+
+TrainingSummary Trainer::run(TrainingObserver& observer) {
+  const Clock::time_point start = Clock::now();
+  TrainingSummary summary;
+  try {
+    take_steps(observer, summary);
+  } catch (const Interrupted&) {
+    summary.interrupted = true;
+    save();
+  }
+  summary.finished = state_.step == total_steps() && !summary.interrupted;
+  if (summary.finished && !state_.best_metric) require_finite_weights();
+  if (summary.finished) store_.write_result(state_.best_metric.has_value(), activations_);
+  summary.state = state_;
+  summary.seconds = seconds_since(start);
+  return summary;
+}
+
+// Chosen by weighted F1 where utterances have labels, else by loss.
+void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
+  const Evaluation evaluation = evaluate(
+      model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, backend_, groups_, activations_,
+      [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); }, stop_requested_);
+  const double metric = evaluation.predictions.empty()
+                            ? -evaluation.loss
+                            : Scores(dev_->origin.labels, evaluation.predictions).weighted_f1();
+  const bool is_best = !state_.best_metric || metric > *state_.best_metric;
+  if (is_best) {
+    state_.best_metric = metric;
+    state_.best_step = state_.step;
+    store_.write_best(activations_);
+  }
+  state_.evaluation_due = false;
+  observer.evaluated(state_, evaluation, *dev_, is_best);
+}
+
+// One clock decides, so that all ranks stop after the same step.
+bool Trainer::out_of_time(double elapsed) {
+  if (config_.max_time <= 0) return false;
+  Arena::Scope scope(activations_);
+  const Tensor flag = activations_.take(DType::i32, {1});
+  std::int32_t over = elapsed >= config_.max_time ? 1 : 0;
+  backend_.upload(flag, &over);
+  groups_.world.broadcast(flag, 0);
+  backend_.download(&over, flag);
+  return over != 0;
+}
+
+}  // namespace chorus

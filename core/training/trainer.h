@@ -1,0 +1,118 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/model/flops.h"
+#include "core/scoring/evaluator.h"
+#include "core/training/checkpoint.h"
+#include "core/training/optimizer.h"
+#include "core/training/train_config.h"
+#include "parallel/interruption.h"
+#include "parallel/timed_communicator.h"
+
+namespace chorus {
+
+// What one optimizer step did. Equal on all ranks, times apart.
+struct StepReport {
+  std::int64_t step = 0;     // updates done, this one included
+  double epoch = 0;          // passes over the data, as a fraction
+  double loss = 0;           // weighted mean over the step's supervised tokens, before the update
+  double gradient_norm = 0;  // global, before clipping
+  double learning_rate = 0;
+  std::int64_t tokens = 0, unshared_tokens = 0;  // computed; needed without prefix sharing
+  double flops = 0;                              // of all ranks
+  double seconds = 0, data_seconds = 0, communication_seconds = 0;
+  std::map<std::string, double> tensor_norms;  // of every trained tensor's gradient, with log_tensor_norms
+};
+
+// What a whole run did.
+struct TrainingSummary {
+  TrainingState state;
+  double last_loss = 0;
+  double seconds = 0;  // of this session
+  std::int64_t tokens = 0, unshared_tokens = 0;
+  bool finished = false;     // false: stopped before its last step, with a checkpoint
+  bool interrupted = false;  // by a request to stop, and not by --max-time
+};
+
+// What the trainer tells while it runs. Called on every rank; the launch folder prints on one.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  virtual void step_done(const StepReport& report, std::int64_t total_steps) = 0;
+  virtual void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
+                         bool is_best) = 0;
+  virtual void evaluating(std::int64_t done, std::int64_t total) = 0;
+};
+
+// Memory and ranks that a training runs on. The model must have been made with the same groups.
+struct Engine {
+  Backend& backend;
+  TimedGroups& groups;
+  Arena& optimizer_arena;
+  Arena& activations;
+  StopRequested stop_requested = {};
+};
+
+// Trains a model that is loaded and initialised. All members are collective.
+class Trainer {
+ public:
+  // `dev` may be null. All references must outlive the trainer.
+  Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
+          Llama& model, const Engine& engine);
+
+  // Continues from a checkpoint.
+  void resume(const std::filesystem::path& checkpoint);
+  // One optimizer step. Throws Interrupted, on all ranks, within one micro-batch of a request to stop: what the step
+  // has computed is thrown away, and the trainer is as it was before.
+  StepReport step();
+  // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last one where
+  // there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
+  // Throws DataError where losses, scores of dev or trained weights are not finite any more.
+  TrainingSummary run(TrainingObserver& observer);
+
+  std::int64_t total_steps() const { return schedule_.total_steps; }
+  std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
+  const Schedule& schedule() const { return schedule_; }
+  const TrainingState& state() const { return state_; }
+
+ private:
+  // Weighted sum of log probabilities of this rank's micro-batches; gradients are added.
+  double accumulate(const Batches::Step& batch);
+  double sum_over_data_ranks(double value);
+  StepWork work_of(const Batches::Step& batch);
+  void update(double gradient_norm, double learning_rate);
+  // Until the last step, or out of time; `summary` gets what the steps did.
+  void take_steps(TrainingObserver& observer, TrainingSummary& summary);
+  void evaluate_and_keep_best(TrainingObserver& observer);
+  // Throws DataError, on all ranks: what the last update left behind is not written as if it were a model.
+  void require_finite_weights() const;
+  void save();
+  bool out_of_time(double elapsed);
+
+  const TrainConfig& config_;
+  const Dataset& train_;
+  const Dataset* dev_;
+  Llama& model_;
+  Backend& backend_;
+  Arena& activations_;
+  TimedGroups& timed_groups_;
+  Groups groups_;
+  Batches batches_;
+  Schedule schedule_;
+  AdamW optimizer_;
+  CheckpointStore store_;
+  nlohmann::ordered_json identity_;
+  std::int64_t eval_steps_;
+  StopRequested stop_requested_;
+  TrainingState state_;
+  std::int64_t saved_at_ = -1;  // step whose checkpoint is on disk as it should be
+};
+
+}  // namespace chorus

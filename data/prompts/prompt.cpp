@@ -1,0 +1,198 @@
+#include "data/prompts/prompt.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "data/text/text.h"
+#include "ops/base/error.h"
+
+namespace chorus {
+
+namespace {
+
+constexpr std::size_t most_texts_kept = 1 << 16;
+// Where {features} stood. No UTF-8 text contains this byte.
+constexpr char feature_mark = '\xFF';
+
+}  // namespace
+
+std::int64_t speaker_number(const Recipe& recipe, const Line& line, std::int64_t first_speaker) {
+  const std::string& name = line.utterance().speaker;
+  const auto fixed = recipe.speaker_numbers.find(name);
+  if (fixed != recipe.speaker_numbers.end()) return first_speaker + fixed->second;
+  std::set<std::string> before;
+  for (const Utterance& utterance : line.dialogue->utterances) {
+    if (utterance.speaker == name) break;
+    before.insert(utterance.speaker);
+  }
+  return first_speaker + std::ssize(before);
+}
+
+std::string numbered_speaker(std::int64_t number) { return "Speaker_" + std::to_string(number); }
+
+PromptWriter::PromptWriter(Recipe recipe, const Tokenizer& tokenizer, Settings settings)
+    : recipe_(std::move(recipe)), tokenizer_(tokenizer), settings_(std::move(settings)) {
+  if (settings_.max_tokens <= 0) settings_.max_tokens = std::numeric_limits<std::int64_t>::max();
+  const std::string origin = "recipe " + recipe_.name;
+  const std::vector<std::string>& labels = settings_.labels;
+  for (const auto& [label, word] : recipe_.label_words) {
+    require<DataError>(std::find(labels.begin(), labels.end(), label) != labels.end(), origin,
+                       ": label_words names the label '", label, "', the corpus has ", joined(labels, ", "));
+  }
+  for (const std::string& label : labels) {
+    words_.push_back(recipe_.word(label));
+    Tokens answer = encode(fill_in(recipe_.parts.back().text, {{"label", words_.back()}}, origin));
+    if (!recipe_.open_answer) answer.push_back(tokenizer_.eos());
+    for (const Tokens& other : answers_) {
+      const std::size_t common = std::min(answer.size(), other.size());
+      require<DataError>(
+          !std::equal(answer.begin(), answer.begin() + static_cast<std::ptrdiff_t>(common), other.begin()),
+          origin, ": two labels have the word '", words_.back(),
+          "', or one begins like the other and \"answer_end\" is none, or the tokenizer cannot tell "
+          "them apart");
+    }
+    longest_answer_ = std::max(longest_answer_, std::int64_t{std::ssize(answer)});
+    answers_.push_back(std::move(answer));
+  }
+  label_statement_ = joined(words_, recipe_.label_separator);
+}
+
+std::string PromptWriter::speaker(const Line& line) const {
+  if (!recipe_.numbered_speakers) return line.utterance().speaker;
+  return numbered_speaker(speaker_number(recipe_, line, settings_.first_speaker));
+}
+
+PromptWriter::Values PromptWriter::values(const Line& line) const {
+  const Utterance& utterance = line.utterance();
+  const auto label = std::find(settings_.labels.begin(), settings_.labels.end(), utterance.label);
+  return {{"labels", label_statement_},
+          {"speaker", speaker(line)},
+          {"speaker_number", std::to_string(speaker_number(recipe_, line, settings_.first_speaker))},
+          {"utterance", utterance.text},
+          {"caption", utterance.caption},
+          {"label", label == settings_.labels.end() ? "" : recipe_.word(*label)},
+          {"index", std::to_string(line.turn + 1)},
+          {"features", std::string(1, feature_mark)}};
+}
+
+std::size_t PromptWriter::lines_wanted(const Line& line) const {
+  if (!recipe_.has(Recipe::PartKind::history)) return 0;
+  return recipe_.history ? std::min(line.turn, static_cast<std::size_t>(*recipe_.history)) : line.turn;
+}
+
+void PromptWriter::append(std::vector<Piece>& pieces, const Recipe::Part& part, const Line& line,
+                          Values values) const {
+  const Utterance& utterance = line.utterance();
+  const bool captioned = part.captioned && !utterance.caption.empty();
+  const std::string text = fill_in(captioned ? *part.captioned : part.text, values, "recipe " + recipe_.name);
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t mark = text.find(feature_mark, begin);
+    Piece piece{text.substr(begin, mark - begin)};
+    if (mark != std::string::npos) {
+      piece.first_feature = utterance.first_feature;
+      piece.features = utterance.features;
+    }
+    if (!piece.text.empty() || piece.features > 0) pieces.push_back(std::move(piece));
+    if (mark == std::string::npos) break;
+    begin = mark + 1;
+  }
+}
+
+void PromptWriter::append_repeated(std::vector<Piece>& pieces, const Recipe::Part& part,
+                                   std::span<const Line> lines) const {
+  if (lines.empty()) return;
+  const auto edge = [&](const std::string& text) {
+    const std::string filled = fill_in(text, {{"labels", label_statement_}}, "recipe " + recipe_.name);
+    if (!filled.empty()) pieces.push_back({filled});
+  };
+  edge(part.before);
+  for (const Line& line : lines) append(pieces, part, line, values(line));
+  edge(part.after);
+}
+
+std::vector<PromptWriter::Piece> PromptWriter::pieces(const Line& line, std::size_t history,
+                                                      std::span<const Line> demonstrations) const {
+  std::vector<Line> before;
+  for (std::size_t turn = line.turn - history; turn < line.turn; ++turn)
+    before.push_back({line.dialogue, turn});
+  std::vector<Piece> pieces;
+  for (const Recipe::Part& part : recipe_.parts) {
+    if (part.kind == Recipe::PartKind::text) append(pieces, part, line, values(line));
+    if (part.kind == Recipe::PartKind::history) append_repeated(pieces, part, before);
+    if (part.kind == Recipe::PartKind::demonstrations) append_repeated(pieces, part, demonstrations);
+  }
+  return pieces;
+}
+
+const PromptWriter::Tokens& PromptWriter::encode(const std::string& text) {
+  if (encoded_.size() >= most_texts_kept) encoded_.clear();
+  const auto [entry, is_new] = encoded_.try_emplace(text);
+  if (is_new) entry->second = tokenizer_.encode(text);
+  return entry->second;
+}
+
+PromptWriter::Tokens PromptWriter::encode(const std::vector<Piece>& pieces) {
+  Tokens tokens{tokenizer_.bos()};
+  std::string words;
+  const auto close = [&](bool keep) {
+    if (words.empty()) return;
+    const Tokens encoded = keep ? encode(words) : tokenizer_.encode(words);
+    tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+    words.clear();
+  };
+  const bool by_parts = recipe_.tokenisation == Recipe::Tokenisation::parts;
+  for (const Piece& piece : pieces) {
+    words += piece.text;
+    if (by_parts || piece.features > 0) close(by_parts);
+    for (std::int32_t i = 0; i < piece.features; ++i)
+      tokens.push_back(feature_token(piece.first_feature + i));
+  }
+  close(by_parts);
+  return tokens;
+}
+
+Prompts PromptWriter::write(const Line& line, std::span<const std::int32_t> answers, bool supervise_all,
+                            std::span<const Line> demonstrations) {
+  const std::size_t wanted = lines_wanted(line);
+  const std::int64_t room = settings_.max_tokens - longest_answer_;
+  Tokens prompt = encode(pieces(line, wanted, demonstrations));
+  Prompts prompts;
+  if (std::ssize(prompt) > room) {  // As many of the latest lines as fit, by bisection.
+    std::size_t fits = 0, too_many = wanted;
+    prompt = encode(pieces(line, 0, demonstrations));
+    if (std::ssize(prompt) > room) return prompts;
+    while (too_many - fits > 1) {
+      const std::size_t middle = (fits + too_many) / 2;
+      Tokens tried = encode(pieces(line, middle, demonstrations));
+      if (std::ssize(tried) > room) {
+        too_many = middle;
+      } else {
+        fits = middle;
+        prompt = std::move(tried);
+      }
+    }
+    prompts.lines_cut = static_cast<std::int64_t>(wanted - fits);
+  }
+
+  for (const std::int32_t answer : answers) {
+    const Tokens& end = answers_[static_cast<std::size_t>(answer)];
+    Sequence sequence{prompt, Tokens(prompt.size(), unsupervised)};
+    for (std::size_t i = 1; i < prompt.size() && supervise_all; ++i) {
+      if (!is_feature(prompt[i])) sequence.labels[i] = prompt[i];
+    }
+    sequence.tokens.insert(sequence.tokens.end(), end.begin(), end.end());
+    sequence.labels.insert(sequence.labels.end(), end.begin(), end.end());
+    prompts.sequences.push_back(std::move(sequence));
+  }
+  return prompts;
+}
+
+std::string PromptWriter::text(const Line& line, std::span<const Line> demonstrations) const {
+  std::string text;
+  for (const Piece& piece : pieces(line, lines_wanted(line), demonstrations)) text += piece.text;
+  return text;
+}
+
+}  // namespace chorus

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "data/sets/batch.h"
+#include "data/sets/dataset.h"
+
+namespace chorus {
+
+struct BatchOptions {
+  std::int64_t batch_size = 32;               // samples of an optimizer step, over all data ranks
+  std::int64_t tokens_per_microbatch = 4096;  // bounds the tokens and also the targets of a micro-batch
+  int data_ranks = 1;
+  bool shuffle = true;  // of trees; samples follow in the order of their tree
+  std::uint64_t seed = 0;
+  bool prefix_sharing = true;  // off: every sample is a root of its own
+};
+
+// Which samples stand in which step, rank and micro-batch: a pure function of the options, the epoch and the
+// step.
+//
+// Epoch e takes the trees in a random order of (seed, e); step s of it takes samples [s·B, (s+1)·B) of that
+// order, so every sample exactly once per epoch; the last step may be smaller. A tree that is divided between
+// steps, ranks or micro-batches is cut to what its samples there need. What a step learns never depends on
+// the number of ranks.
+class Batches {
+ public:
+  // Throws ConfigurationError for options that cannot work, among them a sample longer than a micro-batch;
+  // DataError for a data set without samples. `dataset` must outlive this.
+  Batches(const Dataset& dataset, const BatchOptions& options);
+
+  std::int64_t steps_per_epoch() const;
+
+  struct Step {
+    std::vector<MicroBatch> microbatches;  // of the data rank asked for; may be none
+    // Over all data ranks. `tokens` are computed, `unshared_tokens` would be without prefix sharing.
+    std::int64_t samples = 0, supervised_tokens = 0, tokens = 0, unshared_tokens = 0;
+    double weight = 0;  // sum over the supervised tokens of the weights of their samples
+  };
+  // `step` counts from 0 over all epochs.
+  Step step(std::int64_t step, int data_rank) const;
+
+ private:
+  struct EpochOrder;
+
+  std::shared_ptr<const EpochOrder> epoch_order(std::int64_t epoch) const;
+  std::vector<std::int64_t> samples_of(std::int64_t step) const;
+
+  const Dataset& dataset_;
+  BatchOptions options_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const EpochOrder>
+      last_order_;  // steps come in order: the epoch's permutation is kept
+};
+
+}  // namespace chorus

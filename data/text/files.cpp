@@ -1,0 +1,302 @@
+#include "data/text/files.h"
+
+#include <cerrno>
+#include <random>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/text/text_file.h"
+#include "ops/base/error.h"
+
+namespace chorus {
+namespace {
+
+std::string text_of(int error) { return std::generic_category().message(error); }
+
+// Closes on destruction, for descriptors that are only read or synchronised.
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags)
+      : value_(::open(path.c_str(), flags | O_CLOEXEC)) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  bool is_open() const { return value_ >= 0; }
+  int value() const { return value_; }
+
+ private:
+  int value_;
+};
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+// The error of the system, or 0.
+int write_all(int descriptor, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return written < 0 ? errno : ENOSPC;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return 0;
+}
+
+// Without this a rename may be lost when the machine stops. File systems that cannot do it answer EINVAL.
+void synchronise_folder(const std::filesystem::path& folder) {
+  const Descriptor descriptor(folder, O_RDONLY | O_DIRECTORY);
+  require<DataError>(descriptor.is_open(), "cannot open the folder ", folder.string(), ": ", text_of(errno));
+  const int status = ::fsync(descriptor.value());
+  require<DataError>(status == 0 || errno == EINVAL, "cannot write the folder ", folder.string(),
+                     " to the disk: ", text_of(errno));
+}
+
+}  // namespace
+
+MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
+  const Descriptor descriptor(path_, O_RDONLY);
+  require<DataError>(descriptor.is_open(), "cannot open ", path_.string(), ": ", text_of(errno));
+  struct stat status {};
+  const int examined = ::fstat(descriptor.value(), &status);
+  require<DataError>(examined == 0, "cannot examine ", path_.string(), ": ", text_of(errno));
+  require<DataError>(S_ISREG(status.st_mode), path_.string(), " is not a regular file");
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size == 0) return;
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor.value(), 0);
+  require<DataError>(address != MAP_FAILED, "cannot map the ", size, " bytes of ", path_.string(), ": ",
+                     text_of(errno));
+  bytes_ = {static_cast<const std::byte*>(address), size};
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+std::span<const std::byte> MappedFile::pages_of(std::span<const std::byte> part) const {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::byte *first = bytes_.data(), *last = first + bytes_.size();
+  require(first <= part.data() && part.data() + part.size() <= last, part.size(), " bytes that are not of ",
+          path_.string(), ", which has ", bytes_.size());
+  const auto begin = static_cast<std::size_t>(part.data() - first), end = begin + part.size();
+  return bytes_.subspan(begin / page * page, end / page * page - begin / page * page);
+}
+
+void MappedFile::touch(std::span<const std::byte> part) const {
+  const std::span<const std::byte> pages = pages_of(part);
+  // Only a wish: without it the system reads ahead in small steps.
+  ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_WILLNEED);
+  const auto step = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  for (std::size_t i = 0; i < part.size(); i += step) {
+    [[maybe_unused]] const volatile std::byte read = part[i];
+  }
+}
+
+void MappedFile::give_back(std::span<const std::byte> part) const {
+  const std::span<const std::byte> pages = pages_of(part);
+  if (!pages.empty()) ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_DONTNEED);
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path, std::int64_t bytes_needed)
+    : path_(std::move(path)), bytes_needed_(bytes_needed) {
+  // Random, so that two processes that write the same file by mistake do not mix their bytes.
+  std::random_device random;
+  do {
+    temporary_ = path_;
+    temporary_ += fmt::format(".{:08x}.partial", random());
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EEXIST);
+  if (descriptor_ < 0) fail(errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::fail(int error) const {
+  std::error_code ignored;
+  const auto space = std::filesystem::space(folder_of(path_), ignored);
+  std::string text =
+      fmt::format("cannot write {}: {}; it needs {} bytes", path_.string(), text_of(error), bytes_needed_);
+  if (!ignored) text += fmt::format(", {} are free there", space.available);
+  throw DataError(text);
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  if (const int error = write_all(descriptor_, bytes); error != 0) fail(error);
+}
+
+void AtomicFile::publish() {
+  if (::fsync(descriptor_) != 0) fail(errno);
+  // Network file systems report a full disk as late as here.
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail(errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
+  temporary_.clear();
+  synchronise_folder(folder_of(path_));
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  AtomicFile file(path, static_cast<std::int64_t>(bytes.size()));
+  file.write(bytes);
+  file.publish();
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+  write_file_atomically(path, std::as_bytes(std::span(text)));
+}
+
+AppendedFile::AppendedFile(std::filesystem::path path)
+    : path_(std::move(path)),
+      descriptor_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+  require<DataError>(descriptor_ >= 0, path_.string(), ": cannot be written: ", text_of(errno));
+}
+
+AppendedFile::~AppendedFile() { ::close(descriptor_); }
+
+void AppendedFile::append(std::string_view bytes) {
+  const int error = write_all(descriptor_, std::as_bytes(std::span(bytes)));
+  require<DataError>(error == 0, path_.string(), ": cannot be written: ", text_of(error));
+}
+
+nlohmann::json read_json_file(const std::filesystem::path& path) {
+  const std::string text = read_unchecked_text(path);
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("{} is not valid JSON: {}", path.string(), error.what()));
+  }
+}
+
+void require_writable_place(const std::filesystem::path& path, std::string_view option) {
+  std::filesystem::path folder = folder_of(std::filesystem::absolute(path).lexically_normal());
+  std::error_code ignored;
+  while (!std::filesystem::exists(folder, ignored) && folder.has_relative_path())
+    folder = folder.parent_path();
+  require<ConfigurationError>(std::filesystem::is_directory(folder, ignored), option, " ", path.string(),
+                              ": ", folder.string(), " is no folder");
+  require<ConfigurationError>(::access(folder.c_str(), W_OK | X_OK) == 0, option, " ", path.string(),
+                              ": the folder ", folder.string(), " cannot be written to: ", text_of(errno));
+}
+
+void begin_file(const std::filesystem::path& path, std::string_view option) {
+  require<ConfigurationError>(path.has_filename() && !std::filesystem::is_directory(path), option, " ",
+                              path.string(), " names a folder, not a file");
+  require_writable_place(path, option);
+  std::error_code error;
+  std::filesystem::create_directories(folder_of(path), error);
+  require<ConfigurationError>(!error, option, " ", path.string(),
+                              ": its folder cannot be made: ", error.message());
+}
+
+void begin_new_file(const std::filesystem::path& path, std::string_view option) {
+  require<ConfigurationError>(!std::filesystem::exists(path), option, " ", path.string(),
+                              " exists already and is not overwritten; remove it or choose another name");
+  begin_file(path, option);
+}
+
+void create_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  require<DataError>(!error, "cannot create the folder ", path.string(), ": ", error.message());
+}
+
+void create_output_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  require<ConfigurationError>(
+      !std::filesystem::exists(path, error) || std::filesystem::is_directory(path, error), "the output ",
+      path.string(), " is an existing file; name a folder");
+  create_folder(path);
+  const bool empty = std::filesystem::is_empty(path, error);
+  require<DataError>(!error, "cannot read the folder ", path.string(), ": ", error.message());
+  require<ConfigurationError>(
+      empty, "the output folder ", path.string(),
+      " exists and is not empty, and nothing is ever overwritten; name another folder, or "
+      "remove this one first");
+}
+
+void publish_folder(const std::filesystem::path& written, const std::filesystem::path& final_name) {
+  synchronise_folder(written);
+  const int renamed = ::rename(written.c_str(), final_name.c_str());
+  require<DataError>(renamed == 0, "cannot rename the folder ", written.string(), " to ", final_name.string(),
+                     ": ", text_of(errno));
+  synchronise_folder(folder_of(final_name));
+}
+
+void remove_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  require<DataError>(!error, "cannot remove the folder ", path.string(), ": ", error.message());
+}
+
+JsonFields::JsonFields(const nlohmann::json& object, std::string where)
+    : object_(object), where_(std::move(where)) {
+  require<DataError>(object_.is_object(), where_, " holds no JSON object but ", object_.type_name());
+}
+
+const nlohmann::json& JsonFields::operator[](std::string_view key) const {
+  static const nlohmann::json null;
+  const auto found = object_.find(key);
+  return found == object_.end() ? null : *found;
+}
+
+std::optional<std::int64_t> JsonFields::integer(std::string_view key) const {
+  const auto& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  const bool fits =
+      value.is_number_integer() && (!value.is_number_unsigned() || value.get<std::int64_t>() >= 0);
+  require<DataError>(fits, where_, ": ", key, " is ", value.dump(), ", not a whole number of 64 bits");
+  return value.get<std::int64_t>();
+}
+
+std::optional<double> JsonFields::number(std::string_view key) const {
+  const auto& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  require<DataError>(value.is_number(), where_, ": ", key, " is ", value.dump(), ", not a number");
+  return value.get<double>();
+}
+
+std::optional<bool> JsonFields::boolean(std::string_view key) const {
+  const auto& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  require<DataError>(value.is_boolean(), where_, ": ", key, " is ", value.dump(), ", not true or false");
+  return value.get<bool>();
+}
+
+std::optional<std::string> JsonFields::text(std::string_view key) const {
+  const auto& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  require<DataError>(value.is_string(), where_, ": ", key, " is ", value.dump(), ", not a text");
+  return value.get<std::string>();
+}
+
+std::int64_t JsonFields::required_integer(std::string_view key) const {
+  const auto value = integer(key);
+  require<DataError>(value.has_value(), where_, " has no ", key);
+  return *value;
+}
+
+std::vector<std::string> JsonFields::keys() const {
+  std::vector<std::string> names;
+  for (const auto& [key, value] : object_.items()) names.push_back(key);
+  return names;
+}
+
+}  // namespace chorus

@@ -1,0 +1,123 @@
+#include "data/text/text_file.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include "ops/base/error.h"
+
+namespace chorus {
+
+namespace {
+
+// Length of the well-formed sequence that `text` begins with, 0 if it does not begin with one (RFC 3629,
+// section 4) or begins with a zero byte.
+std::size_t sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) -> unsigned {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
+  };
+  const auto within = [&](std::size_t i, unsigned low, unsigned high) {
+    return byte(i) >= low && byte(i) <= high;
+  };
+  const unsigned first = byte(0);
+  if (first == 0) return 0;
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return within(1, 0x80, 0xBF) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;   // no overlong forms
+    const unsigned high = first == 0xED ? 0x9F : 0xBF;  // no surrogates
+    return within(1, low, high) && within(2, 0x80, 0xBF) ? 3 : 0;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
+    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;  // up to U+10FFFF
+    return within(1, low, high) && within(2, 0x80, 0xBF) && within(3, 0x80, 0xBF) ? 4 : 0;
+  }
+  return 0;
+}
+
+// The name by which iconv knows an encoding that is not UTF-8, told by its byte order mark or the zero bytes of its
+// first two characters; "" for others.
+std::string_view wide_encoding(std::string_view bytes) {
+  using namespace std::string_view_literals;
+  if (bytes.starts_with("\xFF\xFE\0\0"sv) || bytes.starts_with("\0\0\xFE\xFF"sv)) return "UTF-32";
+  if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) return "UTF-16";
+  if (bytes.size() < 4) return "";
+  const auto zeros = [&](bool a, bool b, bool c, bool d) {
+    return (bytes[0] == 0) == a && (bytes[1] == 0) == b && (bytes[2] == 0) == c && (bytes[3] == 0) == d;
+  };
+  if (zeros(false, true, false, true)) return "UTF-16LE";
+  if (zeros(true, false, true, false)) return "UTF-16BE";
+  return "";
+}
+
+}  // namespace
+
+void refuse_git_lfs_pointer(std::string_view beginning, const std::filesystem::path& path) {
+  require<DataError>(!beginning.starts_with("version https://git-lfs"), path.string(),
+                     ": is a Git LFS pointer, not the file: run `git lfs pull` where it was cloned");
+}
+
+std::optional<std::size_t> invalid_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = sequence_length(text.substr(i));
+    if (length == 0) return i;
+    i += length;
+  }
+  return std::nullopt;
+}
+
+std::string describe_invalid_byte(std::string_view text, std::size_t offset) {
+  const unsigned byte = static_cast<unsigned char>(text[offset]);
+  if (byte == 0) return "a zero byte, which no text holds";
+  return fmt::format(
+      "byte 0x{:02X} is not valid UTF-8; if the file is in Windows-1252 or Latin-1, convert it "
+      "(iconv -f WINDOWS-1252 -t UTF-8)",
+      byte);
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  require<DataError>(!std::filesystem::is_directory(path), path.string(), ": is a folder, not a file");
+  std::ifstream file(path, std::ios::binary);
+  require<DataError>(file.is_open(), path.string(), ": no such file, or not readable");
+  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  require<DataError>(!file.bad(), path.string(), ": cannot be read to its end");
+  refuse_git_lfs_pointer(bytes, path);
+  return bytes;
+}
+
+std::string read_unchecked_text(const std::filesystem::path& path) {
+  std::string text = read_file(path);
+  const std::string_view wide = wide_encoding(text);
+  require<DataError>(wide.empty(), path.string(), ": is in ", wide, ", not UTF-8: convert it (iconv -f ",
+                     wide, " -t UTF-8)");
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+  if (text.starts_with(byte_order_mark)) text.erase(0, byte_order_mark.size());
+  return text;
+}
+
+std::string read_text_file(const std::filesystem::path& path) {
+  const std::string text = read_unchecked_text(path);
+  require<DataError>(!text.empty(), path.string(), ": is empty");
+  if (const auto offset = invalid_utf8(text)) {
+    const auto begin = text.begin();
+    const auto bad = begin + static_cast<std::ptrdiff_t>(*offset);
+    const auto line = 1 + std::count(begin, bad, '\n');
+    const std::size_t newline = *offset == 0 ? std::string::npos : text.rfind('\n', *offset - 1);
+    const std::size_t column = newline == std::string::npos ? *offset + 1 : *offset - newline;
+    throw DataError(fmt::format("{}:{}: at byte {} of the line, {}", path.string(), line, column,
+                                describe_invalid_byte(text, *offset)));
+  }
+  return text;
+}
+
+void write_new_file(const std::filesystem::path& path, std::string_view bytes) {
+  require<ConfigurationError>(!std::filesystem::exists(path), path.string(),
+                              ": exists already and is not overwritten; remove it or choose another name");
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  require<DataError>(!file.fail(), path.string(), ": cannot be written");
+}
+
+}  // namespace chorus

@@ -1,0 +1,442 @@
+#include "experiments/planning/benchmark.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "core/model/flops.h"
+#include "core/planning/memory_plan.h"
+#include "core/training/optimizer.h"
+#include "ops/transfer.h"
+
+namespace chorus {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Random, so that a GPU's power and clocks are those of real work; one block over and over, so that it is made soon.
+std::vector<float> random_block() {
+  std::vector<float> block(1 << 16);
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    block[i] = 2 * uniform(random_word(1, RandomUse::initial_value, 0, i)) - 1;
+  }
+  return block;
+}
+
+void fill_random(Backend& backend, Tensor tensor, double bound) {
+  std::vector<float> block = random_block();
+  for (float& value : block) value *= static_cast<float>(bound);
+  const Tensor flat = tensor.reshape({tensor.elements()});
+  for (std::int64_t begin = 0; begin < flat.elements(); begin += std::ssize(block)) {
+    const std::int64_t end = std::min(flat.elements(), begin + std::ssize(block));
+    upload_floats(backend, flat.rows(begin, end),
+                  std::span(block).first(static_cast<std::size_t>(end - begin)));
+  }
+}
+
+double bytes_of(std::initializer_list<ConstTensor> tensors) {
+  return std::accumulate(tensors.begin(), tensors.end(), 0.0, [](double sum, const ConstTensor& tensor) {
+    return sum + static_cast<double>(tensor.bytes());
+  });
+}
+
+ModelConfig model_of(std::int64_t width, std::int64_t mlp, std::int64_t heads, std::int64_t key_heads,
+                     std::int64_t layers, std::int64_t vocabulary) {
+  ModelConfig config;
+  config.vocabulary_size = vocabulary;
+  config.hidden_size = width;
+  config.intermediate_size = mlp;
+  config.query_heads = heads;
+  config.key_value_heads = key_heads;
+  config.head_width = width / heads;
+  config.layers = layers;
+  config.max_positions = 4096;
+  return config;
+}
+
+// Dialogues of equal length whose last tokens are asked for.
+MicroBatch dialogues(const BenchmarkShape& shape) {
+  const std::int64_t tokens = shape.tokens, vocabulary = shape.model.vocabulary_size;
+  MicroBatch batch;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    batch.tokens.push_back(static_cast<std::int32_t>(t * 7919 % vocabulary));
+    batch.token_ids.push_back(t);
+  }
+  batch.forest.tokens = static_cast<std::int32_t>(tokens);
+  for (std::int64_t first = 0; first < tokens; first += shape.sequence_length) {
+    const std::int64_t length = std::min(shape.sequence_length, tokens - first);
+    batch.forest.segments.push_back(
+        {static_cast<std::int32_t>(first), static_cast<std::int32_t>(length), -1, 0});
+    for (std::int64_t t = std::max<std::int64_t>(0, length - shape.targets_per_sequence); t < length; ++t) {
+      batch.targets.push_back(
+          {static_cast<std::int32_t>(first + t), batch.tokens[static_cast<std::size_t>(first + t)], 0});
+    }
+  }
+  return batch;
+}
+
+// Measures operators one after another; each takes its tensors and gives them back.
+class OperatorBenchmark {
+ public:
+  OperatorBenchmark(const BenchmarkShape& shape, Backend& backend, Communicator& world, Arena& arena,
+                    double least_seconds)
+      : shape_(shape),
+        model_(shape.model),
+        backend_(backend),
+        arena_(arena),
+        watch_(backend, world, arena, least_seconds) {}
+
+  std::vector<Measurement> run() {
+    products();
+    attention();
+    element_wise();
+    rows();
+    loss();
+    optimizer();
+    return std::move(measurements_);
+  }
+
+ private:
+  DType acc() const { return accumulator(shape_.precision); }
+  Tensor take(const Shape& shape) { return take(shape_.precision, shape); }
+  Tensor take(DType dtype, const Shape& shape) {
+    const Tensor tensor = arena_.take(dtype, shape);
+    fill_random(backend_, tensor, 1);
+    return tensor;
+  }
+  void measure(const std::string& group, const std::string& name, const std::string& shape, double bytes,
+               double flops, const std::function<void()>& call) {
+    measurements_.push_back({group, name, shape, watch_.seconds_per_call(call), bytes, flops});
+  }
+
+  // out [m, n] = a [m, k] bᵀ, and the like
+  void product(const std::string& name, std::int64_t m, std::int64_t n, std::int64_t k,
+               MatmulOptions options) {
+    Arena::Scope scope(arena_);
+    const Tensor a = take(options.transpose_a ? Shape{k, m} : Shape{m, k});
+    const Tensor b = take(options.transpose_b ? Shape{n, k} : Shape{k, n});
+    const Tensor out = take(options.transpose_a ? acc() : shape_.precision, {m, n});
+    const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+    measure("matmul", name, fmt::format("[{}, {}] x [{}, {}]", m, k, k, n), bytes_of({a, b, out}), flops,
+            [&] { backend_.matmul(out, a, b, options); });
+  }
+
+  void products() {
+    const std::int64_t n = shape_.tokens, d = model_.hidden_size, f = model_.intermediate_size,
+                       r = shape_.lora_rank;
+    product("q, k, v, o", n, d, d, {.transpose_b = true});
+    product("gate, up", n, f, d, {.transpose_b = true});
+    product("down", n, d, f, {.transpose_b = true});
+    product("dx of gate, up", n, d, f, {});
+    product("adapter x A", n, r, d, {.transpose_b = true});
+    product("adapter u B", n, d, r, {.transpose_b = true, .accumulate = true, .scale = 2});
+    product("adapter dA", r, d, n, {.transpose_a = true, .accumulate = true});
+    product("adapter dB", d, r, n, {.transpose_a = true, .accumulate = true});
+    product("head", std::min<std::int64_t>(n, VocabularyHead::rows_per_chunk), model_.vocabulary_size, d,
+            {.transpose_b = true});
+  }
+
+  void attention() {
+    attention_over("one sequence", single_sequence(static_cast<std::int32_t>(shape_.tokens)));
+    attention_over(fmt::format("sequences of {}", shape_.sequence_length), dialogues(shape_).forest);
+    Arena::Scope scope(arena_);
+    const std::int64_t sequences = 32, cached = std::min<std::int64_t>(shape_.tokens, 1024);
+    const Tensor q = take({sequences, model_.query_heads, model_.head_width}), out = take(q.shape());
+    const Tensor k = take({sequences, cached, model_.key_value_heads, model_.head_width}),
+                 v = take(k.shape());
+    const Tensor lengths = upload_integers(
+        backend_, arena_,
+        std::vector<std::int32_t>(static_cast<std::size_t>(sequences), static_cast<std::int32_t>(cached)));
+    measure("attention", "cached, one token", fmt::format("{} sequences of {}", sequences, cached),
+            bytes_of({q, k, v, out}), 4.0 * static_cast<double>(q.elements() * cached),
+            [&] { backend_.cached_attention(out, q, k, v, lengths); });
+  }
+
+  void attention_over(const std::string& what, const Forest& forest) {
+    Arena::Scope scope(arena_);
+    const Shape queries{shape_.tokens, model_.query_heads, model_.head_width};
+    const Shape keys{shape_.tokens, model_.key_value_heads, model_.head_width};
+    const Tensor q = take(queries), k = take(keys), v = take(keys), out = take(queries), dout = take(queries);
+    const Tensor dq = take(queries), dk = take(keys), dv = take(keys);
+    const Tensor lse = take(acc(), {shape_.tokens, model_.query_heads});
+    const double flops =
+        4.0 * static_cast<double>(model_.query_heads * model_.head_width * forest.attended_pairs());
+    measure("attention", "forward", what, bytes_of({q, k, v, out, lse}), flops,
+            [&] { backend_.attention(out, lse, q, k, v, forest); });
+    measure("attention", "backward", what, bytes_of({q, k, v, out, dout, lse, dq, dk, dv}), 2.5 * flops,
+            [&] { backend_.attention_backward(dq, dk, dv, dout, out, lse, q, k, v, forest); });
+  }
+
+  void element_wise() {
+    Arena::Scope scope(arena_);
+    const std::int64_t n = shape_.tokens, d = model_.hidden_size, f = model_.intermediate_size;
+    const std::string residual = fmt::format("[{}, {}]", n, d), wide = fmt::format("[{}, {}]", n, f);
+    const Tensor x = take({n, d}), y = take({n, d}), z = take({n, d}), weight = take({d});
+    const Tensor rstd = take(acc(), {n}), full = take(acc(), {n, d});
+    measure("element-wise", "add", residual, bytes_of({x, y, z}), 0, [&] { backend_.add(z, x, y); });
+    measure("element-wise", "convert from f32", residual, bytes_of({full, x}), 0,
+            [&] { backend_.convert(x, full); });
+    measure("element-wise", "rms_norm", residual, bytes_of({x, y, rstd}), 0,
+            [&] { backend_.rms_norm(y, rstd, x, weight, 1e-5); });
+    measure("element-wise", "rms_norm backward", residual, bytes_of({x, y, z, z}), 0,
+            [&] { backend_.rms_norm_backward(z, y, x, weight, rstd); });
+    std::vector<std::int64_t> ids(static_cast<std::size_t>(n));
+    std::iota(ids.begin(), ids.end(), 0);
+    const Tensor token_ids = upload_integers(backend_, arena_, ids);
+    const DropoutMask mask{.probability = 0.1F, .seed = 1};
+    measure("element-wise", "dropout", residual, bytes_of({x, y}), 0,
+            [&] { backend_.dropout(y, x, token_ids, mask); });
+    const Tensor gate = take({n, f}), up = take({n, f}), out = take({n, f});
+    measure("element-wise", "swiglu", wide, bytes_of({gate, up, out}), 0,
+            [&] { backend_.swiglu(out, gate, up); });
+    measure("element-wise", "swiglu backward", wide, bytes_of({gate, up, out, gate, up}), 0,
+            [&] { backend_.swiglu_backward(gate, up, out, gate, up); });
+    const Tensor heads = take({n, model_.query_heads, model_.head_width});
+    const Tensor table = arena_.take(acc(), {n, model_.head_width});
+    fill_random(backend_, table, 0.5);
+    std::vector<std::int32_t> places(ids.begin(), ids.end());
+    const Tensor positions = upload_integers(backend_, arena_, places);
+    measure("element-wise", "rope", fmt::format("[{}, {}, {}]", n, model_.query_heads, model_.head_width),
+            bytes_of({heads, heads}), 0, [&] { backend_.rope(heads, positions, table, Rotation::forward); });
+  }
+
+  void rows() {
+    Arena::Scope scope(arena_);
+    const std::int64_t n = shape_.tokens, d = model_.hidden_size;
+    const std::string shape = fmt::format("[{}, {}]", n, d);
+    const Tensor x = take({n, d}), y = take({n, d}), table = take({model_.vocabulary_size, d});
+    std::vector<std::int32_t> order(static_cast<std::size_t>(n)), words(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      order[i] = static_cast<std::int32_t>(order.size() - 1 - i);
+      words[i] = static_cast<std::int32_t>(i * 7919 % static_cast<std::size_t>(model_.vocabulary_size));
+    }
+    const Tensor reversed = upload_integers(backend_, arena_, order),
+                 tokens = upload_integers(backend_, arena_, words);
+    measure("rows", "gather", shape, bytes_of({x, y}), 0, [&] { backend_.gather_rows(y, x, reversed); });
+    measure("rows", "scatter", shape, bytes_of({x, y}), 0, [&] { backend_.scatter_rows(y, x, reversed); });
+    measure("rows", "embed", shape, bytes_of({x, y}), 0, [&] { backend_.embed(y, table, tokens, 0); });
+  }
+
+  void loss() {
+    Arena::Scope scope(arena_);
+    const std::int64_t m = std::min<std::int64_t>(shape_.tokens, VocabularyHead::rows_per_chunk);
+    const std::string shape = fmt::format("[{}, {}]", m, model_.vocabulary_size);
+    const Tensor logits = take(acc(), {m, model_.vocabulary_size}), lse = take(acc(), {m});
+    const Tensor dlogits = take({m, model_.vocabulary_size});
+    std::vector<std::int32_t> targets(static_cast<std::size_t>(m));
+    std::iota(targets.begin(), targets.end(), 0);
+    const Tensor rows = upload_integers(backend_, arena_, targets),
+                 tokens = upload_integers(backend_, arena_, targets), weights = take(acc(), {m});
+    backend_.fill(weights, 1);
+    measure("loss", "log_sum_exp", shape, bytes_of({logits}), 0, [&] { backend_.log_sum_exp(lse, logits); });
+    measure("loss", "cross entropy backward", shape, bytes_of({logits, dlogits}), 0,
+            [&] { backend_.cross_entropy_backward(dlogits, logits, lse, rows, tokens, weights, 0, 1); });
+  }
+
+  void optimizer() {
+    Arena::Scope scope(arena_);
+    // As many as the adapters of all projections have.
+    const std::int64_t count =
+        model_.layers * shape_.lora_rank * (11 * model_.hidden_size + 3 * model_.intermediate_size);
+    const std::string shape = fmt::format("[{}]", count);
+    const Tensor value = take(acc(), {count}), m = take(acc(), {count}), v = take(acc(), {count});
+    const Tensor gradient = take(acc(), {count}), sum = take(acc(), {1});
+    backend_.fill(v, 1);
+    measure("optimizer", "sum of squares", shape, bytes_of({gradient}), 0,
+            [&] { backend_.sum_of_squares(sum, gradient); });
+    measure("optimizer", "AdamW", shape, bytes_of({value, value, m, m, v, v, gradient}), 0,
+            [&] { backend_.adamw(value, m, v, gradient, {.learning_rate = 1e-6}); });
+  }
+
+  const BenchmarkShape& shape_;
+  const ModelConfig& model_;
+  Backend& backend_;
+  Arena& arena_;
+  Stopwatch watch_;
+  std::vector<Measurement> measurements_;
+};
+
+// Values that keep activations near 1 through many layers.
+std::vector<float> random_weight(const ModelConfig& config, const std::string& name) {
+  for (const ExpectedTensor& tensor : expected_tensors(config)) {
+    if (tensor.name != name) continue;
+    if (tensor.shape.size() == 1) return std::vector<float>(static_cast<std::size_t>(tensor.shape[0]), 1.0F);
+    static const std::vector<float> block = random_block();
+    const float bound = 1.0F / std::sqrt(static_cast<float>(tensor.shape[1]));
+    std::vector<float> values(static_cast<std::size_t>(tensor.shape[0] * tensor.shape[1]));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = bound * block[i % block.size()];
+    return values;
+  }
+  throw Error("no weight " + name);
+}
+
+std::string rate(double per_second, double unit, double ceiling) {
+  if (per_second == 0) return fmt::format("{:>10}{:>7}", "", "");
+  const std::string share = ceiling > 0 ? fmt::format("{:.0f}%", 100 * per_second / ceiling) : "";
+  return fmt::format("{:>10.2f}{:>7}", per_second / unit, share);
+}
+
+std::string readable(double seconds) {
+  if (seconds < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
+  if (seconds < 1) return fmt::format("{:.2f} ms", seconds * 1e3);
+  return fmt::format("{:.3f} s", seconds);
+}
+
+}  // namespace
+
+Stopwatch::Stopwatch(Backend& backend, Communicator& world, Arena& arena, double least_seconds)
+    : backend_(backend), world_(world), flag_(arena.take(DType::i32, {1})), least_seconds_(least_seconds) {
+  backend.fill(flag_, 0);
+}
+
+double Stopwatch::seconds_of(std::int32_t calls, const std::function<void()>& call) const {
+  std::int32_t flag = 0;
+  world_.barrier();
+  const Clock::time_point start = Clock::now();
+  for (std::int32_t i = 0; i < calls; ++i) call();
+  backend_.download(&flag, flag_);
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::int32_t Stopwatch::agree(std::int32_t calls) const {
+  backend_.upload(flag_, &calls);
+  world_.broadcast(flag_, 0);
+  backend_.download(&calls, flag_);
+  return calls;
+}
+
+double Stopwatch::seconds_per_call(const std::function<void()>& call) const {
+  const double first = seconds_of(1, call);  // also what is made once: plans, tile lists
+  if (least_seconds_ == 0) return first;
+  const double warm = std::max(seconds_of(1, call), 1e-7);
+  const std::int32_t calls = agree(static_cast<std::int32_t>(std::ceil(least_seconds_ / warm)));
+  double best = std::numeric_limits<double>::infinity();
+  for (int round = 0; round < 3; ++round) best = std::min(best, seconds_of(calls, call));
+  return best / calls;
+}
+
+ModelConfig benchmark_model(const std::string& name) {
+  if (name == "tiny") return model_of(256, 704, 4, 4, 4, 4096);
+  if (name == "15m") return model_of(288, 768, 6, 6, 6, 32000);
+  if (name == "110m") return model_of(768, 2048, 12, 12, 12, 32000);
+  if (name == "1b") return model_of(2048, 5632, 32, 4, 22, 32000);
+  if (name == "7b") return model_of(4096, 11008, 32, 32, 32, 32000);
+  if (name == "13b") return model_of(5120, 13824, 40, 40, 40, 32000);
+  throw ConfigurationError("--model " + name + ": there are tiny, 15m, 110m, 1b, 7b and 13b");
+}
+
+Ceilings measure_ceilings(Backend& backend, Communicator& world, Arena& arena, DType precision,
+                          std::int64_t matrix, double least_seconds) {
+  Arena::Scope scope(arena);
+  const Stopwatch watch(backend, world, arena, least_seconds);
+  Ceilings ceilings;
+  {
+    // Larger than any cache.
+    Arena::Scope copy_scope(arena);
+    const std::int64_t elements = std::int64_t{32} << 20;
+    const Tensor from = arena.take(DType::f32, {elements}), to = arena.take(DType::f32, {elements});
+    fill_random(backend, from, 1);
+    const double seconds = watch.seconds_per_call([&] { backend.convert(to, from); });
+    ceilings.copy_bytes_per_second = bytes_of({from, to}) / seconds;
+  }
+  const Shape square{matrix, matrix};
+  const Tensor a = arena.take(precision, square), b = arena.take(precision, square),
+               out = arena.take(precision, square);
+  fill_random(backend, a, 1);
+  fill_random(backend, b, 1);
+  const double seconds = watch.seconds_per_call([&] { backend.matmul(out, a, b, {.transpose_b = true}); });
+  ceilings.matmul_flops_per_second = 2 * std::pow(static_cast<double>(matrix), 3) / seconds;
+  return ceilings;
+}
+
+std::vector<Measurement> measure_operators(const BenchmarkShape& shape, Backend& backend, Communicator& world,
+                                           Arena& arena, double least_seconds) {
+  Arena::Scope scope(arena);
+  return OperatorBenchmark(shape, backend, world, arena, least_seconds).run();
+}
+
+std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Backend& backend,
+                                               TimedGroups& groups, double least_seconds) {
+  ModelOptions options;
+  options.precision = shape.precision;
+  options.lora = LoraConfig{};
+  options.lora->rank = shape.lora_rank;
+  options.lora->alpha = 2 * static_cast<double>(shape.lora_rank);
+  options.lora->targets.assign(all_projections.begin(), all_projections.end());
+  const MemoryPlan plan =
+      plan_memory(shape.model, options, groups.grid(), {.tokens = shape.tokens, .training = true});
+  Arena model_arena(backend, plan.model, "model"), optimizer_arena(backend, plan.optimizer, "optimizer");
+  Arena activations(backend, plan.activations + (1 << 20), "activation");
+  Llama model(shape.model, options, backend, groups.groups(), model_arena);
+  model.load_base([&](const std::string& name) { return random_weight(shape.model, name); });
+  model.initialise_adapters();
+  AdamW adamw(backend, model.parameters(), shape.precision, optimizer_arena);
+
+  const Stopwatch watch(backend, groups.groups().world, activations, least_seconds);
+  const MicroBatch microbatch = dialogues(shape);
+  const DeviceBatch batch = upload(microbatch, backend, activations, shape.precision);
+  const Tensor log_probability =
+      activations.take(accumulator(shape.precision), {std::ssize(microbatch.targets)});
+  const StepWork work{shape.tokens, std::ssize(microbatch.targets), microbatch.forest.attended_pairs()};
+  const double flops = training_flops(shape.model, options, work) / groups.grid().tensor_size;
+  const std::string what = fmt::format("{} layers, {} tokens a rank", shape.model.layers, shape.tokens);
+  const auto compute = [&] { model.score_and_backward(log_probability, batch, 1e-3, 0, activations); };
+  const auto reduce = [&] { model.parameters().reduce_gradients(); };
+  const auto update = [&] {
+    model.parameters().gradient_norm();
+    adamw.update({.learning_rate = 1e-6});
+    model.parameters().zero_gradients();
+  };
+  std::vector<Measurement> measurements;
+  measurements.push_back({"training step", "forward", what,
+                          watch.seconds_per_call([&] { model.score(log_probability, batch, activations); }),
+                          0, 0});
+  measurements.push_back(
+      {"training step", "forward and backward", what, watch.seconds_per_call(compute), 0, flops});
+  measurements.push_back({"training step", "sum of gradients", what, watch.seconds_per_call(reduce), 0, 0});
+  measurements.push_back({"training step", "norm and update", what, watch.seconds_per_call(update), 0, 0});
+  measurements.push_back({"training step", "whole", what, watch.seconds_per_call([&] {
+                            compute();
+                            reduce();
+                            update();
+                          }),
+                          0, flops});
+  return measurements;
+}
+
+std::vector<Measurement> measure_all_reduce(Backend& backend, Communicator& world, Arena& arena,
+                                            double least_seconds) {
+  std::vector<Measurement> measurements;
+  Arena::Scope scope(arena);
+  const Stopwatch watch(backend, world, arena, least_seconds);
+  const std::int64_t largest = std::int64_t{1} << 26;
+  const Tensor x = arena.take(DType::f32, {largest / 4});
+  backend.fill(x, 0);
+  const double links = 2.0 * (world.size() - 1) / world.size();
+  for (std::int64_t bytes = 1 << 12; bytes <= largest; bytes <<= 2) {
+    const Tensor part = x.rows(0, bytes / 4);
+    measurements.push_back(
+        {"all-reduce", fmt::format("{} ranks", world.size()), fmt::format("{} KiB", bytes >> 10),
+         watch.seconds_per_call([&] { world.all_reduce(part); }), links * static_cast<double>(bytes), 0});
+  }
+  return measurements;
+}
+
+std::string to_table(const std::vector<Measurement>& measurements, const Ceilings& ceilings) {
+  std::string table = fmt::format("{:<28}{:<28}{:>12}{:>10}{:>7}{:>10}{:>7}\n", "", "shape", "time", "GB/s",
+                                  "", "TFLOP/s", "");
+  std::string group;
+  for (const Measurement& m : measurements) {
+    if (m.group != group) table += fmt::format("{}{}\n", group.empty() ? "" : "\n", m.group);
+    group = m.group;
+    const double copy = m.group == "all-reduce" ? 0 : ceilings.copy_bytes_per_second;
+    table += fmt::format("  {:<26}{:<28}{:>12}{}{}\n", m.name, m.shape, readable(m.seconds),
+                         rate(m.bytes / m.seconds, 1e9, copy),
+                         rate(m.flops / m.seconds, 1e12, ceilings.matmul_flops_per_second));
+  }
+  return table;
+}
+
+}  // namespace chorus

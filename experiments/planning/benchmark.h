@@ -1,0 +1,84 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/model/llama.h"
+#include "ops/planning_backend.h"
+#include "parallel/timed_communicator.h"
+
+namespace chorus {
+
+// One line of the benchmark.
+struct Measurement {
+  std::string group, name, shape;
+  double seconds = 0;  // of one call
+  double bytes = 0;    // that the call must read and write at least; 0: not counted
+  double flops = 0;    // 0: not counted
+};
+
+// What the device reaches at best, measured by its own plainest work.
+struct Ceilings {
+  double copy_bytes_per_second = 0;    // of reading and writing
+  double matmul_flops_per_second = 0;  // of a large square product in the precision of the benchmark
+};
+
+// Repeats a call until `least_seconds` have passed, and again twice; the fastest of the three counts.
+class Stopwatch {
+ public:
+  // 0 seconds: one call, to see what memory it takes. All ranks of `world` make the same number of calls, as those that
+  // talk to each other must.
+  Stopwatch(Backend& backend, Communicator& world, Arena& arena, double least_seconds);
+  double seconds_per_call(const std::function<void()>& call) const;
+
+ private:
+  double seconds_of(std::int32_t calls, const std::function<void()>& call) const;
+  // What rank 0 says.
+  std::int32_t agree(std::int32_t calls) const;
+
+  Backend& backend_;
+  Communicator& world_;
+  Tensor flag_;  // its download waits for all that was queued before
+  double least_seconds_;
+};
+
+struct BenchmarkShape {
+  ModelConfig model;
+  DType precision = DType::f32;
+  std::int64_t tokens = 512;               // N of a micro-batch
+  std::int64_t sequence_length = 256;      // of its dialogues
+  std::int64_t targets_per_sequence = 16;  // the last tokens of each
+  std::int64_t lora_rank = 16;
+};
+
+// What measurements take of an arena, found by calling measure(backend, world, arena, 0 seconds) on a backend that
+// computes nothing.
+template <typename Measure>
+std::int64_t memory_of(const Measure& measure, int ranks) {
+  PlanningBackend backend;
+  IdleCommunicator world(0, ranks);
+  Arena arena = Arena::measuring();
+  measure(backend, world, arena, 0.0);
+  return arena.peak_bytes();
+}
+
+// The models that the papers tune, and smaller ones for laptops: "tiny", "15m", "110m", "1b", "7b", "13b". Throws
+// ConfigurationError.
+ModelConfig benchmark_model(const std::string& name);
+
+Ceilings measure_ceilings(Backend& backend, Communicator& world, Arena& arena, DType precision,
+                          std::int64_t matrix, double least_seconds);
+// Every operator of a training step at the sizes of one rank of a model that is not split.
+std::vector<Measurement> measure_operators(const BenchmarkShape& shape, Backend& backend, Communicator& world,
+                                           Arena& arena, double least_seconds);
+// Forward, backward and update of `tokens` on every rank, with random weights, and its parts.
+std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Backend& backend,
+                                               TimedGroups& groups, double least_seconds);
+// Sums over all ranks, by size. `bytes` is what the slowest link must carry: 2 (n - 1) / n of the array.
+std::vector<Measurement> measure_all_reduce(Backend& backend, Communicator& world, Arena& arena,
+                                            double least_seconds);
+
+std::string to_table(const std::vector<Measurement>& measurements, const Ceilings& ceilings);
+
+}  // namespace chorus

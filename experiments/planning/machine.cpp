@@ -1,0 +1,84 @@
+#include "experiments/planning/machine.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "data/text/json.h"
+#include "data/text/text.h"
+#include "data/text/text_file.h"
+#include "ops/base/error.h"
+
+namespace chorus {
+
+namespace {
+
+constexpr double giga = 1e9, mebi = 1 << 20, gibi = 1 << 30, micro = 1e-6;
+
+// A number of [least, most], above 0 unless least is 0 itself.
+double number(const JsonObject& object, const std::string& name, double least, double most) {
+  const nlohmann::json& json = object.get(name);
+  require<DataError>(json.is_number(), object.origin(), ": field '", name, "' must be a number, is ",
+                     json.type_name());
+  const double value = json.get<double>();
+  require<DataError>(std::isfinite(value) && value >= least && value <= most, object.origin(), ": field '",
+                     name, "' is ", value, ", it must be from ", least, " to ", most);
+  return value;
+}
+
+double rate(const JsonObject& object, const std::string& name) { return number(object, name, 1e-6, 1e9); }
+double share(const JsonObject& object, const std::string& name) { return number(object, name, 0.01, 1); }
+double amount(const JsonObject& object, const std::string& name) { return number(object, name, 0, 1e9); }
+
+LinkRate parse_link(const JsonObject& machine, const std::string& name) {
+  const JsonObject link(machine.get(name), machine.origin() + ": " + name, {"gb_per_second", "hop_us"});
+  return {giga * rate(link, "gb_per_second"), micro * amount(link, "hop_us")};
+}
+
+}  // namespace
+
+Machine parse_machine(const std::string& text, const std::string& origin) {
+  const nlohmann::json json = parse_json(text, origin);
+  const JsonObject object(json, origin,
+                          {"name", "sources", "memory_gib", "reserved_gib", "communicator_mib", "peak_tflops",
+                           "peak_share", "attention_share", "memory_gb_per_second", "memory_share", "call_us",
+                           "gpus_per_node", "node_link", "network"});
+  Machine machine;
+  machine.name = object.text("name");
+  machine.sources = object.text_or("sources", "");
+  machine.memory_bytes = gibi * rate(object, "memory_gib");
+  machine.reserved_bytes = gibi * amount(object, "reserved_gib");
+  machine.communicator_bytes = mebi * amount(object, "communicator_mib");
+  const JsonObject peak(object.get("peak_tflops"), origin + ": peak_tflops", {"bf16", "f32"});
+  machine.bf16_flops = 1e12 * rate(peak, "bf16");
+  machine.f32_flops = 1e12 * rate(peak, "f32");
+  machine.peak_share = share(object, "peak_share");
+  machine.attention_share = share(object, "attention_share");
+  machine.memory_bytes_per_second = giga * rate(object, "memory_gb_per_second");
+  machine.memory_share = share(object, "memory_share");
+  machine.call_seconds = micro * amount(object, "call_us");
+  const double gpus = number(object, "gpus_per_node", 1, 1024);
+  require<DataError>(gpus == std::floor(gpus), origin, ": field 'gpus_per_node' is ", gpus,
+                     ", it must be a whole number");
+  machine.gpus_per_node = static_cast<int>(gpus);
+  machine.node_link = parse_link(object, "node_link");
+  machine.network = parse_link(object, "network");
+  return machine;
+}
+
+Machine load_machine(const std::string& name_or_path) {
+  std::vector<std::string> names;
+  for (const ShippedMachine& shipped : shipped_machines()) {
+    if (name_or_path == shipped.name) return parse_machine(shipped.text, name_or_path);
+    names.emplace_back(shipped.name);
+  }
+  const std::string text =
+      std::filesystem::is_regular_file(name_or_path) ? read_file(name_or_path) : std::string();
+  require<ConfigurationError>(!text.empty(), "--machine ", name_or_path,
+                              ": neither a file that can be read nor one of ", joined(names, ", "),
+                              "; did you mean '", nearest(name_or_path, names), "'?");
+  return parse_machine(text, name_or_path);
+}
+
+}  // namespace chorus

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "launch/options/options.h"
+
+// The commands of the program, one file each: launch/<command>.cpp. Every one binds its options, parses
+// `arguments` (what follows its name), works, and returns the exit code; failures are thrown as Error and
+// reported by main().
+namespace chorus::command {
+
+int sample(const Arguments& arguments);
+int tokenizer(const Arguments& arguments);
+int init(const Arguments& arguments);
+int inspect(const Arguments& arguments);
+int prepare(const Arguments& arguments);
+int train(const Arguments& arguments);
+int evaluate(const Arguments& arguments);
+int generate(const Arguments& arguments);
+int report(const Arguments& arguments);
+int score(const Arguments& arguments);
+int study(const Arguments& arguments);
+int sweep(const Arguments& arguments);
+int slurm(const Arguments& arguments);
+int bench(const Arguments& arguments);
+int plan(const Arguments& arguments);
+int doctor(const Arguments& arguments);
+
+// How many trials a configuration of sweep has. Throws ConfigurationError, also where they cannot run one by one.
+std::size_t trials_of_sweep(const std::string& configuration);
+
+}  // namespace chorus::command

@@ -1,0 +1,188 @@
+#include <filesystem>
+#include <optional>
+
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "core/scoring/evaluator.h"
+#include "core/scoring/generator.h"
+#include "data/prompts/tokenizer.h"
+#include "data/text/files.h"
+#include "data/text/text.h"
+#include "launch/commands/commands.h"
+#include "launch/commands/evaluation_report.h"
+#include "launch/commands/model_setup.h"
+#include "launch/process/environment.h"
+
+namespace chorus::command {
+
+namespace {
+
+enum class Decode { score, greedy };
+
+struct Options {
+  std::string base, adapter, data, split = "test", output, predictions, exclude;
+  Decode decode = Decode::score;
+  MatchRule match = MatchRule::words;
+  bool compare_base = true, prefix_sharing = true;
+  std::int64_t tokens_per_microbatch = 2048, max_new_tokens = 16;
+  DType precision = DType::f32;
+  RuntimeOptions runtime;
+};
+
+// Beside the adapter, or beside the base where --method full trained it.
+std::optional<SavedProjector> projector_of(const Options& options, const BaseModel& base,
+                                           const std::optional<PeftAdapter>& adapter,
+                                           const Dataset& dataset) {
+  return projector_for(adapter ? options.adapter : options.base, dataset, base);
+}
+
+// The base alone cannot answer with features that only the adapter's projector knows to map.
+bool base_can_answer(const Options& options, const Dataset& dataset) {
+  return dataset.features.width == 0 || find_projector(options.base).has_value();
+}
+
+ModelOptions model_options(const Options& options, const std::optional<PeftAdapter>& adapter,
+                           const std::optional<SavedProjector>& projector) {
+  ModelOptions model;
+  model.precision = options.precision;
+  if (adapter) model.lora = adapter->config;
+  if (projector) model.projector = projector->config;
+  return model;
+}
+
+// Every label of every utterance in one forward pass.
+Evaluation score(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                 const Dataset& dataset, Runtime& runtime, const Progress& progress) {
+  const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
+  ModelSetup setup(base, model_options(options, adapter, projector),
+                   {.tokens = options.tokens_per_microbatch}, runtime);
+  setup.load(base, adapter, projector);
+  return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
+                          runtime.backend(), runtime.groups().groups(), setup.activations, progress,
+                          [&] { return runtime.stop_requested(); });
+}
+
+// A generated answer per utterance.
+Evaluation decode(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                  const Dataset& dataset, Runtime& runtime, const Progress& progress) {
+  const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset);
+  const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
+  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+  GenerateOptions answers_as = generate_options(base, tokenizer, options.max_new_tokens);
+  answers_as.features = &dataset.features;
+  answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset, prompt)); };
+  ModelSetup setup(base, model_options(options, adapter, projector),
+                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)), runtime);
+  setup.load(base, adapter, projector);
+  const auto answers =
+      chorus::generate(setup.model, prompts, answers_as, runtime.backend(), runtime.groups().groups(),
+                       setup.activations, progress, [&] { return runtime.stop_requested(); });
+  std::vector<std::string> texts;
+  for (const std::vector<std::int32_t>& answer : answers)
+    texts.emplace_back(trimmed(tokenizer.decode(answer)));
+  return match_answers(std::move(texts), dataset, options.match);
+}
+
+void write_results(const Options& options, const Dataset& dataset, const EvaluationReport& report,
+                   const AnsweredSplit& best) {
+  if (!options.predictions.empty()) write_predictions(options.predictions, best.utterances);
+  if (options.output.empty()) return;
+  const std::filesystem::path output = options.output;
+  nlohmann::ordered_json json{{"data", options.data},
+                              {"split", options.split},
+                              {"base", options.base},
+                              {"adapter", options.adapter},
+                              {"utterances", dataset.utterances.size()}};
+  json.update(report.to_json());
+  write_predictions(output / "predictions.jsonl", best.utterances);
+  write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
+  write_file_atomically(output / "eval_results.json", json.dump(2) + "\n");
+}
+
+// Everything that can be wrong with what is written is found before anything is computed.
+void begin_output(const Options& options, bool is_first) {
+  if (!options.predictions.empty() && is_first) begin_new_file(options.predictions, "--predictions");
+  if (!options.exclude.empty()) read_utterance_keys(options.exclude);
+  if (!options.output.empty() && is_first) create_output_folder(options.output);
+}
+
+int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
+  const BaseModel base(options.base);
+  std::optional<PeftAdapter> adapter;
+  if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
+  const Dataset dataset = read_split(options.data, options.split, base);
+  require<ConfigurationError>(
+      has_candidates(dataset), options.data, "/", options.split,
+      ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
+      "labelled corpus, dev or test");
+  require<ConfigurationError>(options.exclude.empty() || dataset.has_gold(), "--exclude: the ", options.split,
+                              " split has no gold labels, so nothing is scored: leave the option out");
+  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
+  begin_output(options, runtime->is_first());
+  runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
+                                       fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
+                                       runtime->description(options.precision)));
+
+  for (const std::string& remark : remarks(base, adapter, options.decode == Decode::greedy))
+    runtime->console().print(remark);
+  if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
+    runtime->console().print(remark);
+
+  std::vector<AnsweredSplit> results;
+  const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {
+    const auto progress = [&](std::int64_t done, std::int64_t total) {
+      runtime->console().progress(name, done, total);
+    };
+    const auto way = options.decode == Decode::score ? score : decode;
+    const Evaluation evaluation = way(options, base, with, dataset, *runtime, progress);
+    runtime->console().finish();
+    results.push_back({name, answered_utterances(evaluation, dataset)});
+  };
+  const bool base_answers = base_can_answer(options, dataset);
+  if (adapter && options.compare_base && !base_answers)
+    runtime->console().print("the base alone is left out: it has no projector for the features of the data");
+  if (!adapter || (options.compare_base && base_answers)) answer(std::nullopt, "base");
+  if (adapter) answer(adapter, "base + adapter");
+  const EvaluationReport report(dataset.origin.labels, results, options.exclude);
+  runtime->console().print(fmt::format("\n{}", report.to_text()));
+  if (runtime->is_first()) write_results(options, dataset, report, results.back());
+  return 0;
+}
+
+}  // namespace
+
+int evaluate(const Arguments& arguments) {
+  return run_on_ranks("chorus evaluate", [&](const MakeRuntime& make_runtime) {
+    Options options;
+    OptionTable table("evaluate", "scores a base, with or without adapter, on a data set");
+    table.add("base", options.base, "Hugging Face folder of the base model").required().shown_as("DIR");
+    table.add("adapter", options.adapter, "PEFT adapter").shown_as("DIR");
+    table.add("data", options.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
+    table.add("split", options.split, "which file of it: train, dev, test");
+    table.add("output", options.output, "new folder for eval_results.json and predictions.jsonl")
+        .shown_as("DIR");
+    table.add("predictions", options.predictions, "also write the answers to this new file").shown_as("FILE");
+    table.add("exclude", options.exclude, "JSON lines of utterances; also scores what remains without them")
+        .shown_as("FILE");
+    table.choice("decode", options.decode, {{"score", Decode::score}, {"greedy", Decode::greedy}},
+                 "compare the probabilities of all labels, or generate an answer and look for a label in it");
+    table.choice(
+        "match", options.match, {{"words", MatchRule::words}, {"instructerc", MatchRule::instructerc}},
+        "how a label is found in a generated answer: by words, whatever their case; or as InstructERC "
+        "does it");
+    table.add("compare-base", options.compare_base, "also score the base without the adapter");
+    table.add("max-new-tokens", options.max_new_tokens, "of a generated answer").at_least(1);
+    table.add("prefix-sharing", options.prefix_sharing,
+              "compute the common beginning of prompts once; same result");
+    table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
+        .at_least(1);
+    add_computation(table, options.precision, options.runtime);
+    if (!table.parse(arguments)) return 0;
+    require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
+                                "--match says nothing without --decode greedy");
+    return run_evaluation(options, make_runtime);
+  });
+}
+
+}  // namespace chorus::command

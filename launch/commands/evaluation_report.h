@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "core/scoring/predictions.h"
+
+namespace chorus {
+
+// One way of answering a split: the base alone, or with its adapter.
+struct AnsweredSplit {
+  std::string name;
+  std::vector<AnsweredUtterance> utterances;
+};
+
+// What `chorus evaluate` says and stores of one or more answers to the same utterances: scores of all utterances, of
+// each corpus where the split mixes several, and, where a list of utterances is given, the same without these. Where the
+// utterances have no gold labels there are no scores: it says how often each label was predicted.
+class EvaluationReport {
+ public:
+  // `labels` are all that were to choose from; `exclude` is a file for read_utterance_keys(), or empty. Throws DataError
+  // for what is wrong with that file, and where it lists every utterance. Either all utterances have gold labels or none.
+  EvaluationReport(std::vector<std::string> labels, std::vector<AnsweredSplit> answers,
+                   const std::string& exclude);
+
+  std::string to_text() const;
+  // The fields majority_weighted_f1, results and, with a list, excluded of eval_results.json; or predicted.
+  nlohmann::ordered_json to_json() const;
+
+ private:
+  struct Entry {
+    std::string name;
+    Scores all;
+    std::vector<CorpusScores> corpora;
+  };
+
+  static std::vector<Entry> score(const std::vector<std::string>& labels,
+                                  const std::vector<AnsweredSplit>& answers);
+  static std::string lines(const std::vector<Entry>& entries);
+  static nlohmann::ordered_json entry_json(const Entry& entry);
+
+  struct Predicted {
+    std::string name;
+    std::vector<std::pair<std::string, std::int64_t>> labels;  // and how often
+  };
+
+  std::vector<Predicted> predicted_;  // instead of all below, where no utterance has a gold label
+  std::string exclude_;
+  double majority_ = 0;  // weighted F1
+  std::vector<Entry> entries_, remaining_;
+  Remainder remainder_;
+};
+
+}  // namespace chorus

@@ -1,0 +1,197 @@
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "data/corpora/corpus.h"
+#include "data/corpora/corpus_statistics.h"
+#include "data/corpora/leakage.h"
+#include "data/corpora/split_files.h"
+#include "data/prompts/tokenizer.h"
+#include "data/sets/dataset_statistics.h"
+#include "data/text/files.h"
+#include "data/text/text.h"
+#include "launch/commands/commands.h"
+#include "launch/process/console.h"
+
+namespace chorus::command {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Choices {
+  std::vector<std::string> inputs;
+  std::string corpus, output, base, tokenizer;
+  std::int64_t show = 0;
+  bool skip_bad_rows = false, leakage = false;
+  std::int64_t leakage_words = 6;
+};
+
+void bind(OptionTable& table, Choices& choices) {
+  table
+      .positional(
+          "input", choices.inputs,
+          "with --corpus: its folder; with --leakage: two corpora, NAME=FOLDER each; else data sets that "
+          "prepare wrote, SPLIT.h5 or their folder")
+      .required()
+      .shown_as("PATH");
+  table.add("corpus", choices.corpus, "layout of the folder: " + joined(dialogue_corpora(), ", "))
+      .shown_as("NAME");
+  table.add("skip-bad-rows", choices.skip_bad_rows, "count malformed rows instead of stopping");
+
+  table.group("Prompts of data sets");
+  table.add("show", choices.show, "print so many prompts of each data set, with their right answers")
+      .at_least(0);
+  table.add("base", choices.base, "base whose tokenizer they were made with").shown_as("DIR");
+  table.add("tokenizer", choices.tokenizer, "SentencePiece model, instead of the base's").shown_as("FILE");
+
+  table.group("What corpora share");
+  table.add("leakage", choices.leakage, "count the test utterances of each that the other holds as well");
+  table.add("leakage-words", choices.leakage_words, "compare utterances with at least so many words")
+      .at_least(1);
+  table.add("output", choices.output, "new file for these utterances, as JSON lines").shown_as("FILE");
+}
+
+void check(const Choices& choices, const OptionTable& table) {
+  require<ConfigurationError>(
+      !choices.leakage || choices.corpus.empty(),
+      "--leakage takes the names of corpora with their folders, as in meld=FOLDER: leave "
+      "--corpus out");
+  for (const char* option : {"leakage-words", "output"}) {
+    require<ConfigurationError>(choices.leakage || !table.changed(option), "--", option,
+                                " is for --leakage: give both, or leave it out");
+  }
+  const bool data_sets = choices.corpus.empty() && !choices.leakage;
+  require<ConfigurationError>(
+      choices.show == 0 || (data_sets && !(choices.base.empty() && choices.tokenizer.empty())),
+      "--show prints prompts of data sets that prepare wrote: it needs their --base or "
+      "--tokenizer, and neither --corpus nor --leakage");
+  const bool one_folder = choices.corpus.empty() || choices.inputs.size() == 1;
+  require<ConfigurationError>(one_folder, "--corpus ", choices.corpus, " takes one folder, not ",
+                              choices.inputs.size());
+  require<ConfigurationError>(
+      !choices.leakage || choices.inputs.size() == 2,
+      "--leakage compares two corpora, as in meld=FOLDER emorynlp=FOLDER; given: ", choices.inputs.size());
+  if (!choices.output.empty()) begin_new_file(choices.output, "--output");
+}
+
+// Without the line break at its end, which the console adds.
+void print_table(std::string table) {
+  while (table.ends_with('\n')) table.pop_back();
+  Console().print(table);
+}
+
+void print_corpus(const Choices& choices) {
+  std::vector<SplitLedger> ledgers;
+  const Corpus corpus = read_corpus(choices.corpus, choices.inputs[0], {choices.skip_bad_rows}, ledgers);
+  for (const CorpusSplit& split : corpus.splits)
+    Console().print(fmt::format("{}: {}", split.name, split.file));
+  print_table(statistics_of(corpus, ledgers).to_table());
+}
+
+Corpus read_named_corpus(const std::string& input, const CorpusOptions& options) {
+  const std::size_t equals = input.find('=');
+  require<ConfigurationError>(equals != std::string::npos, "'", input, "' is not NAME=FOLDER; the names are ",
+                              joined(dialogue_corpora(), ", "));
+  std::vector<SplitLedger> ledgers;
+  return read_corpus(input.substr(0, equals), input.substr(equals + 1), options, ledgers);
+}
+
+void print_leakage(const Choices& choices) {
+  const Corpus first = read_named_corpus(choices.inputs[0], {choices.skip_bad_rows});
+  const Corpus second = read_named_corpus(choices.inputs[1], {choices.skip_bad_rows});
+  const std::vector<LeakageReport> reports{find_leakage(first, second, choices.leakage_words),
+                                           find_leakage(second, first, choices.leakage_words)};
+  if (!choices.output.empty()) write_file_atomically(choices.output, to_json_lines(reports));
+  print_table(to_table(reports));
+}
+
+// The data sets of a folder, train, dev and test first; or the file itself.
+std::vector<fs::path> data_set_files(const std::string& input) {
+  if (!fs::is_directory(input)) return {input};
+  std::vector<fs::path> files = split_files(input, ".h5");
+  require<DataError>(!files.empty(), input,
+                     ": holds no data set, SPLIT.h5; to inspect a corpus, say which by --corpus NAME");
+  return files;
+}
+
+// Words as they are, rows of features as [feature 12].
+std::string text_of(std::span<const std::int32_t> tokens, const Tokenizer& tokenizer) {
+  std::string text;
+  for (std::size_t begin = 0; begin < tokens.size();) {
+    if (is_feature(tokens[begin])) {
+      text += fmt::format("[feature {}]", feature_row(tokens[begin++]));
+      continue;
+    }
+    std::size_t end = begin;
+    while (end < tokens.size() && !is_feature(tokens[end])) ++end;
+    text += tokenizer.decode(tokens.subspan(begin, end - begin));
+    begin = end;
+  }
+  return text;
+}
+
+void print_prompts(const Dataset& dataset, std::int64_t count, const Tokenizer& tokenizer) {
+  require<ConfigurationError>(dataset.origin.tokenizer_hash == tokenizer.hash(), "--show: the ",
+                              dataset.origin.split, " split was made with another tokenizer");
+  for (std::size_t i = 0; i < dataset.samples.size() && count > 0; ++i) {
+    const Sample& sample = dataset.samples[i];
+    const UtteranceReference* utterance =
+        sample.utterance < 0 ? nullptr : &dataset.utterances[static_cast<std::size_t>(sample.utterance)];
+    if (utterance != nullptr && sample.answer != utterance->label) continue;
+    --count;
+    const Sequence sequence = dataset.sequence(static_cast<std::int64_t>(i));
+    const auto answer = std::find_if(sequence.labels.begin(), sequence.labels.end(),
+                                     [](std::int32_t label) { return label != unsupervised; }) -
+                        sequence.labels.begin();
+    const std::span tokens(sequence.tokens);
+    const std::string what =
+        utterance == nullptr ? fmt::format("sample {}", i)
+                             : fmt::format("dialogue {}, utterance {}", utterance->dialogue, utterance->id);
+    Console().print(fmt::format("\n--- {}: {}, {} tokens, weight {}\n{}\n--> {}", dataset.origin.split, what,
+                                tokens.size(), sample.weight,
+                                text_of(tokens.first(static_cast<std::size_t>(answer)), tokenizer),
+                                text_of(tokens.subspan(static_cast<std::size_t>(answer)), tokenizer)));
+  }
+}
+
+void print_data_sets(const Choices& choices) {
+  std::optional<Tokenizer> tokenizer;
+  if (choices.show > 0) {
+    tokenizer = Tokenizer::load(choices.tokenizer.empty() ? fs::path(choices.base) / "tokenizer.model"
+                                                          : fs::path(choices.tokenizer));
+  }
+  std::vector<DatasetStatistics> statistics;
+  for (const std::string& input : choices.inputs) {
+    for (const fs::path& file : data_set_files(input)) {
+      Console().print(file.string());
+      const Dataset dataset = Dataset::read(file.string());
+      statistics.push_back(statistics_of(dataset));
+      if (tokenizer) print_prompts(dataset, choices.show, *tokenizer);
+    }
+  }
+  print_table(to_table(statistics));
+}
+
+}  // namespace
+
+int inspect(const Arguments& arguments) {
+  Choices choices;
+  OptionTable table("inspect",
+                    "prints what a corpus or prepared data sets hold, or what two corpora have in common");
+  bind(table, choices);
+  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  check(choices, table);
+  if (choices.leakage) {
+    print_leakage(choices);
+  } else if (!choices.corpus.empty()) {
+    print_corpus(choices);
+  } else {
+    print_data_sets(choices);
+  }
+  return static_cast<int>(ExitCode::done);
+}
+
+}  // namespace chorus::command

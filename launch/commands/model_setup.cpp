@@ -1,0 +1,175 @@
+#include "launch/commands/model_setup.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include <nlohmann/json.hpp>
+
+#include "data/corpora/split_files.h"
+#include "data/prompts/tokenizer.h"
+#include "data/text/files.h"
+#include "data/text/text.h"
+
+namespace chorus {
+
+namespace {
+
+StoredWeights weights_in_place(const BaseModel& base, const Runtime& runtime) {
+  if (!runtime.computes_in_host_memory()) return {};
+  return [&base](const std::string& name) { return base.tensor(name); };
+}
+
+}  // namespace
+
+ModelSetup::ModelSetup(const BaseModel& base, const ModelOptions& options, const PassLimits& limits,
+                       Runtime& runtime)
+    : ModelSetup(base.config(), options, limits, weights_in_place(base, runtime), runtime) {}
+
+ModelSetup::ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
+                       const StoredWeights& in_place, Runtime& runtime)
+    : ModelSetup(config, options, plan_memory(config, options, runtime.groups().grid(), limits, in_place),
+                 in_place, runtime) {}
+
+ModelSetup::ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& memory_plan,
+                       const StoredWeights& in_place, Runtime& runtime)
+    : model_arena(runtime.backend(), memory_plan.model, "model"),
+      optimizer_arena(runtime.backend(), memory_plan.optimizer, "optimizer"),
+      activations(runtime.backend(), memory_plan.activations, "activation"),
+      plan(memory_plan),
+      model(config, options, runtime.backend(), runtime.groups().groups(), model_arena, in_place) {}
+
+void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                      const std::optional<SavedProjector>& projector) {
+  model.load_base(base);
+  if (adapter) model.load_adapters(*adapter);
+  if (projector) model.load_projector(*projector);
+}
+
+std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces) {
+  if (vocabulary_size <= pieces) return "";
+  return fmt::format(
+      "{} has {} rows for the {} pieces of its tokenizer: the last {} are neither read nor generated", base,
+      vocabulary_size, pieces, vocabulary_size - pieces);
+}
+
+std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                                 bool generates) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> lines;
+  if (fs::exists(base.folder() / "tokenizer.model")) {
+    const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+    lines.push_back(unused_rows(base.folder().string(), base.config().vocabulary_size, tokenizer.size()));
+    if (generates) lines.push_back(answer_ends(base, tokenizer).contradiction);
+  }
+  if (adapter && !adapter->base_name.empty()) {
+    // Folders move and names of the Hub are no folders, so that only the last part is compared.
+    const auto last = [](const fs::path& path) { return (path / "").parent_path().filename(); };
+    std::error_code ignored;
+    const bool same = last(adapter->base_name) == last(base.folder()) ||
+                      fs::equivalent(adapter->base_name, base.folder(), ignored);
+    if (!same) {
+      lines.push_back(fmt::format("the adapter {} was trained on {}, the base is {}",
+                                  adapter->file.path().parent_path().string(), adapter->base_name,
+                                  base.folder().string()));
+    }
+  }
+  std::erase(lines, "");
+  return lines;
+}
+
+std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset) {
+  const std::filesystem::path folder = adapter.file.path().parent_path(),
+                              file = folder / "train_results.json";
+  if (!std::filesystem::exists(file)) return "";
+  const nlohmann::json results = read_json_file(file);
+  if (!results.contains("labels") || results["labels"] == dataset.origin.labels) return "";
+  return fmt::format("the adapter {} was trained with the labels {}, those of the data are {}",
+                     folder.string(), results["labels"].dump(), nlohmann::json(dataset.origin.labels).dump());
+}
+
+GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
+                                 std::int64_t max_new_tokens) {
+  GenerateOptions options;
+  options.max_new_tokens = max_new_tokens;
+  options.ends = answer_ends(base, tokenizer).tokens;
+  options.pieces = tokenizer.size();
+  return options;
+}
+
+void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime) {
+  table.choice("precision", precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
+               "of weights and activations");
+  add_ranks(table, runtime);
+}
+
+void add_ranks(OptionTable& table, RuntimeOptions& runtime) {
+  table.choice("device", runtime.device,
+               {{"auto", DeviceKind::automatic}, {"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}},
+               "auto: an NVIDIA GPU per rank where there are some");
+  table.add("tensor-parallel", runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
+  table.add("threads", runtime.threads, "per rank on CPUs; 0: its share of the cores").at_least(0);
+}
+
+PassLimits pass_limits(const GenerationLimits& limits) {
+  return {
+      .tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
+}
+
+void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base) {
+  const ModelConfig& config = base.config();
+  require<DataError>(dataset.origin.vocabulary_size <= config.vocabulary_size, file, " was prepared for ",
+                     dataset.origin.vocabulary_size, " tokens, the base ", base.folder().string(), " has ",
+                     config.vocabulary_size, ": run `chorus prepare --base ", base.folder().string(), "`");
+  if (dataset.origin.tokenizer_hash != 0) {
+    const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+    base.check_tokenizer_size(tokenizer.size());
+    const std::uint64_t hash = tokenizer.hash();
+    require<DataError>(dataset.origin.tokenizer_hash == hash, file, " was prepared with the tokenizer ",
+                       fmt::format("{:016x}", dataset.origin.tokenizer_hash), ", the base ",
+                       base.folder().string(), " has ", fmt::format("{:016x}", hash),
+                       ": run `chorus prepare --base ", base.folder().string(), "`");
+  }
+  std::int64_t longest = 0;
+  for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i)
+    longest = std::max(longest, dataset.length(i));
+  require<DataError>(longest <= config.max_positions, file, " has a sample of ", longest,
+                     " tokens, the base has ", config.max_positions,
+                     " positions: ", how_to_shorten(dataset.origin, config.max_positions));
+}
+
+std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
+                                            const BaseModel& base) {
+  const std::int64_t width = dataset.features.width;
+  std::optional<SavedProjector> projector = find_projector(folder);
+  require<DataError>(projector || width == 0, "the ", dataset.origin.split, " split has rows of ", width,
+                     " features, and ", folder,
+                     " has no projector for them: give the --adapter that was trained with such features");
+  if (!projector) return projector;
+  require<DataError>(width > 0, folder, " was trained with rows of ", projector->config.inputs,
+                     " features, and the ", dataset.origin.split,
+                     " split has none: prepare it with the same features");
+  require<DataError>(projector->config.inputs == width, folder, " was trained with rows of ",
+                     projector->config.inputs, " features, and those of the ", dataset.origin.split,
+                     " split have ", width);
+  require_fits(*projector, base.config());
+  return projector;
+}
+
+std::vector<std::string> splits_of(const std::string& folder) {
+  require<DataError>(std::filesystem::is_directory(folder), folder, ": no such folder");
+  std::vector<std::string> splits;
+  for (const std::filesystem::path& file : split_files(folder, ".h5")) splits.push_back(file.stem().string());
+  return splits;
+}
+
+Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base) {
+  const std::string file = (std::filesystem::path(folder) / (split + ".h5")).string();
+  require<DataError>(std::filesystem::exists(file), file, ": no such split; ", folder, " has ",
+                     joined(splits_of(folder), ", "));
+  Dataset dataset = Dataset::read(file);
+  require_fits(dataset, file, base);
+  return dataset;
+}
+
+}  // namespace chorus

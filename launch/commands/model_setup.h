@@ -1,0 +1,72 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/formats/base_model.h"
+#include "core/model/llama.h"
+#include "core/planning/memory_plan.h"
+#include "core/scoring/generator.h"
+#include "data/sets/dataset.h"
+#include "launch/options/options.h"
+#include "launch/process/runtime.h"
+
+namespace chorus {
+
+// A model with all the memory that it and its passes take on this rank.
+struct ModelSetup {
+  // Plans and takes the memory. Nothing is loaded yet. On a CPU, frozen weights that `base` stores as they are computed
+  // with stay in its files.
+  ModelSetup(const BaseModel& base, const ModelOptions& options, const PassLimits& limits, Runtime& runtime);
+
+  // Weights of the same base, and those of adapter and projector where there are some.
+  void load(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+            const std::optional<SavedProjector>& projector = std::nullopt);
+
+  Arena model_arena, optimizer_arena, activations;
+  MemoryPlan plan;
+  Llama model;
+
+ private:
+  ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
+             const StoredWeights& in_place, Runtime& runtime);
+  ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& plan,
+             const StoredWeights& in_place, Runtime& runtime);
+};
+
+// "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
+std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);
+
+// What is odd and yet no error, a line each: unused rows, an adapter whose base has another name, and, for a command
+// that `generates`, ends of answers on which config.json and the tokenizer contradict each other.
+std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
+                                 bool generates = false);
+// "", or a line that says that `chorus train` made the adapter for other labels than those of the data.
+std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
+
+// With the ends of answers, and the tokens that they can have.
+GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
+                                 std::int64_t max_new_tokens);
+
+// The options of every command that runs a model; add_ranks(): without the precision.
+void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime);
+void add_ranks(OptionTable& table, RuntimeOptions& runtime);
+
+PassLimits pass_limits(const GenerationLimits& limits);
+
+// Throws DataError unless the data was prepared for this base: its tokenizer, vocabulary and positions.
+void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base);
+
+// The projector in the folder of an adapter or base, for data that has features; nothing for data that has none. Throws
+// DataError where only one of them has features, or another width.
+std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
+                                            const BaseModel& base);
+
+// The names of the data sets SPLIT.h5 in a folder, train, dev and test first.
+std::vector<std::string> splits_of(const std::string& folder);
+
+// Reads FOLDER/SPLIT.h5 and checks it against the base.
+Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base);
+
+}  // namespace chorus

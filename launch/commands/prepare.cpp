@@ -1,0 +1,278 @@
+#include "data/prepare.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <limits>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/formats/model_config.h"
+#include "core/scoring/text_embeddings.h"
+#include "data/corpora/corpus.h"
+#include "data/prompts/recipe.h"
+#include "data/text/files.h"
+#include "data/text/text_file.h"
+#include "launch/commands/commands.h"
+#include "launch/commands/model_setup.h"
+#include "launch/process/console.h"
+#include "launch/process/stop_signals.h"
+#include "parallel/interruption.h"
+
+namespace chorus::command {
+namespace {
+
+struct Choices {
+  PrepareOptions options;
+  std::string base;
+};
+
+constexpr std::int64_t tokens_at_once = 2048;  // of the texts that the base maps to vectors
+
+std::string list(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
+
+void add_input(OptionTable& table, Choices& choices) {
+  PrepareOptions& options = choices.options;
+  std::vector<std::string> corpora = dialogue_corpora();
+  const std::string dialogues = list(corpora);
+  corpora.insert(corpora.end(), {"mixed", "tokens", "text"});
+  table
+      .positional(
+          "input", options.inputs,
+          "a corpus of dialogues: its path; mixed: CORPUS=PATH of each; tokens, text: FILE for train, or "
+          "SPLIT=FILE of each")
+      .required()
+      .shown_as("PATH");
+  table.add("output", options.output, "new folder for SPLIT.h5, ledger.json, config.ini")
+      .required()
+      .shown_as("DIR");
+  table.choice("corpus", options.corpus, corpora,
+               dialogues +
+                   ": dialogues; mixed: several of these in one; tokens: JSON lines of input_ids and labels; "
+                   "text: plain paragraphs");
+  table.add("skip-bad-rows", options.skip_bad_rows, "count malformed rows in the ledger instead of stopping");
+
+  table.group("Tokens");
+  table.add("base", choices.base, "base model that the data is for: gives tokenizer and vocabulary")
+      .shown_as("DIR");
+  table.add("tokenizer", options.tokenizer, "SentencePiece model, where no base is given").shown_as("FILE");
+  table.add("vocabulary-size", options.vocabulary_size, "of the base; 0: the base's, else the tokenizer's")
+      .at_least(0);
+  table.group("Text");
+  table.add("context", options.context, "tokens of a sample").at_least(2);
+  table.group("Token lists");
+  table
+      .add("lines-per-tree", options.lines_per_tree,
+           "neighbours that begin alike share it, so many at most; 1: none do")
+      .at_least(1);
+}
+
+void add_prompts(OptionTable& table, PrepareOptions& options) {
+  std::vector<std::string> recipes;
+  for (const ShippedRecipe& recipe : shipped_recipes()) recipes.push_back(recipe.name);
+  table.group("Prompts of dialogues");
+  table
+      .add("recipe", options.recipe,
+           "how dialogues become prompts: " + list(recipes) + ", or a file of your own")
+      .shown_as("NAME|FILE");
+  table
+      .add("history", options.history,
+           "previous lines that a prompt shows: a number or all; empty: as the recipe says")
+      .shown_as("N|all");
+  table.choice("answer-end", options.answer_end,
+               {{"as-recipe", AnswerEnd::as_recipe},
+                {"end-of-text", AnswerEnd::end_of_text},
+                {"none", AnswerEnd::none}},
+               "whether </s> follows an answer; none is for bases that never learned that token");
+  table
+      .add("max-tokens", options.max_tokens,
+           "a longer prompt loses its oldest lines; default: at most the base's positions; 0: no limit")
+      .at_least(0);
+  table.add("auxiliary", options.auxiliary, "a second recipe, asked as well while training, such as impact")
+      .shown_as("NAME|FILE");
+  table
+      .add("auxiliary-weight", options.auxiliary_weight,
+           "of its answers in the loss; those of the recipe have 1")
+      .more_than(0);
+  table.add("label-map", options.label_map, "what the labels of the corpora become").shown_as("FILE");
+  table.add("captions", options.captions, "JSON lines that say what is seen in each line").shown_as("FILE");
+}
+
+void add_selection(OptionTable& table, PrepareOptions& options) {
+  table.group("Fractions of the train split");
+  table.add("fraction", options.fraction, "share of the lines that are asked about; histories stay whole");
+  table.choice("mix", options.mix, {{"ratio", Mix::ratio}, {"total", Mix::total}},
+               "of mixed corpora: take the share of each, or of all together");
+  table.add("fraction-seed", options.fraction_seed,
+            "which lines; smaller fractions are parts of larger ones");
+
+  DemonstrationOptions& demonstrations = options.demonstrations;
+  table.group("Demonstrations");
+  table
+      .add("demonstrations", demonstrations.count,
+           "examples in a prompt, from the train split; the recipe must have a place for them")
+      .at_least(0);
+  table.choice(
+      "retrieval", demonstrations.retrieval,
+      {{"bm25", Retrieval::bm25}, {"embedding", Retrieval::embedding}, {"fixed", Retrieval::fixed}},
+      "the most similar by common words, by the base's mean hidden states, or so many of each label, the "
+      "same for all");
+  table.choice(
+      "demonstration-labels", demonstrations.labels,
+      {{"any", DemonstrationLabels::any}, {"same-in-training", DemonstrationLabels::same_in_training}},
+      "same-in-training: as InstructERC has it, which teaches to copy and can collapse");
+  table.add("balanced-pool", demonstrations.balanced, "as many examples of each label to choose from");
+  table.add("demonstration-seed", demonstrations.seed, "of fixed examples and of a balanced pool");
+}
+
+void add_features(OptionTable& table, PrepareOptions& options) {
+  table.group("Features");
+  table.add("features", options.features, "HDF5 file with a vector or a sequence of vectors for each line")
+      .shown_as("FILE");
+  table.add("feature-key", options.feature_key,
+            "where a line's stand in it, as {split}/{dialogue}/{utterance}; empty: as its layout has it");
+  table.add("feature-rows", options.feature_rows, "a longer sequence is averaged to so many rows")
+      .at_least(1);
+  table.choice("missing-features", options.missing_features,
+               {{"zeros", MissingFeatures::zeros}, {"refuse", MissingFeatures::refuse}},
+               "what becomes of a line that the file does not hold: a row of zeros, counted, or an error");
+  table.add("half-precision-features", options.half_precision_features, "store them as f16 instead of f32");
+}
+
+// What train would refuse is not prepared: it compares the tokenizer of the data with that of the base.
+void check_tokenizer(const std::string& given, const std::filesystem::path& of_base) {
+  if (given.empty()) return;
+  require<ConfigurationError>(std::filesystem::exists(of_base),
+                              "--base has no tokenizer.model, and train looks for "
+                              "it there: copy --tokenizer to ",
+                              of_base.string(), " and leave the option out");
+  require<ConfigurationError>(read_file(given) == read_file(of_base), "--tokenizer ", given,
+                              " is another one than ", of_base.string(),
+                              ", and train refuses data of another tokenizer than the base's: leave "
+                              "the option out");
+}
+
+void take_from_base(Choices& choices, const OptionTable& table) {
+  PrepareOptions& options = choices.options;
+  std::int64_t max_positions = std::numeric_limits<std::int64_t>::max();
+  if (!choices.base.empty()) {
+    const ModelConfig config = read_model_config(choices.base);
+    const std::int64_t vocabulary_size = config.vocabulary_size;
+    require<ConfigurationError>(options.vocabulary_size == 0 || options.vocabulary_size == vocabulary_size,
+                                "--vocabulary-size is ", options.vocabulary_size, " but that of ",
+                                choices.base, " is ", vocabulary_size, ": leave the option out");
+    options.vocabulary_size = vocabulary_size;
+    max_positions = options.max_positions = config.max_positions;
+    const std::filesystem::path tokenizer = std::filesystem::path(choices.base) / "tokenizer.model";
+    check_tokenizer(options.tokenizer, tokenizer);
+    if (options.tokenizer.empty() && std::filesystem::exists(tokenizer)) options.tokenizer = tokenizer;
+  }
+  require<ConfigurationError>(
+      options.corpus == "tokens" || !options.tokenizer.empty(), "the ", options.corpus,
+      " corpus needs a tokenizer: give --base with a tokenizer.model inside, or --tokenizer");
+  require<ConfigurationError>(
+      options.vocabulary_size > 0 || !options.tokenizer.empty(),
+      "the tokens corpus needs to know the vocabulary: give --base or --vocabulary-size");
+  if (!table.changed("max-tokens")) options.max_tokens = std::min(options.max_tokens, max_positions);
+  if (!table.changed("context")) options.context = std::min(options.context, max_positions);
+}
+
+void say_unused_rows(const Choices& choices, Console& console) {
+  if (choices.base.empty() || choices.options.tokenizer.empty()) return;
+  const std::int64_t pieces = Tokenizer::load(choices.options.tokenizer).size();
+  const std::string remark = unused_rows(choices.base, choices.options.vocabulary_size, pieces);
+  if (!remark.empty()) console.print(remark);
+}
+
+// Options that have no meaning for the corpus are a mistake.
+void check_kind(const PrepareOptions& options, const OptionTable& table) {
+  const bool dialogues = options.corpus != "tokens" && options.corpus != "text";
+  const auto is_for = [&](const char* option, const char* corpus) {
+    require<ConfigurationError>(options.corpus == corpus || !table.changed(option), "--", option,
+                                " is for the ", corpus, " corpus, this one is ", options.corpus,
+                                ": leave it out");
+  };
+  is_for("context", "text");
+  is_for("lines-per-tree", "tokens");
+  for (const char* option : {"recipe", "history", "answer-end", "max-tokens", "auxiliary", "label-map",
+                             "captions", "fraction", "demonstrations", "features"}) {
+    require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
+                                " is for dialogues, this corpus is ", options.corpus, ": leave it out");
+  }
+  const auto needs = [&](const char* option, const char* other) {
+    require<ConfigurationError>(!table.changed(option) || table.changed(other), "--", option,
+                                " says nothing without --", other);
+  };
+  needs("auxiliary-weight", "auxiliary");
+  needs("fraction-seed", "fraction");
+  needs("mix", "fraction");
+  for (const char* option : {"retrieval", "demonstration-labels", "balanced-pool", "demonstration-seed"})
+    needs(option, "demonstrations");
+  for (const char* option : {"feature-key", "feature-rows", "missing-features", "half-precision-features"})
+    needs(option, "features");
+}
+
+// Between two dialogues, before anything is written.
+void stop_if_requested() {
+  if (stop_requested()) throw Interrupted("stopped by a signal; nothing was written: start it again");
+}
+
+// Maps texts to vectors with the base; it is loaded when it is first needed.
+EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runtime) {
+  if (choices.base.empty()) return {};
+  return [&choices, &make_runtime](std::span<const std::string> texts) {
+    const BaseModel base(choices.base);
+    const std::unique_ptr<Runtime> runtime = make_runtime({});
+    ModelSetup setup(base, {}, {.tokens = tokens_at_once}, *runtime);
+    setup.load(base, std::nullopt);
+    auto vectors =
+        embed_texts(setup.model, Tokenizer::load(choices.options.tokenizer), texts, tokens_at_once,
+                    runtime->backend(), setup.activations, [&](std::int64_t done, std::int64_t total) {
+                      runtime->console().progress("vectors of lines", done, total);
+                      stop_if_requested();
+                    });
+    runtime->console().finish();
+    return vectors;
+  };
+}
+
+int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runtime) {
+  const std::string effective = table.print_effective();
+  check_kind(choices.options, table);
+  take_from_base(choices, table);
+  require_writable_place(choices.options.output, "--output");
+  Console console;
+  say_unused_rows(choices, console);
+  const Ledger ledger = chorus::prepare(
+      choices.options,
+      [&](std::string_view what, std::int64_t done, std::int64_t total) {
+        console.progress(what, done, total);
+        stop_if_requested();
+      },
+      embed_with_base(choices, make_runtime));
+  console.finish();
+  write_file_atomically(std::filesystem::path(choices.options.output) / "config.ini", effective);
+  std::string lines = ledger.to_table();
+  while (lines.ends_with('\n')) lines.pop_back();
+  console.print(lines);
+  console.print(fmt::format("the data sets are in {}", choices.options.output));
+  return static_cast<int>(ExitCode::done);
+}
+
+}  // namespace
+
+int prepare(const Arguments& arguments) {
+  return run_on_ranks("chorus prepare", [&](const MakeRuntime& make_runtime) {
+    Choices choices;
+    OptionTable table("prepare",
+                      "turns a corpus into prompts, tokens and data sets, and accounts for every row");
+    add_input(table, choices);
+    add_prompts(table, choices.options);
+    add_selection(table, choices.options);
+    add_features(table, choices.options);
+    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    return run(choices, table, make_runtime);
+  });
+}
+
+}  // namespace chorus::command

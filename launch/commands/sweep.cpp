@@ -1,0 +1,252 @@
+#include "experiments/studies/sweep.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+#include <optional>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "data/text/files.h"
+#include "experiments/studies/study_table.h"
+#include "launch/commands/commands.h"
+#include "launch/commands/job_runner.h"
+#include "launch/process/console.h"
+#include "launch/process/environment.h"
+
+namespace chorus::command {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string base, data, output, vary, launcher, train_options, evaluate_options;
+  std::vector<std::string> seeds{"1"};
+  std::int64_t trials = 0, rounds = 1, trial = -1;
+  int halving = 2;
+  std::uint64_t random_seed = 1;
+  std::size_t jobs = 1;
+  bool dry_run = false;
+};
+
+SweepRequest make_request(const Options& options) {
+  SweepRequest request{.base = absolute_path(options.base),
+                       .data = absolute_path(options.data),
+                       .output = absolute_path(options.output),
+                       .dimensions = parse_dimensions(options.vary, "--vary"),
+                       .trials = {},
+                       .seeds = {},
+                       .train = parse_command_options(options.train_options, "--train-options"),
+                       .evaluate = parse_command_options(options.evaluate_options, "--evaluate-options"),
+                       .factor = options.halving,
+                       .rungs = static_cast<int>(options.rounds)};
+  for (const Dimension& dimension : request.dimensions) {
+    require<ConfigurationError>(!request.train.contains(dimension.option) && dimension.option != "seed",
+                                "--vary and ", dimension.option == "seed" ? "--seeds" : "--train-options",
+                                " both say what ", dimension.option, " is");
+  }
+  // Found here rather than after the first training.
+  require<DataError>(fs::exists(fs::path(request.data) / "dev.h5"), options.data,
+                     ": has no dev.h5; trials are compared by their score on dev");
+  const auto eval_steps = request.train.find("eval-steps");
+  require<ConfigurationError>(
+      eval_steps == request.train.end() || eval_steps->second != "0",
+      "--train-options has --eval-steps 0, but trials are compared by their score on dev");
+  request.trials =
+      options.trials == 0
+          ? grid_trials(request.dimensions)
+          : random_trials(request.dimensions, static_cast<std::size_t>(options.trials), options.random_seed);
+  request.seeds = parse_seeds(options.seeds);
+  return request;
+}
+
+// The score of the best checkpoint on dev.
+double read_dev(const Job& job) {
+  const fs::path file = output_of(job) / "train_results.json";
+  const nlohmann::json results = read_json_file(file);
+  require<DataError>(
+      results.contains("best_dev_metric"), file.string(),
+      ": has no score on dev: trials are compared by it, so the data need a dev split, and --eval-steps "
+      "must not be 0");
+  return results["best_dev_metric"].get<double>();
+}
+
+double read_test(const Job& job) {
+  const fs::path file = output_of(job) / "eval_results.json";
+  return best_answers(read_json_file(file), file.string()).at("weighted_f1").get<double>();
+}
+
+std::vector<std::size_t> all_trials(const SweepRequest& request) {
+  std::vector<std::size_t> trials(request.trials.size());
+  std::iota(trials.begin(), trials.end(), std::size_t{0});
+  return trials;
+}
+
+// One call of the command.
+class Sweep {
+ public:
+  Sweep(const Options& options, SweepRequest request, Console& console)
+      : options_(options),
+        request_(std::move(request)),
+        launcher_(split_words(options.launcher, "--launcher")),
+        console_(console) {}
+
+  int run() {
+    std::vector<std::size_t> trials = all_trials(request_);
+    if (options_.trial >= 0) trials = {static_cast<std::size_t>(options_.trial)};
+    for (int rung = 0; rung < request_.rungs && !trials.empty(); ++rung) {
+      if (request_.rungs > 1)
+        console_.print(fmt::format("round {} of {}: {} trials of {:g} epochs", rung + 1, request_.rungs,
+                                   trials.size(), epochs_of(request_, rung)));
+      const std::vector<TrialResult> results = train(trials, rung);
+      if (exit_code_ == static_cast<int>(ExitCode::preempted)) {
+        console_.print(stopped_early);
+        return exit_code_;
+      }
+      keep(results);
+      trials = survivors(results, request_.factor);
+    }
+    if (options_.trial >= 0) return exit_code_;  // one task of an array: others have the rest
+    rank(results_);
+    if (!results_.empty() && results_[0].failed == 0 && fs::exists(fs::path(request_.data) / "test.h5"))
+      test(results_[0]);
+    report();
+    return exit_code_;
+  }
+
+ private:
+  void run_all(const std::vector<Job>& jobs) {
+    check_records(jobs);
+    const std::vector<JobOutcome> outcomes = run_jobs(jobs, launcher_, options_.jobs, console_);
+    const int exit_code = exit_code_of(outcomes);
+    if (exit_code_ == 0 || exit_code == static_cast<int>(ExitCode::preempted)) exit_code_ = exit_code;
+  }
+
+  std::vector<TrialResult> train(const std::vector<std::size_t>& trials, int rung) {
+    const std::vector<Job> jobs = training_jobs(request_, trials, rung);
+    run_all(jobs);
+    std::vector<TrialResult> results;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (i % request_.seeds.size() == 0)
+        results.push_back({.trial = trials[i / request_.seeds.size()], .rung = rung, .dev = {}, .test = {}});
+      if (is_done(jobs[i])) {
+        results.back().dev.push_back(read_dev(jobs[i]));
+      } else {
+        ++results.back().failed;
+      }
+    }
+    return results;
+  }
+
+  // The last round of a trial is the one that counts.
+  void keep(const std::vector<TrialResult>& results) {
+    for (const TrialResult& result : results) {
+      std::erase_if(results_, [&](const TrialResult& former) { return former.trial == result.trial; });
+      results_.push_back(result);
+    }
+  }
+
+  void test(TrialResult& best) {
+    const std::vector<Job> jobs = test_jobs(request_, best.trial);
+    run_all(jobs);
+    for (const Job& job : jobs) {
+      if (is_done(job)) best.test.push_back(read_test(job));
+    }
+  }
+
+  void report() {
+    const std::string table = to_table(request_, results_);
+    write_file_atomically(request_.output / "sweep.txt", table);
+    write_file_atomically(request_.output / "sweep.json", to_json(request_, results_).dump(2) + "\n");
+    console_.print(fmt::format(
+        "\nbest first by the mean on dev over {} seeds, in percent; only the best is scored on test\n\n{}",
+        request_.seeds.size(), table));
+    const auto failed =
+        std::ranges::count_if(results_, [](const TrialResult& result) { return result.failed > 0; });
+    if (failed > 0) console_.print(fmt::format("{} trials failed; the same command runs them again", failed));
+  }
+
+  const Options& options_;
+  SweepRequest request_;
+  std::vector<std::string> launcher_;
+  Console& console_;
+  std::vector<TrialResult> results_;
+  int exit_code_ = 0;
+};
+
+void check_alone(const Options& options) {
+  require<ConfigurationError>(options.rounds == 1, "a trial runs alone, and --rounds ", options.rounds,
+                              " compare them: leave one out");
+}
+
+int run(const Options& options, const OptionTable& table) {
+  const SweepRequest request = make_request(options);
+  Console console;
+  require<ConfigurationError>(options.trial < std::ssize(request.trials), "--trial is ", options.trial,
+                              " but there are ", request.trials.size(), ", counted from 0");
+  if (options.trial >= 0) check_alone(options);
+  if (options.dry_run) {
+    for (const Job& job : training_jobs(request, all_trials(request), 0))
+      console.print(shell_line(command_line(job, split_words(options.launcher, "--launcher"))));
+    return static_cast<int>(ExitCode::done);
+  }
+  if (!fs::exists(request.output / "config.ini") && options.trial < 0) create_output_folder(request.output);
+  fs::create_directories(request.output);
+  write_file_atomically(request.output / "config.ini", table.print_effective());
+  write_file_atomically(request.output / "environment.json", describe_environment().dump(2) + "\n");
+  return Sweep(options, request, console).run();
+}
+
+void bind(OptionTable& table, Options& options) {
+  table.add("base", options.base, "Hugging Face folder of the base model").required().shown_as("DIR");
+  table.add("data", options.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
+  table.add("output", options.output, "folder for everything; a second call goes on there")
+      .required()
+      .shown_as("DIR");
+  table.group("Search");
+  table
+      .add(
+          "vary", options.vary,
+          "options of train: \"lora-rank=4,8,16; learning-rate=1e-4,3e-4\"; to draw from, also LOW..HIGH and "
+          "log:LOW..HIGH")
+      .required()
+      .shown_as("LISTS");
+  table.add("trials", options.trials, "so many random points; 0: every combination").at_least(0);
+  table.add("random-seed", options.random_seed, "of the random points");
+  table.add("seeds", options.seeds, "each trial is trained with each of them");
+  table.add("rounds", options.rounds, "successive halving: earlier rounds train shorter, and the best go on")
+      .at_least(1);
+  table.add("halving", options.halving, "1/N go on, and train N times as long").at_least(2);
+  table.group("Running");
+  table.add("jobs", options.jobs, "trainings side by side").at_least(1);
+  table.add("launcher", options.launcher,
+            "what stands before train and evaluate: \"launch/mpirun.sh --ranks-per-node 4 --\"");
+  table.add("train-options", options.train_options, "of all trials: \"--epochs 2 --precision bf16\"");
+  table.add("evaluate-options", options.evaluate_options, "of the score on test");
+  table.add("trial", options.trial, "only this one, from 0, as a task of a Slurm array; -1: all")
+      .at_least(-1);
+  table.add("dry-run", options.dry_run, "print the commands of the first round and run nothing");
+}
+
+}  // namespace
+
+int sweep(const Arguments& arguments) {
+  Options options;
+  OptionTable table("sweep",
+                    "searches options of train: a grid or random points, the best by dev scored on test");
+  bind(table, options);
+  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  return run(options, table);
+}
+
+std::size_t trials_of_sweep(const std::string& configuration) {
+  Options options;
+  OptionTable table("sweep", "");
+  bind(table, options);
+  require(table.parse({configuration}), configuration, " asks for help");
+  check_alone(options);
+  return make_request(options).trials.size();
+}
+
+}  // namespace chorus::command

@@ -1,0 +1,226 @@
+#include <filesystem>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "core/training/trainer.h"
+#include "data/text/files.h"
+#include "data/text/text.h"
+#include "launch/commands/commands.h"
+#include "launch/commands/model_setup.h"
+#include "launch/commands/train_log.h"
+#include "launch/commands/training_options.h"
+#include "launch/process/environment.h"
+#include "launch/process/runtime.h"
+
+namespace chorus::command {
+
+namespace {
+
+// A fresh run wants a fresh folder; a resumed one goes on in its own.
+void begin_output(const TrainConfig& config, const OptionTable& table) {
+  const std::filesystem::path output = config.output;
+  if (config.resume.empty()) {
+    create_output_folder(output);
+  } else {
+    std::filesystem::create_directories(output);
+  }
+  write_file_atomically(output / "config.ini", table.print_effective());
+  write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
+}
+
+std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& config) {
+  if (config.resume.empty()) return std::nullopt;
+  if (config.resume == "auto") return newest_checkpoint(config.output);
+  require<ConfigurationError>(std::filesystem::is_directory(config.resume), "--resume ", config.resume,
+                              ": there is no such checkpoint folder");
+  return config.resume;
+}
+
+// The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
+// dropout, which is of the training, stays an option.
+void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& config) {
+  const LoraConfig asked = lora_config(config);
+  const auto agree = [&](const char* option, bool same) {
+    require<ConfigurationError>(same || !table.changed(option), "--", option,
+                                " differs from that of --adapter ", config.adapter, ": leave it out");
+  };
+  agree("lora-rank", asked.rank == lora.rank);
+  agree("lora-alpha", asked.alpha == lora.alpha);
+  agree("lora-targets", asked.targets == lora.targets);
+  agree("rslora", asked.rslora == lora.rslora);
+  config.lora_rank = lora.rank;
+  config.lora_alpha = lora.alpha;
+  config.rslora = lora.rslora;
+  if (!table.changed("lora-dropout")) config.lora_dropout = lora.dropout;
+  config.lora_targets.clear();
+  for (const Projection target : lora.targets) {
+    config.lora_targets += fmt::format("{}{}", config.lora_targets.empty() ? "" : ",", name(target));
+  }
+}
+
+// The same of the projector that lies beside the adapter, or beside a base of --method full.
+void take_over(const ProjectorConfig& saved, const std::string& folder, const OptionTable& table,
+               TrainConfig& config) {
+  const std::int64_t hidden = config.projector_hidden;
+  require<ConfigurationError>(!table.changed("projector") || config.projector == saved.kind,
+                              "--projector differs from that in ", folder, ", ", name(saved.kind),
+                              ": leave it out");
+  require<ConfigurationError>(!table.changed("projector-hidden") || hidden == 0 || hidden == saved.hidden,
+                              "--projector-hidden ", hidden, " differs from that in ", folder, ", ",
+                              saved.hidden, ": leave it out");
+  config.projector = saved.kind;
+  config.projector_hidden = saved.hidden;
+}
+
+void write_results(const TrainConfig& config, const TrainingSummary& summary, const MemoryPlan& plan,
+                   std::int64_t trainable, const std::vector<std::string>& labels) {
+  nlohmann::ordered_json results{{"finished", summary.finished},
+                                 {"steps", summary.state.step},
+                                 {"train_loss", summary.last_loss},
+                                 {"trainable_parameters", trainable},
+                                 {"train_runtime", summary.seconds},
+                                 {"tokens", summary.tokens},
+                                 {"tokens_without_prefix_sharing", summary.unshared_tokens},
+                                 {"tokens_per_second", static_cast<double>(summary.tokens) / summary.seconds},
+                                 {"planned_bytes", plan.total()},
+                                 {"peak_resident_bytes", peak_resident_bytes()}};
+  if (!labels.empty()) results["labels"] = labels;
+  if (summary.state.best_metric) {
+    results["best_dev_metric"] = *summary.state.best_metric;
+    results["best_step"] = summary.state.best_step;
+  }
+  write_file_atomically(std::filesystem::path(config.output) / "train_results.json", results.dump(2) + "\n");
+}
+
+struct Inputs {
+  std::optional<PeftAdapter> adapter;
+  std::optional<SavedProjector> projector;
+  BaseModel base;
+  Dataset train;
+  std::optional<Dataset> dev;
+  std::string no_dev;  // why there is none
+};
+
+// A base or an adapter of text alone gets a fresh projector.
+std::optional<SavedProjector> projector_to_start_from(TrainConfig& config, const OptionTable& table,
+                                                      const Dataset& train, const BaseModel& base) {
+  const std::string& folder = config.adapter.empty() ? config.base : config.adapter;
+  if (!find_projector(folder)) return std::nullopt;
+  std::optional<SavedProjector> projector = projector_for(folder, train, base);
+  take_over(projector->config, folder, table, config);
+  return projector;
+}
+
+// Everything that can be wrong with the input is found here, before anything is written.
+Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
+  std::optional<PeftAdapter> adapter;
+  if (!config.adapter.empty()) {
+    adapter.emplace(read_peft(config.adapter));
+    take_over(adapter->config, table, config);
+  }
+  validate(config);
+  BaseModel base(config.base);
+  Dataset train = read_split(config.data, "train", base);
+  std::optional<Dataset> dev;
+  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5")) {
+    dev = read_split(config.data, "dev", base);
+    require<DataError>(dev->features.width == train.features.width, config.data,
+                       ": the rows of features have ", train.features.width, " numbers in train.h5 and ",
+                       dev->features.width, " in dev.h5");
+  }
+  std::string no_dev;
+  if (!dev) {
+    no_dev = fmt::format("there is no dev split in {}, only {}", config.data,
+                         joined(splits_of(config.data), ", "));
+  } else if (!dev->utterances.empty() && !dev->has_gold()) {
+    no_dev = fmt::format("the dev split in {} has no gold labels", config.data);
+    dev.reset();
+  }
+  std::optional<SavedProjector> projector = projector_to_start_from(config, table, train, base);
+  return {std::move(adapter), std::move(projector), std::move(base),
+          std::move(train),   std::move(dev),       no_dev};
+}
+
+// As asked: the rates are those with which a longer training begins.
+void say_cut_warmup(const Schedule& schedule, Console& console) {
+  if (schedule.warmup_steps <= schedule.total_steps) return;
+  console.print(
+      fmt::format("the warm-up of {} steps is longer than the training of {}: the learning rate only reaches "
+                  "{:.3g} of {:.3g}",
+                  schedule.warmup_steps, schedule.total_steps,
+                  learning_rate(schedule, schedule.total_steps - 1), schedule.peak));
+}
+
+int report_end(const TrainConfig& config, const TrainingSummary& summary, Console& console) {
+  console.finish();
+  if (!summary.finished) {
+    console.print(
+        fmt::format("stopped by {} after step {}{}; a checkpoint is in {}; go on with --resume auto",
+                    summary.interrupted ? "a signal" : "--max-time", summary.state.step,
+                    summary.state.evaluation_due ? ", before dev was scored" : "", config.output));
+    return static_cast<int>(ExitCode::preempted);
+  }
+  console.print(fmt::format("trained {} steps in {}; the {} is in {}", summary.state.step,
+                            print_duration(summary.seconds),
+                            config.method == Method::lora ? "adapter" : "model", config.output));
+  return static_cast<int>(ExitCode::done);
+}
+
+int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
+        const MakeRuntime& make_runtime) {
+  const Inputs inputs = read_inputs(config, table);
+  const std::unique_ptr<Runtime> runtime = make_runtime(options);
+  Console& console = runtime->console();
+  if (runtime->is_first()) begin_output(config, table);
+  console.print(table.print_effective());
+  console.print(runtime->description(config.precision));
+  for (const std::string& remark : remarks(inputs.base, inputs.adapter)) console.print(remark);
+  if (!inputs.dev)
+    console.print(inputs.no_dev + ": nothing is scored while training, and the last " +
+                  (config.method == Method::lora ? "adapter" : "model") + " is kept");
+
+  ModelOptions model = model_options(config);
+  model.projector = projector_config(config, inputs.train.features, inputs.base.config());
+  ModelSetup setup(inputs.base, model, {.tokens = config.tokens_per_microbatch, .training = true}, *runtime);
+  console.print(setup.plan.to_table());
+  setup.load(inputs.base, inputs.adapter, inputs.projector);
+  if (!inputs.adapter && config.method == Method::lora) setup.model.initialise_adapters();
+  if (model.projector && !inputs.projector) setup.model.initialise_projector();
+  const std::int64_t trainable = setup.model.parameters().full_elements();
+  const std::int64_t of_base = parameter_count(inputs.base.config());
+  console.print(fmt::format("{} of {} parameters are trained", trainable,
+                            config.method == Method::lora ? of_base + trainable : trainable));
+
+  Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
+                  {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations,
+                   [&] { return runtime->stop_requested(); }});
+  say_cut_warmup(trainer.schedule(), console);
+  if (const auto checkpoint = checkpoint_to_resume(config)) {
+    trainer.resume(*checkpoint);
+    console.print(
+        fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
+  }
+  TrainLog log(config, console, runtime->is_first(), trainer.state());
+  const TrainingSummary summary = trainer.run(log);
+  // Started again after its end, there is nothing to tell.
+  const bool idle = summary.finished && summary.tokens == 0;
+  if (runtime->is_first() && !idle)
+    write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
+  return report_end(config, summary, console);
+}
+
+}  // namespace
+
+int train(const Arguments& arguments) {
+  return run_on_ranks("chorus train", [&](const MakeRuntime& make_runtime) {
+    TrainConfig config;
+    RuntimeOptions options;
+    OptionTable table("train", "fine-tunes a base with LoRA, or trains all of its weights");
+    add_training(table, config, options);
+    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    return run(config, options, table, make_runtime);
+  });
+}
+
+}  // namespace chorus::command

@@ -1,0 +1,153 @@
+#include "launch/commands/train_log.h"
+
+#include <array>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "data/text/text_file.h"
+#include "launch/process/environment.h"
+
+namespace chorus {
+
+namespace {
+
+// What TensorBoard shows of an entry: its key, and the tag there.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> tags{
+    {{"loss", "train/loss"},
+     {"grad_norm", "train/grad_norm"},
+     {"lr", "train/learning_rate"},
+     {"epoch", "train/epoch"},
+     {"throughput", "speed/tokens_per_second"},
+     {"effective_throughput", "speed/effective_tokens_per_second"},
+     {"eval_loss", "dev/loss"},
+     {"eval_weighted_f1", "dev/weighted_f1"},
+     {"eval_accuracy", "dev/accuracy"}}};
+
+// Entries up to `step` of a log that a former session wrote; a line that was cut off is dropped.
+std::vector<nlohmann::ordered_json> kept_entries(const std::filesystem::path& path, std::int64_t step) {
+  if (step == 0 || !std::filesystem::exists(path)) return {};
+  std::vector<nlohmann::ordered_json> kept;
+  const std::string text = read_file(path);
+  for (std::size_t begin = 0, end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    auto entry = nlohmann::ordered_json::parse(text.substr(begin, end - begin), nullptr, false);
+    if (entry.is_object() && entry.value("current_steps", step + 1) <= step) kept.push_back(std::move(entry));
+  }
+  return kept;
+}
+
+std::string line(const nlohmann::ordered_json& entry) { return entry.dump() + "\n"; }
+
+void append(EventFile& events, double time, const nlohmann::ordered_json& entry) {
+  std::vector<Scalar> scalars;
+  for (const auto& [key, tag] : tags) {
+    const auto found = entry.find(key);
+    if (found != entry.end() && found->is_number()) scalars.push_back({tag, found->get<float>()});
+  }
+  events.append(time, entry.at("current_steps"), scalars);
+}
+
+}  // namespace
+
+TrainLog::TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start)
+    : config_(config), console_(console), start_(start) {
+  if (!writes) return;
+  const std::filesystem::path output = config.output;
+  const std::filesystem::path path = output / "trainer_log.jsonl";
+  const std::vector<nlohmann::ordered_json> kept = kept_entries(path, start.step);
+  std::string lines;
+  for (const auto& entry : kept) lines += line(entry);
+  write_file_atomically(path, lines);
+  file_.emplace(path);
+  if (!config.tensorboard) return;
+  events_.emplace(output / "tensorboard");
+  // The log tells no time of day: former sessions are shown as if the training had never paused.
+  const double begin = wall_time() - start.elapsed;
+  double elapsed = 0;
+  for (const auto& entry : kept) {
+    elapsed = entry.value("elapsed_time", elapsed);
+    chorus::append(*events_, begin + elapsed, entry);
+  }
+}
+
+void TrainLog::append(const nlohmann::ordered_json& entry) {
+  if (file_) file_->append(line(entry));
+  if (events_) chorus::append(*events_, wall_time(), entry);
+}
+
+void TrainLog::begin_interval() {
+  tokens_ = unshared_tokens_ = steps_ = 0;
+  seconds_ = data_seconds_ = communication_seconds_ = flops_ = 0;
+}
+
+void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
+  ++steps_;
+  tokens_ += report.tokens;
+  unshared_tokens_ += report.unshared_tokens;
+  session_tokens_ += report.tokens;
+  seconds_ += report.seconds;
+  session_seconds_ += report.seconds;
+  data_seconds_ += report.data_seconds;
+  communication_seconds_ += report.communication_seconds;
+  flops_ += report.flops;
+  console_.progress("training", report.step, total_steps);
+  const bool last = report.step == total_steps;
+  if (!last && report.step % config_.logging_steps != 0) return;
+
+  const double per_step = session_seconds_ / static_cast<double>(report.step - start_.step);
+  const double remaining = per_step * static_cast<double>(total_steps - report.step);
+  const auto rate = [&](double amount) { return amount / seconds_; };
+  const auto milliseconds = [&](double seconds) { return 1000 * seconds / static_cast<double>(steps_); };
+  console_.print(fmt::format(
+      "step {}/{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | lr {:.1e} | {:.0f} ms (data {:.0f} comm "
+      "{:.0f}) | "
+      "{:.0f} tok/s (effective {:.0f}) | {:.1f} GFLOP/s | mem {:.2f} GiB | eta {}",
+      report.step, total_steps, report.epoch, report.loss, report.gradient_norm, report.learning_rate,
+      milliseconds(seconds_), milliseconds(data_seconds_), milliseconds(communication_seconds_),
+      rate(static_cast<double>(tokens_)), rate(static_cast<double>(unshared_tokens_)), rate(flops_) / 1e9,
+      static_cast<double>(peak_resident_bytes()) / (1 << 30), print_duration(remaining)));
+
+  nlohmann::ordered_json entry{
+      {"current_steps", report.step},
+      {"total_steps", total_steps},
+      {"loss", report.loss},
+      {"grad_norm", report.gradient_norm},
+      {"lr", report.learning_rate},
+      {"epoch", report.epoch},
+      {"percentage", 100.0 * static_cast<double>(report.step) / static_cast<double>(total_steps)},
+      {"throughput", rate(static_cast<double>(tokens_))},
+      {"effective_throughput", rate(static_cast<double>(unshared_tokens_))},
+      {"total_tokens", start_.total_tokens + session_tokens_},
+      {"elapsed_time", start_.elapsed + session_seconds_},
+      {"remaining_time", remaining}};
+  if (config_.log_tensor_norms) entry["tensor_grad_norms"] = report.tensor_norms;
+  append(entry);
+  begin_interval();
+}
+
+void TrainLog::evaluating(std::int64_t done, std::int64_t total) {
+  console_.progress("scoring dev", done, total);
+}
+
+void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
+                         bool is_best) {
+  console_.finish();
+  nlohmann::ordered_json entry{{"current_steps", state.step}, {"eval_loss", evaluation.loss}};
+  std::string line = fmt::format("dev at step {} | loss {:.4f}", state.step, evaluation.loss);
+  if (!evaluation.predictions.empty()) {
+    const Scores scores(dataset.origin.labels, evaluation.predictions);
+    entry["eval_weighted_f1"] = scores.weighted_f1();
+    entry["eval_accuracy"] = scores.accuracy();
+    line += fmt::format(" | weighted F1 {:.2f} | accuracy {:.2f}", 100 * scores.weighted_f1(),
+                        100 * scores.accuracy());
+  }
+  entry["best"] = is_best;
+  console_.print(line + (is_best ? " | best so far, kept" : ""));
+  append(entry);
+}
+
+}  // namespace chorus

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <optional>
+
+#include "core/training/trainer.h"
+#include "data/text/files.h"
+#include "launch/commands/event_file.h"
+#include "launch/process/console.h"
+
+namespace chorus {
+
+// Shows a training on the console and writes OUTPUT/trainer_log.jsonl, with --tensorboard also the same numbers into
+// OUTPUT/tensorboard. Only the first rank has one that does.
+class TrainLog : public TrainingObserver {
+ public:
+  // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
+  TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start);
+
+  void step_done(const StepReport& report, std::int64_t total_steps) override;
+  void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
+                 bool is_best) override;
+  void evaluating(std::int64_t done, std::int64_t total) override;
+
+ private:
+  void append(const nlohmann::ordered_json& entry);
+  void begin_interval();
+
+  const TrainConfig& config_;
+  Console& console_;
+  std::optional<AppendedFile> file_;
+  std::optional<EventFile> events_;
+  TrainingState start_;
+  std::int64_t session_tokens_ = 0;
+  double session_seconds_ = 0;
+  // Since the last line.
+  std::int64_t tokens_ = 0, unshared_tokens_ = 0, steps_ = 0;
+  double seconds_ = 0, data_seconds_ = 0, communication_seconds_ = 0, flops_ = 0;
+};
+
+}  // namespace chorus

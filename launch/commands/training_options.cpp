@@ -1,0 +1,116 @@
+#include "launch/commands/training_options.h"
+
+#include "launch/commands/model_setup.h"
+
+namespace chorus {
+
+namespace {
+
+void add_method(OptionTable& table, TrainConfig& c) {
+  table.group("What to train");
+  table.add("base", c.base, "Hugging Face folder of the base model").required().shown_as("DIR");
+  table.add("data", c.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
+  table.add("output", c.output, "new folder for adapter, checkpoints and logs").required().shown_as("DIR");
+  add_method_choice(table, c);
+  table
+      .add("adapter", c.adapter,
+           "PEFT adapter to start from where no checkpoint is resumed; it decides rank, alpha and targets")
+      .shown_as("DIR");
+  table.add("resume", c.resume, "checkpoint to continue, or auto for the newest in --output, if any");
+  table.group("LoRA");
+  add_adapters(table, c);
+  table.add("lora-alpha", c.lora_alpha, "the adapter's product is scaled by alpha / r").more_than(0);
+  table.add("rslora", c.rslora, "scale by alpha / sqrt(r) instead");
+}
+
+void add_optimisation(OptionTable& table, TrainConfig& c) {
+  table.group("Optimisation");
+  table.add("learning-rate", c.learning_rate, "peak learning rate").at_least(0);
+  table.choice("schedule", c.schedule,
+               {{"constant", ScheduleKind::constant},
+                {"linear", ScheduleKind::linear},
+                {"cosine", ScheduleKind::cosine}},
+               "what follows the warm-up");
+  table.add("warmup-ratio", c.warmup_ratio, "share of the steps for the warm-up").between(0, 1);
+  table.add("warmup-steps", c.warmup_steps, "steps for the warm-up, instead of --warmup-ratio").at_least(0);
+  add_batches(table, c);
+  table.add("weight-decay", c.weight_decay, "decoupled, of AdamW").at_least(0);
+  table.add("max-grad-norm", c.max_grad_norm, "gradients are clipped to this global norm; 0: off")
+      .at_least(0);
+  table.add("adam-beta1", c.adam_beta1, "decay of the first moments").at_least(0).less_than(1);
+  table.add("adam-beta2", c.adam_beta2, "decay of the second moments").at_least(0).less_than(1);
+  table.add("adam-epsilon", c.adam_epsilon, "of AdamW").more_than(0);
+  add_order(table, c);
+}
+
+void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
+  table.group("Computation");
+  add_computation(table, c.precision, runtime);
+  add_division_of_work(table, c);
+  table.group("Logging and saving");
+  table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
+  table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
+      .at_least(0);
+  table.add("save-steps", c.save_steps, "steps between two checkpoints; 0: none").at_least(0);
+  table.add("save-total-limit", c.save_total_limit, "checkpoints that are kept; 0: all").at_least(0);
+  table.add("max-time", c.max_time, "seconds after which to save a checkpoint and stop; 0: no limit")
+      .at_least(0);
+  table.add("log-tensor-norms", c.log_tensor_norms, "also log the gradient norm of every trained tensor");
+  table.add("tensorboard", c.tensorboard, "also write the log into OUTPUT/tensorboard, for TensorBoard");
+}
+
+}  // namespace
+
+void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
+  add_method(table, c);
+  table.group("Features of the data, where it has some");
+  add_projector(table, c);
+  add_optimisation(table, c);
+  add_running(table, c, runtime);
+}
+
+void add_method_choice(OptionTable& table, TrainConfig& c) {
+  table.choice("method", c.method, {{"lora", Method::lora}, {"full", Method::full}},
+               "train adapters on the frozen base, or all of its weights");
+}
+
+void add_adapters(OptionTable& table, TrainConfig& c) {
+  table.add("lora-rank", c.lora_rank, "rank r of the adapters").at_least(1);
+  table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped")
+      .at_least(0)
+      .less_than(1);
+  table.add("lora-targets", c.lora_targets,
+            "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
+}
+
+void add_projector(OptionTable& table, TrainConfig& c) {
+  table.choice("projector", c.projector, {{"linear", ProjectorKind::linear}, {"mlp", ProjectorKind::mlp}},
+               "what maps their rows into the model: one layer, or two with a ReLU between");
+  table.add("projector-hidden", c.projector_hidden, "width between the two layers; 0: the model's")
+      .at_least(0);
+}
+
+void add_batches(OptionTable& table, TrainConfig& c) {
+  table.add("batch-size", c.batch_size, "samples per optimizer step, over all ranks").at_least(1);
+  table.add("tokens-per-microbatch", c.tokens_per_microbatch, "what one rank computes at once").at_least(1);
+  table.add("epochs", c.epochs, "passes over the data").at_least(0);
+  table.add("max-steps", c.max_steps, "optimizer steps, instead of --epochs; 0: off").at_least(0);
+}
+
+void add_order(OptionTable& table, TrainConfig& c) {
+  table.add("seed", c.seed, "of initial adapters, dropout and shuffling");
+  table.add("shuffle", c.shuffle, "new order of the dialogues in every epoch; off: as in the file");
+  table.add("prefix-sharing", c.prefix_sharing, "compute the common beginning of prompts once; same result");
+}
+
+void add_division_of_work(OptionTable& table, TrainConfig& c) {
+  table.add("recompute", c.recompute, "less memory for about a third more work");
+  table.add("sequence-parallel", c.sequence_parallel,
+            "tensor ranks divide norms and residuals too: less memory, same result");
+  table
+      .add("overlap-chunks", c.overlap_chunks,
+           "send each of so many pieces of o and down while the next is multiplied; same result")
+      .at_least(1);
+}
+
+}  // namespace chorus

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "core/training/train_config.h"
+#include "launch/options/options.h"
+#include "launch/process/runtime.h"
+
+namespace chorus {
+
+// All options of a training.
+void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime);
+
+// Those that say how much it computes, which a plan has as well.
+void add_method_choice(OptionTable& table, TrainConfig& c);
+void add_adapters(OptionTable& table, TrainConfig& c);
+void add_projector(OptionTable& table, TrainConfig& c);
+void add_batches(OptionTable& table, TrainConfig& c);  // and how many of them
+void add_order(OptionTable& table, TrainConfig& c);    // of samples, and what they share
+void add_division_of_work(OptionTable& table, TrainConfig& c);
+
+}  // namespace chorus

@@ -1,0 +1,31 @@
+#include "launch/process/device.h"
+#include "ops/cpu/cpu_backend.h"
+
+namespace chorus {
+
+namespace {
+
+class CpuDevice : public Device {
+ public:
+  CpuDevice(int threads, const Groups& host) : backend_(threads), groups_(host) {}
+  Backend& backend() override { return backend_; }
+  Groups groups() override { return groups_; }
+  bool computes_in_host_memory() const override { return true; }
+  std::string description(DType precision) const override {
+    return fmt::format(
+        "{} CPU {}{}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads",
+        precision == DType::bf16 ? fmt::format(" (bf16 products by {})", name(fastest_bf16_products())) : "");
+  }
+
+ private:
+  CpuBackend backend_;
+  Groups groups_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> open_cpu(int threads, const Groups& host) {
+  return std::make_unique<CpuDevice>(threads, host);
+}
+
+}  // namespace chorus

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "launch/process/console.h"
+#include "launch/process/device.h"
+#include "ops/backend.h"
+#include "parallel/timed_communicator.h"
+
+namespace chorus {
+
+// The options of every command that computes.
+struct RuntimeOptions {
+  DeviceKind device = DeviceKind::automatic;
+  int tensor_parallel = 1;
+  int threads = 0;  // per rank on a CPU; 0: its share of the cores
+};
+
+// What a rank computes with. The backend checks the contract of every call.
+class Runtime {
+ public:
+  virtual ~Runtime() = default;
+  virtual Backend& backend() = 0;
+  virtual TimedGroups& groups() = 0;
+  virtual Console& console() = 0;                              // quiet on all ranks but the first
+  virtual std::string description(DType precision) const = 0;  // one line: ranks, grid, devices
+  virtual bool computes_in_host_memory() const = 0;            // of Device
+  // Whether a signal asked this rank or another to stop. Not collective; others may hear of it later.
+  virtual bool stop_requested() = 0;
+
+  bool is_first() { return groups().groups().world.rank() == 0; }
+};
+
+// The process as one rank of those that mpirun or srun started, or as the only one. `body` receives a function that
+// makes the runtime once the options are known; MPI runs already. A failure is printed once, by the first rank that
+// has it, and ends all ranks with its exit code.
+using MakeRuntime = std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options)>;
+int run_on_ranks(const std::string& command, const std::function<int(const MakeRuntime& make_runtime)>& body);
+
+}  // namespace chorus

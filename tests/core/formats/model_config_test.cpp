@@ -1,0 +1,359 @@
+#include "core/formats/model_config.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "ops/base/error.h"
+#include "tests/support/scratch.h"
+
+namespace chorus {
+namespace {
+
+using nlohmann::json;
+using test::holds;
+using test::message_of;
+using test::ScratchFolder;
+using test::write_bytes;
+
+json valid() {
+  return json::parse(R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
+      "intermediate_size": 172, "num_hidden_layers": 5, "num_attention_heads": 8, "num_key_value_heads": 4,
+      "vocab_size": 512, "max_position_embeddings": 512, "rms_norm_eps": 1e-05,
+      "tie_word_embeddings": true})");
+}
+
+json llama3() {
+  return json::parse(
+      R"({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 8192})");
+}
+
+ModelConfig read(const json& content) {
+  const ScratchFolder folder;
+  write_bytes(folder / "config.json", content.dump());
+  return read_model_config(folder.path());
+}
+
+// What is said against the valid configuration with one field changed.
+std::string refusal(std::string_view key, const json& value) {
+  json content = valid();
+  content[std::string(key)] = value;
+  const auto message = message_of<DataError>([&] { read(content); });
+  EXPECT_TRUE(holds(message, "config.json: "));
+  return message;
+}
+
+TEST(ReadModelConfig, FillsInTheDefaultsOfHuggingFace) {
+  const auto config = read(valid());
+  EXPECT_EQ(config.head_width, 8);
+  EXPECT_EQ(config.key_value_heads, 4);
+  EXPECT_EQ(config.rope_theta, 10000);
+  EXPECT_EQ(config.rope_scaling, std::nullopt);
+  EXPECT_EQ(config.norm_epsilon, 1e-5);
+  EXPECT_TRUE(config.tied_head);
+  EXPECT_EQ(config.bos, 1);
+  EXPECT_EQ(config.eos, std::vector<std::int32_t>{2});
+
+  json content = valid();
+  content.erase("num_key_value_heads");
+  content.erase("tie_word_embeddings");
+  content.erase("rms_norm_eps");
+  content.erase("max_position_embeddings");
+  content["head_dim"] = nullptr;
+  content["bos_token_id"] = nullptr;
+  content["eos_token_id"] = {3, 4};
+  const auto defaults = read(content);
+  EXPECT_EQ(defaults.key_value_heads, 8);
+  EXPECT_FALSE(defaults.tied_head);
+  EXPECT_EQ(defaults.norm_epsilon, 1e-6);
+  EXPECT_EQ(defaults.max_positions, 2048);
+  EXPECT_EQ(defaults.head_width, 8);
+  EXPECT_EQ(defaults.bos, -1);
+  EXPECT_EQ(defaults.eos, (std::vector<std::int32_t>{3, 4}));
+}
+
+TEST(ReadModelConfig, UnderstandsEverySpellingOfTheRotaryPart) {
+  const RopeScaling expected{RopeType::llama3, 8, 1, 4, 8192};
+  json content = valid();
+  content["rope_theta"] = 500000;
+  content["rope_scaling"] = llama3();
+  EXPECT_EQ(read(content).rope_scaling, expected);
+  EXPECT_EQ(read(content).rope_theta, 500000);
+
+  content["rope_scaling"].erase("rope_type");
+  content["rope_scaling"]["type"] = "llama3";
+  EXPECT_EQ(read(content).rope_scaling, expected);
+
+  content.erase("rope_theta");
+  content.erase("rope_scaling");
+  content["rope_parameters"] = llama3();
+  content["rope_parameters"]["rope_theta"] = 300000.0;
+  EXPECT_EQ(read(content).rope_scaling, expected);
+  EXPECT_EQ(read(content).rope_theta, 300000);
+
+  content["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 20000}};
+  EXPECT_EQ(read(content).rope_scaling, std::nullopt);
+  EXPECT_EQ(read(content).rope_theta, 20000);
+  content["rope_parameters"] = {{"type", "default"}};
+  EXPECT_EQ(read(content).rope_theta, 10000);
+}
+
+TEST(ReadModelConfig, UnderstandsLinearAndDynamicRotation) {
+  json content = valid();
+  for (const RopeType type : {RopeType::linear, RopeType::dynamic}) {
+    const std::string name = type == RopeType::linear ? "linear" : "dynamic";
+    content["rope_scaling"] = {{"type", name}, {"factor", 2.0}};
+    EXPECT_EQ(read(content).rope_scaling, (RopeScaling{.type = type, .factor = 2}));
+    content["rope_scaling"] = {{"rope_type", name}, {"factor", 1}};
+    EXPECT_EQ(read(content).rope_scaling, (RopeScaling{.type = type, .factor = 1}));
+  }
+}
+
+TEST(ReadGenerationEnds, JoinsNothingWhereThereIsNothing) {
+  const ScratchFolder folder;
+  EXPECT_TRUE(read_generation_ends(folder.path(), 10).empty());
+  const auto ends_of = [&](std::string_view text) {
+    test::write_bytes(folder / "generation_config.json", text);
+    return read_generation_ends(folder.path(), 10);
+  };
+  EXPECT_TRUE(ends_of(R"({"do_sample": true})").empty());
+  EXPECT_TRUE(ends_of(R"({"eos_token_id": null})").empty());
+  EXPECT_EQ(ends_of(R"({"eos_token_id": 3})"), (std::vector<std::int32_t>{3}));
+  EXPECT_EQ(ends_of(R"({"eos_token_id": [3, 4]})"), (std::vector<std::int32_t>{3, 4}));
+  EXPECT_TRUE(holds(message_of<DataError>([&] { ends_of(R"({"eos_token_id": 10})"); }),
+                    "generation_config.json: eos_token_id is 10, not an id below the vocab_size 10"));
+}
+
+TEST(ReadModelConfig, ReadsTheModelsAtHand) {
+  struct Case {
+    std::string_view folder;
+    std::int64_t parameters;
+  };
+  for (const auto& [folder, parameters] :
+       {Case{"models/stories260K", 260032}, Case{"models/stories3M", 3148224},
+        Case{"models/babyllama-tok105", 936448}, Case{"models/fixture-tiny-llama-2shard", 302256},
+        Case{"models/fixture-tiny-llama-hf-golden", 66176 / 4}}) {
+    const auto path = test::shared_path(folder);
+    if (!path) GTEST_SKIP() << test::missing_shared(folder);
+    const auto config = read_model_config(*path);
+    EXPECT_EQ(parameter_count(config), parameters) << folder;
+    if (folder.ends_with("2shard")) {
+      EXPECT_EQ(config.head_width, 16);
+      EXPECT_EQ(features(config, Projection::o), (Features{48, 128}));
+    }
+    if (folder.ends_with("hf-golden")) {
+      EXPECT_EQ(config.rope_scaling, (RopeScaling{RopeType::llama3, 8, 1, 4, 16}));
+      EXPECT_EQ(config.rope_theta, 500000);
+      EXPECT_EQ(config.norm_epsilon, 1e-6);
+    }
+  }
+}
+
+TEST(ReadModelConfig, RefusesOtherModels) {
+  EXPECT_TRUE(holds(refusal("architectures", {"MistralForCausalLM"}),
+                    R"(architectures is ["MistralForCausalLM"]; only ["LlamaForCausalLM"] can be read)"));
+  EXPECT_TRUE(holds(refusal("model_type", "qwen2"), R"(model_type is "qwen2"; only "llama" can be read)"));
+  json unnamed = valid();
+  unnamed.erase("architectures");
+  EXPECT_NO_THROW(read(unnamed));
+  unnamed.erase("model_type");
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read(unnamed); }), "model_type is null"));
+  EXPECT_TRUE(holds(refusal("hidden_act", "gelu"), R"(hidden_act is "gelu"; only "silu" is computed)"));
+  EXPECT_TRUE(holds(refusal("attention_bias", true), "attention_bias is true; projections with a bias"));
+  EXPECT_TRUE(holds(refusal("mlp_bias", true), "mlp_bias is true; projections with a bias"));
+  EXPECT_TRUE(holds(refusal("attention_dropout", 0.1), "attention_dropout is 0.1; "));
+  EXPECT_TRUE(holds(refusal("partial_rotary_factor", 0.5), "partial_rotary_factor is 0.5; "));
+  EXPECT_TRUE(holds(refusal("quantization_config", {{"bits", 4}}), R"(quantization_config is {"bits":4}; )"));
+}
+
+TEST(ReadModelConfig, RefusesOtherRotaryPositions) {
+  EXPECT_TRUE(holds(refusal("rope_scaling", {{"type", "longrope"}, {"factor", 2.0}}),
+                    R"(has the type "longrope"; "default", "linear", "dynamic" and "llama3" are computed)"));
+  EXPECT_TRUE(holds(refusal("rope_scaling", {{"type", "linear"}}), "of type linear has no factor"));
+  EXPECT_TRUE(
+      holds(refusal("rope_scaling", {{"type", "linear"}, {"factor", -2}}), "factor is -2, not above 0"));
+  EXPECT_TRUE(holds(refusal("rope_scaling",
+                            {{"type", "dynamic"}, {"factor", 2.0}, {"original_max_position_embeddings", 3}}),
+                    "of type dynamic: original_max_position_embeddings is 3, below the "));
+  EXPECT_TRUE(
+      holds(refusal("rope_parameters", {{"rope_type", "yarn"}}), R"(rope_parameters has the type "yarn")"));
+  json scaling = llama3();
+  scaling["mscale"] = 2;
+  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "rope_scaling has the unknown field mscale = 2"));
+  scaling = llama3();
+  scaling.erase("factor");
+  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "rope_scaling of type llama3 has no factor"));
+  scaling = llama3();
+  scaling["factor"] = 0;
+  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "factor is 0, not above 0"));
+  scaling = llama3();
+  scaling["low_freq_factor"] = 4;
+  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "low_freq_factor 4 is not below high_freq_factor 4"));
+  scaling = llama3();
+  scaling["original_max_position_embeddings"] = 0;
+  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "original_max_position_embeddings is 0"));
+  scaling.erase("original_max_position_embeddings");
+  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "has no original_max_position_embeddings"));
+  EXPECT_TRUE(
+      holds(refusal("rope_parameters", {{"partial_rotary_factor", 0.5}}), "partial_rotary_factor is 0.5"));
+  EXPECT_TRUE(holds(refusal("rope_scaling", "llama3"), "rope_scaling holds no JSON object but string"));
+  EXPECT_TRUE(holds(refusal("rope_theta", 0), "rope_theta is 0, not above 0"));
+}
+
+TEST(ReadModelConfig, RefusesContradictions) {
+  json content = valid();
+  content["rope_scaling"] = llama3();
+  content["rope_parameters"] = {{"rope_type", "default"}};
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read(content); }), "contradict each other"));
+  content["rope_parameters"] = llama3();
+  EXPECT_NO_THROW(read(content));
+  content["rope_parameters"]["rope_theta"] = 20000;
+  content["rope_theta"] = 10000;
+  EXPECT_TRUE(
+      holds(message_of<DataError>([&] { read(content); }), "rope_theta is given as 10000 and as 20000"));
+}
+
+TEST(ReadModelConfig, RefusesNumbersThatDoNotFit) {
+  EXPECT_TRUE(holds(refusal("num_key_value_heads", 3),
+                    "num_attention_heads 8 is no multiple of num_key_value_heads 3"));
+  EXPECT_TRUE(holds(refusal("hidden_size", 65),
+                    "hidden_size 65 is no multiple of num_attention_heads 8, and there is "
+                    "no head_dim"));
+  EXPECT_TRUE(holds(refusal("head_dim", 7), "the heads have the width 7, not an even number"));
+  EXPECT_TRUE(holds(refusal("num_hidden_layers", 0), "num_hidden_layers is 0, not between 1 and 2147483647"));
+  EXPECT_TRUE(holds(refusal("num_attention_heads", 0), "num_attention_heads 0"));
+  EXPECT_TRUE(holds(refusal("num_key_value_heads", -4), "num_key_value_heads is -4"));
+  EXPECT_TRUE(holds(refusal("vocab_size", 1LL << 40), "vocab_size is 1099511627776"));
+  EXPECT_TRUE(holds(refusal("intermediate_size", "172"), "intermediate_size is \"172\", not a whole number"));
+  EXPECT_TRUE(holds(refusal("max_position_embeddings", 0), "max_position_embeddings is 0"));
+  EXPECT_TRUE(holds(refusal("rms_norm_eps", -1), "rms_norm_eps is -1"));
+  EXPECT_TRUE(holds(refusal("bos_token_id", 512), "bos_token_id is 512, not an id below the vocab_size 512"));
+  EXPECT_TRUE(holds(refusal("bos_token_id", {1, 2}), "bos_token_id is [1,2], not one id"));
+  EXPECT_TRUE(holds(refusal("eos_token_id", {1, -1}), "eos_token_id is [1,-1], not an id"));
+  json content = valid();
+  content.erase("vocab_size");
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read(content); }), "config.json has no vocab_size"));
+}
+
+TEST(ReadModelConfig, NamesAMissingFile) {
+  const ScratchFolder folder;
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read_model_config(folder.path()); }),
+                    (folder / "config.json").string() + ": no such file"));
+}
+
+TEST(WriteModelConfig, RoundTrips) {
+  json content = valid();
+  content["rope_theta"] = 500000.0;
+  content["rope_scaling"] = llama3();
+  content["eos_token_id"] = {2, 5};
+  content["head_dim"] = 32;
+  const ScratchFolder folder;
+  for (int variant = 0; variant < 3; ++variant) {
+    const auto config = read(content);
+    write_model_config(folder.path(), config, "bfloat16");
+    EXPECT_EQ(read_model_config(folder.path()), config);
+    const auto written = json::parse(test::read_bytes(folder / "config.json"));
+    EXPECT_EQ(written["torch_dtype"], "bfloat16");
+    EXPECT_EQ(written["architectures"], json::array({"LlamaForCausalLM"}));
+    content = valid();
+    content["bos_token_id"] = nullptr;
+    content["eos_token_id"] = nullptr;
+    if (variant == 1) content["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.5}};
+  }
+}
+
+TEST(Projection, HasTheNamesOfHuggingFace) {
+  EXPECT_EQ(name(Projection::q), "q_proj");
+  EXPECT_EQ(name(Projection::down), "down_proj");
+  EXPECT_EQ(module(Projection::o), "self_attn");
+  EXPECT_EQ(module(Projection::gate), "mlp");
+}
+
+TEST(Features, FollowTheHeadWidth) {
+  json content = valid();
+  content["head_dim"] = 32;
+  const auto config = read(content);
+  EXPECT_EQ(features(config, Projection::q), (Features{256, 64}));
+  EXPECT_EQ(features(config, Projection::k), (Features{128, 64}));
+  EXPECT_EQ(features(config, Projection::v), (Features{128, 64}));
+  EXPECT_EQ(features(config, Projection::o), (Features{64, 256}));
+  EXPECT_EQ(features(config, Projection::gate), (Features{172, 64}));
+  EXPECT_EQ(features(config, Projection::up), (Features{172, 64}));
+  EXPECT_EQ(features(config, Projection::down), (Features{64, 172}));
+}
+
+TEST(RequireTensorParallel, SaysWhichNumbersWouldDo) {
+  const auto config = read(valid());  // 8 and 4 heads, F 172 = 4 · 43
+  for (const std::int64_t ranks : {1, 2, 4}) EXPECT_NO_THROW(require_tensor_parallel(config, ranks));
+  EXPECT_EQ(
+      message_of<ConfigurationError>([&] { require_tensor_parallel(config, 8); }),
+      "--tensor-parallel 8 must divide the 8 query heads, the 4 key/value heads and the MLP width 172 of the "
+      "base model; possible here: 1, 2, 4");
+  EXPECT_TRUE(holds(message_of<ConfigurationError>([&] { require_tensor_parallel(config, 0); }), "1, 2, 4"));
+  json content = valid();
+  content["intermediate_size"] = 173;
+  EXPECT_TRUE(holds(message_of<ConfigurationError>([&] { require_tensor_parallel(read(content), 2); }),
+                    "possible here: 1"));
+}
+
+void expect_row(const ModelConfig& config, std::int64_t position, const std::vector<double>& expected) {
+  const auto table = rope_table(config, position + 1);
+  ASSERT_EQ(static_cast<std::int64_t>(table.size()), (position + 1) * config.head_width);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const float found = table[static_cast<std::size_t>(position * config.head_width) + i];
+    // One rounding to f32; the f64 angle is wrong by far less.
+    EXPECT_NEAR(found, expected[i], 6e-8) << "element " << i;
+  }
+}
+
+// Expected values from an independent f64 implementation in numpy.
+TEST(RopeTable, AgreesWithNumpy) {
+  ModelConfig plain;
+  plain.head_width = 6;
+  expect_row(plain, 11,
+             {0.004425697988050785, 0.8724637730353484, 0.9997191970182697, -0.9999902065507035,
+              0.48867879505962214, 0.02369656331931094});
+  expect_row(plain, 0, {1, 1, 1, 0, 0, 0});
+}
+
+// As transformers divides all frequencies by the factor: position 22 of factor 2 is turned as position 11.
+TEST(RopeTable, LinearScalingDividesPositions) {
+  ModelConfig plain, scaled;
+  plain.head_width = scaled.head_width = 6;
+  scaled.rope_scaling = RopeScaling{RopeType::linear, 2};
+  const auto expected = rope_table(plain, 12), found = rope_table(scaled, 23);
+  for (std::size_t position = 0; position < 12; ++position) {
+    for (std::size_t i = 0; i < 6; ++i)
+      EXPECT_NEAR(found[(2 * position) * 6 + i], expected[position * 6 + i], 6e-8) << position << " " << i;
+  }
+  expect_row(scaled, 22,
+             {0.004425697988050785, 0.8724637730353484, 0.9997191970182697, -0.9999902065507035,
+              0.48867879505962214, 0.02369656331931094});
+  scaled.rope_scaling->factor = 1;
+  EXPECT_EQ(rope_table(scaled, 12), expected);
+}
+
+TEST(RopeTable, DynamicScalingChangesNothingWithinThePositionsOfTheBase) {
+  ModelConfig plain, scaled;
+  plain.head_width = scaled.head_width = 6;
+  scaled.rope_scaling = RopeScaling{RopeType::dynamic, 8};
+  EXPECT_EQ(rope_table(scaled, 12), rope_table(plain, 12));
+}
+
+TEST(RopeTable, ScalesAsLlama3) {
+  ModelConfig config;
+  config.head_width = 16;
+  config.rope_theta = 500000;
+  config.rope_scaling =
+      RopeScaling{RopeType::llama3, 8, 1, 4, 8192};  // keeps four frequencies, divides three, one in between
+  expect_row(config, 3000,
+             {-0.9756821998857504, -0.8399564669342446, 0.9612644367399988, -0.9936048729362598,
+              -0.003742147449947555, 0.9947163113616253, 0.9998011328095008, 0.9999925211557171,
+              0.21918997428281808, -0.5426537880226593, -0.2756277973262725, 0.1129130483040778,
+              0.9999929981417184, 0.10266187174955499, 0.019942287552811393, 0.003867509874924457});
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,128 @@
+// Kinds of memory add up to what a run takes, on real backends and arenas.
+
+#include "core/planning/memory_kinds.h"
+
+#include <gtest/gtest.h>
+
+#include "ops/cpu/cpu_backend.h"
+#include "parallel/thread_communicator.h"
+#include "tests/support/tiny_model.h"
+
+namespace chorus {
+namespace {
+
+ModelConfig memory_config() {
+  ModelConfig config = test::tiny_config();
+  config.hidden_size = 64;
+  config.intermediate_size = 160;
+  config.layers = 5;
+  config.head_width = 16;
+  config.max_positions = 128;
+  return config;
+}
+
+constexpr std::int64_t tokens = 96;
+
+// A micro-batch of full size, every token of which is asked for.
+MicroBatch full_batch() {
+  MicroBatch batch;
+  batch.forest = single_sequence(tokens);
+  for (std::int32_t t = 0; t < tokens; ++t) {
+    batch.tokens.push_back(t % 37);
+    batch.token_ids.push_back(t);
+    batch.targets.push_back({t, (t + 1) % 37, 0});
+  }
+  batch.samples = {0};
+  return batch;
+}
+
+struct MemoryCase {
+  DType precision = DType::f32;
+  bool recompute = false;
+  int tensor = 1;
+  bool sequence_parallel = false, full = false;
+  double dropout = 0;
+};
+
+ModelOptions options_of(const MemoryCase& c) {
+  ModelOptions options;
+  options.precision = c.precision;
+  options.recompute = c.recompute;
+  options.sequence_parallel = c.sequence_parallel;
+  options.train_base = c.full;
+  if (!c.full) options.lora = test::tiny_lora(c.dropout);
+  return options;
+}
+
+// Bytes that a training step really takes from its three arenas.
+std::int64_t measured_bytes(const ModelConfig& config, const ModelOptions& options, const Groups& groups) {
+  CpuBackend backend(1);
+  test::TinyModel tiny(config, options, backend, groups, tokens);
+  AdamW adamw(backend, tiny.model.parameters(), options.precision, tiny.optimizer_arena);
+  Arena::Scope scope(tiny.activations);
+  const DeviceBatch batch =
+      upload(full_batch(), backend, tiny.activations, options.precision, tiny.model.token_multiple());
+  const Tensor log_probability = tiny.activations.take(accumulator(options.precision), {tokens});
+  tiny.model.score_and_backward(log_probability, batch, 1e-3, 0, tiny.activations);
+  tiny.model.parameters().reduce_gradients();
+  adamw.update({.learning_rate = 1e-3});
+  return tiny.model_arena.peak_bytes() + tiny.optimizer_arena.peak_bytes() + tiny.activations.peak_bytes();
+}
+
+TEST(MemoryKinds, AddUpToWhatAStepTakes) {
+  const ModelConfig config = memory_config();
+  for (const MemoryCase& c :
+       {MemoryCase{}, MemoryCase{.recompute = true}, MemoryCase{.precision = DType::bf16},
+        MemoryCase{.precision = DType::bf16, .recompute = true}, MemoryCase{.tensor = 2},
+        MemoryCase{.precision = DType::bf16, .tensor = 2},
+        MemoryCase{.recompute = true, .tensor = 2, .sequence_parallel = true}, MemoryCase{.full = true},
+        MemoryCase{.dropout = 0.1}}) {
+    const ModelOptions options = options_of(c);
+    run_on_threads(1, c.tensor, [&](const Groups& groups) {
+      const MemoryKinds kinds =
+          memory_kinds(config, options, groups.grid, {.tokens = tokens, .training = true});
+      const MemoryPlan plan = plan_memory(config, options, groups.grid, {.tokens = tokens, .training = true});
+      EXPECT_EQ(kinds.total(), plan.total());
+      EXPECT_EQ(kinds.in_place, 0);
+      const auto measured = static_cast<double>(measured_bytes(config, options, groups));
+      // What a run takes beyond a step is one gathered tensor, while the activations are not needed.
+      EXPECT_NEAR(static_cast<double>(kinds.total()), measured, 0.05 * measured)
+          << name(c.precision) << (c.recompute ? " recompute" : "") << " P " << c.tensor;
+    });
+  }
+}
+
+TEST(MemoryKinds, AreWhatTheShapesSay) {
+  const ModelConfig config = memory_config();
+  const ModelOptions options = options_of({.precision = DType::bf16});
+  const MemoryKinds kinds = memory_kinds(config, options, {1, 1, 0}, {.tokens = tokens, .training = true});
+  const auto near = [](std::int64_t bytes, std::int64_t expected) {
+    EXPECT_NEAR(static_cast<double>(bytes), static_cast<double>(expected),
+                0.05 * static_cast<double>(expected));
+  };
+  // Arenas round every tensor up to 256 bytes.
+  near(kinds.weights, 2 * parameter_count(config));
+  const std::int64_t queries = 4 * 16, keys = 2 * 16, d = 64, f = 160, r = 3;
+  // n, h, m, o's input and q; k and v; gate, up and product; u of seven adapters; two rstd and lse in f32.
+  near(kinds.saved_per_block, tokens * (2 * (3 * d + 2 * queries + 2 * keys + 3 * f + 7 * r) + 4 * (2 + 4)));
+  near(kinds.residuals, (config.layers + 2) * tokens * d * 2);
+  EXPECT_EQ(kinds.saved, config.layers * kinds.saved_per_block);
+  near(kinds.masters, 2 * kinds.values);
+  EXPECT_EQ(kinds.gradients, kinds.masters);
+  near(kinds.moments, 2 * kinds.masters);
+  near(kinds.logits, tokens * 37 * (4 + 2) + 2 * tokens * 4);
+  EXPECT_GT(kinds.workspace, 0);
+}
+
+TEST(MemoryKinds, RecomputeKeepsOneBlock) {
+  const ModelConfig config = memory_config();
+  const PassLimits limits{.tokens = tokens, .training = true};
+  const MemoryKinds kept = memory_kinds(config, options_of({}), {1, 1, 0}, limits);
+  const MemoryKinds again = memory_kinds(config, options_of({.recompute = true}), {1, 1, 0}, limits);
+  EXPECT_EQ(kept.saved, 5 * again.saved);
+  EXPECT_EQ(kept.weights, again.weights);
+  EXPECT_EQ(kept.residuals, again.residuals);
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,265 @@
+#include "data/prompts/prompt.h"
+
+#include "tests/data/scratch.h"
+
+namespace chorus {
+namespace {
+
+const std::vector<std::string> labels{"neutral", "joy", "anger"};
+
+Dialogue dialogue() {
+  return {"0",
+          {{"0", "Mia", "Did you win?", "neutral", 2},
+           {"1", "Leo", "I won the first prize!", "joy", 3},
+           {"2", "Mia", "No way.", "joy", 4},
+           {"4", "Omar", "And nobody told me.", "anger", 5}}};
+}
+
+class PromptTest : public testing::Test {
+ protected:
+  static Tokenizer trained(const ScratchFolder& folder) {
+    std::string text;
+    for (int i = 0; i < 200; ++i)
+      text += "Mia and Leo read the line, name the feeling: neutral, joy or anger. Nobody won.\n";
+    train_tokenizer({{folder.write("text.txt", text)}, 320, folder / "t.model"});
+    return Tokenizer::load(folder / "t.model");
+  }
+
+  // What the prompt says, its special tokens left out.
+  std::string words(const Sequence& sequence) const {
+    std::string text;
+    std::vector<std::int32_t> ids;
+    for (const std::int32_t id : sequence.tokens) {
+      if (id != tokenizer_.bos() && id != tokenizer_.eos()) ids.push_back(id);
+    }
+    return tokenizer_.decode(ids);
+  }
+  Prompts write(const Recipe& recipe, std::size_t turn, std::vector<std::int32_t> answers,
+                std::int64_t max_tokens = 0) {
+    return PromptWriter(recipe, tokenizer_, {labels, max_tokens})
+        .write({&dialogue_, turn}, answers, recipe.supervise_all);
+  }
+  std::string text(const std::string& json, std::size_t turn, std::vector<Line> demonstrations = {},
+                   std::int64_t first_speaker = 0) {
+    return PromptWriter(Recipe::parse(json, "mine.json"), tokenizer_, {labels, 0, first_speaker})
+        .text({&dialogue_, turn}, demonstrations);
+  }
+
+  Dialogue dialogue_ = dialogue();
+  ScratchFolder folder_;
+  Tokenizer tokenizer_ = trained(folder_);
+};
+
+// Parts are tokenised apart, so that each brings the space that the tokenizer puts before a text.
+TEST_F(PromptTest, SharedRecipe) {
+  const Prompts prompts = write(Recipe::load("shared"), 2, {1});
+  ASSERT_EQ(prompts.sequences.size(), 1U);
+  EXPECT_EQ(prompts.lines_cut, 0);
+  EXPECT_EQ(words(prompts.sequences[0]),
+            "Read the conversation and name the feeling of its last line. Feelings: neutral, joy, anger.\n"
+            " Mia: Did you win?\n Leo: I won the first prize!\n Mia: No way.\n Feeling: joy");
+}
+
+TEST_F(PromptTest, WindowRecipe) {
+  Recipe recipe = Recipe::load("window");
+  recipe.history = 1;
+  const Prompts prompts = write(recipe, 3, {2});
+  const std::string text = words(prompts.sequences.at(0));
+  expect_contains(text, " Speaker_0: \"No way.\"\n Speaker_2: \"And nobody told me.\"\n ###\n");
+  expect_contains(text, "< Speaker_2: \"And nobody told me.\" > best: neutral, joy, anger?\nFeeling: anger");
+  EXPECT_EQ(text.find("prize"), std::string::npos) << "a line outside the window";
+  EXPECT_EQ(prompts.lines_cut, 0) << "the recipe's own window cuts nothing";
+}
+
+TEST_F(PromptTest, OnlyTheAnswerIsSupervised) {
+  const Sequence sequence = write(Recipe::load("shared"), 1, {1}).sequences.at(0);
+  std::vector<std::int32_t> expected = tokenizer_.encode("joy");
+  expected.push_back(tokenizer_.eos());
+  const std::size_t first = sequence.tokens.size() - expected.size();
+  EXPECT_EQ(sequence.tokens[0], tokenizer_.bos());
+  for (std::size_t i = 0; i < sequence.tokens.size(); ++i) {
+    EXPECT_EQ(sequence.labels[i], i < first ? unsupervised : expected[i - first]);
+  }
+}
+
+TEST_F(PromptTest, OrAllOfIt) {
+  Recipe recipe = Recipe::load("shared");
+  recipe.supervise_all = true;
+  const Sequence sequence = write(recipe, 1, {1}).sequences.at(0);
+  EXPECT_EQ(sequence.labels[0], unsupervised);
+  EXPECT_TRUE(std::equal(sequence.labels.begin() + 1, sequence.labels.end(), sequence.tokens.begin() + 1));
+}
+
+TEST_F(PromptTest, PromptsOfADialogueShareTheirHistory) {
+  ForestBuilder builder;
+  std::size_t separate = 0;
+  for (std::size_t turn = 0; turn < 4; ++turn) {
+    for (const Sequence& sequence : write(Recipe::load("shared"), turn, {0, 1, 2}).sequences) {
+      builder.add(sequence);
+      separate += sequence.tokens.size() - 1;
+    }
+  }
+  EXPECT_LT(builder.tokens().size() * 5, separate);
+  EXPECT_EQ(builder.forest().trees().back(), 0) << "one root";
+}
+
+TEST_F(PromptTest, TheOldestLinesGoFirst) {
+  const Recipe recipe = Recipe::load("shared");
+  const Sequence whole = write(recipe, 3, {0}).sequences.at(0);
+  // The limit is for the longest label, whatever the answer.
+  std::int64_t longest = 0;
+  for (const Sequence& s : write(recipe, 3, {0, 1, 2}).sequences)
+    longest = std::max(longest, std::int64_t{std::ssize(s.tokens)});
+  EXPECT_EQ(write(recipe, 3, {1}, longest).lines_cut, 0);
+  const Prompts cut = write(recipe, 3, {0, 1, 2}, longest - 1);
+  EXPECT_EQ(cut.lines_cut, 1);
+  for (const Sequence& sequence : cut.sequences) {
+    EXPECT_EQ(words(sequence).find("Did you win?"), std::string::npos);
+    expect_contains(words(sequence), "I won the first prize!");
+    expect_contains(words(sequence), "Read the conversation");
+    expect_contains(words(sequence), "And nobody told me.\n Feeling:");
+    EXPECT_LE(std::ssize(sequence.tokens), longest - 1);
+  }
+  EXPECT_EQ(write(recipe, 3, {1}, longest - 1).lines_cut, 1) << "the same history for a shorter answer";
+}
+
+TEST_F(PromptTest, WithoutRoomThereIsNoPrompt) {
+  const Recipe recipe = Recipe::load("shared");
+  Recipe no_history = recipe;
+  no_history.history = 0;
+  std::int64_t least = 0;
+  for (const Sequence& s : write(no_history, 3, {0, 1, 2}).sequences)
+    least = std::max(least, std::int64_t{std::ssize(s.tokens)});
+  EXPECT_EQ(write(recipe, 3, {0, 1, 2}, least).sequences.size(), 3U);
+  EXPECT_EQ(write(recipe, 3, {0, 1, 2}, least).lines_cut, 3);
+  EXPECT_TRUE(write(recipe, 3, {0, 1, 2}, least - 1).sequences.empty());
+}
+
+TEST_F(PromptTest, AnOpenAnswerHasNoEnd) {
+  Recipe recipe = Recipe::load("shared");
+  const Sequence closed = write(recipe, 2, {1}).sequences[0];
+  EXPECT_EQ(closed.tokens.back(), tokenizer_.eos());
+  recipe.open_answer = true;
+  const Sequence open = write(recipe, 2, {1}).sequences[0];
+  EXPECT_EQ(open.tokens, std::vector<std::int32_t>(closed.tokens.begin(), closed.tokens.end() - 1));
+  // Without an end, "no" would be a part of "no no".
+  recipe.label_words = {{"joy", "no"}, {"anger", "no no"}};
+  expect_contains(message_of<DataError>([&] { write(recipe, 2, {1}); }), "one begins like the other");
+  recipe.open_answer = false;
+  EXPECT_NO_THROW(write(recipe, 2, {1}));
+}
+
+TEST_F(PromptTest, LabelWordsMustFitTheCorpus) {
+  Recipe recipe = Recipe::load("shared");
+  recipe.label_words = {{"joy", "happy"}};
+  expect_contains(words(write(recipe, 0, {1}).sequences.at(0)), "neutral, happy, anger.");
+  recipe.label_words = {{"mirth", "happy"}};
+  expect_contains(message_of<DataError>([&] { write(recipe, 0, {1}); }),
+                  "label_words names the label 'mirth', the corpus has neutral, joy, anger");
+  recipe.label_words = {{"joy", "anger"}};
+  expect_contains(message_of<DataError>([&] { write(recipe, 0, {1}); }), "two labels have the word 'anger'");
+}
+
+std::string recipe_of(const std::string& parts, const std::string& fields = "") {
+  return R"({"name": "x", )" + fields + R"("parts": [)" + parts +
+         R"(, {"kind": "answer", "text": "{label}"}]})";
+}
+
+TEST_F(PromptTest, SpeakersHaveNumbers) {
+  const std::string parts = R"({"kind": "text", "text": "{speaker} {speaker_number}"})";
+  EXPECT_EQ(text(recipe_of(parts), 1), "Leo 1");
+  EXPECT_EQ(text(recipe_of(parts, R"("speakers": "numbered", )"), 2), "Speaker_0 0");
+  EXPECT_EQ(text(recipe_of(parts, R"("speakers": "numbered", )"), 3, {}, 10), "Speaker_12 12");
+  EXPECT_EQ(text(recipe_of(parts, R"("speakers": "numbered", "speaker_numbers": {"Leo": 0, "Mia": 1}, )"), 0),
+            "Speaker_1 1");
+}
+
+TEST_F(PromptTest, ABlockIsThereOnlyWhereItHasLines) {
+  const std::string recipe = recipe_of(
+      R"({"kind": "history", "before": "Before:\n", "text": "{utterance}\n", "after": "--\n"},
+         {"kind": "text", "text": "{utterance}"})",
+      R"("history": 2, )");
+  EXPECT_EQ(text(recipe, 0), "Did you win?");
+  EXPECT_EQ(text(recipe, 3), "Before:\nI won the first prize!\nNo way.\n--\nAnd nobody told me.");
+}
+
+TEST_F(PromptTest, LinesWithACaptionReadOtherwise) {
+  dialogue_.utterances[1].caption = "He jumps.";
+  const std::string recipe = recipe_of(
+      R"({"kind": "history", "text": "{utterance}\n", "captioned": "({caption}) {utterance}\n"},
+         {"kind": "text", "text": "", "captioned": "Seen: {caption}\n"}, {"kind": "text", "text": "{utterance}"})");
+  EXPECT_EQ(text(recipe, 1), "Did you win?\nSeen: He jumps.\nI won the first prize!");
+  EXPECT_EQ(text(recipe, 2), "Did you win?\n(He jumps.) I won the first prize!\nNo way.");
+}
+
+TEST_F(PromptTest, DemonstrationsTellTheirLabel) {
+  const Dialogue other{"9", {{"0", "Zoe", "It burns!", "anger", 1}, {"1", "Ann", "So good.", "joy", 2}}};
+  const std::string recipe = recipe_of(
+      R"({"kind": "text", "text": "{utterance} "},
+         {"kind": "demonstrations", "before": "[", "text": "{speaker}: {utterance} = {label}; ", "after": "]"})",
+      R"("speakers": "numbered", "label_words": {"joy": "happy"}, )");
+  EXPECT_EQ(text(recipe, 0, {{&other, 0}, {&other, 1}}),
+            "Did you win? [Speaker_0: It burns! = anger; Speaker_1: So good. = happy; ]");
+  EXPECT_EQ(text(recipe, 0), "Did you win? ");
+}
+
+TEST_F(PromptTest, AsAWholeATextIsOnePieceForTheTokenizer) {
+  const std::string parts = R"({"kind": "history", "text": "{speaker}: {utterance}\n"},
+                              {"kind": "text", "text": "{utterance} Feeling:"})";
+  const Recipe whole = Recipe::parse(recipe_of(parts, R"("tokenise": "whole", )"), "mine.json");
+  const Sequence sequence = write(whole, 2, {1}).sequences.at(0);
+  std::vector<std::int32_t> expected{tokenizer_.bos()};
+  const auto append = [&](const std::string& words) {
+    for (const std::int32_t token : tokenizer_.encode(words)) expected.push_back(token);
+  };
+  append("Mia: Did you win?\nLeo: I won the first prize!\nNo way. Feeling:");
+  append("joy");
+  expected.push_back(tokenizer_.eos());
+  EXPECT_EQ(sequence.tokens, expected);
+  const Sequence by_parts = write(Recipe::parse(recipe_of(parts), "mine.json"), 2, {1}).sequences.at(0);
+  EXPECT_NE(by_parts.tokens, expected);
+}
+
+TEST_F(PromptTest, FeaturesTakeThePlaceOfTokens) {
+  dialogue_.utterances[0].first_feature = 4;
+  dialogue_.utterances[0].features = 2;
+  dialogue_.utterances[1].first_feature = 6;
+  dialogue_.utterances[1].features = 1;
+  for (const char* tokenise : {"parts", "whole"}) {
+    const Recipe recipe = Recipe::parse(
+        recipe_of(
+            R"({"kind": "history", "text": "{features}{utterance}\n"}, {"kind": "text", "text": "a {features}"})",
+            fmt::format(R"("supervise": "all", "tokenise": "{}", )", tokenise)),
+        "mine.json");
+    const Sequence sequence = write(recipe, 1, {1}).sequences.at(0);
+    std::vector<std::int32_t> expected{tokenizer_.bos(), feature_token(4), feature_token(5)};
+    const auto append = [&](const std::string& words) {
+      for (const std::int32_t token : tokenizer_.encode(words)) expected.push_back(token);
+    };
+    if (std::string(tokenise) == "parts") {
+      append("Did you win?\n");
+      append("a ");
+    } else {
+      append("Did you win?\na ");
+    }
+    expected.push_back(feature_token(6));
+    append("joy");
+    expected.push_back(tokenizer_.eos());
+    EXPECT_EQ(sequence.tokens, expected) << tokenise;
+    for (std::size_t i = 1; i < expected.size(); ++i)
+      EXPECT_EQ(sequence.labels[i], is_feature(expected[i]) ? unsupervised : expected[i])
+          << "no feature is to be learned";
+  }
+}
+
+TEST_F(PromptTest, TheImpactTaskSharesTheHistoryOfTheSharedRecipe) {
+  ForestBuilder builder;
+  builder.add(write(Recipe::load("shared"), 3, {1}).sequences.at(0));
+  const std::size_t before = builder.tokens().size();
+  builder.add(write(Recipe::load("impact"), 3, {1}).sequences.at(0));
+  const std::vector<std::int32_t> question = tokenizer_.encode("Next speaks Omar. Feeling:");
+  EXPECT_LE(builder.tokens().size() - before, question.size() + tokenizer_.encode("joy").size());
+}
+
+}  // namespace
+}  // namespace chorus

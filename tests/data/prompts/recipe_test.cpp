@@ -1,0 +1,153 @@
+#include "data/prompts/recipe.h"
+
+#include "data/text/text.h"
+#include "tests/data/scratch.h"
+
+namespace chorus {
+namespace {
+
+const std::string answer = R"({"kind": "answer", "text": "{label}"})";
+
+std::string message_for(const std::string& json) {
+  return message_of<DataError>([&] { Recipe::parse(json, "mine.json"); });
+}
+
+// A recipe with more fields, or other parts.
+std::string with(const std::string& fields) {
+  return R"({"name": "x", )" + fields + R"(, "parts": [)" + answer + "]}";
+}
+std::string with_parts(const std::string& parts) { return R"({"name": "x", "parts": [)" + parts + "]}"; }
+
+TEST(Recipe, ReadsEveryField) {
+  const Recipe recipe = Recipe::parse(R"({
+    "name": "mine", "description": "words", "history": 3, "speakers": "numbered", "supervise": "all",
+    "answer_end": "none",
+    "label_words": {"joy": "happy"}, "label_separator": " / ",
+    "parts": [{"kind": "text", "text": "{{{labels}}}\n"}, {"kind": "history", "text": "{index} {speaker} {utterance}"},
+              {"kind": "answer", "text": "It is {label}."}]})",
+                                      "mine.json");
+  EXPECT_EQ(recipe.name, "mine");
+  EXPECT_EQ(recipe.description, "words");
+  EXPECT_EQ(recipe.history, 3);
+  EXPECT_TRUE(recipe.numbered_speakers);
+  EXPECT_TRUE(recipe.supervise_all);
+  EXPECT_TRUE(recipe.open_answer);
+  EXPECT_EQ(recipe.word("joy"), "happy");
+  EXPECT_EQ(recipe.word("fear"), "fear");
+  EXPECT_EQ(recipe.label_separator, " / ");
+  ASSERT_EQ(recipe.parts.size(), 3U);
+  EXPECT_EQ(recipe.parts[1].kind, Recipe::PartKind::history);
+  EXPECT_EQ(fill_in(recipe.parts[0].text, {{"labels", "a, b"}}, ""), "{a, b}\n");
+}
+
+TEST(Recipe, DefaultsAreTheSharedOnes) {
+  const Recipe recipe = Recipe::parse(with_parts(answer), "mine.json");
+  EXPECT_EQ(recipe.history, std::nullopt);
+  EXPECT_FALSE(recipe.numbered_speakers);
+  EXPECT_FALSE(recipe.supervise_all);
+  EXPECT_FALSE(recipe.open_answer);
+  EXPECT_EQ(recipe.label_separator, ", ");
+}
+
+TEST(Recipe, UnknownFieldsNameTheNearest) {
+  expect_contains(message_for(with(R"("histroy": 3)")),
+                  "mine.json: unknown field 'histroy'; did you mean 'history'?");
+  expect_contains(message_for(with_parts(R"({"kind": "text", "txt": "a"}, )" + answer)),
+                  "mine.json: part 1: unknown field 'txt'; did you mean 'text'?");
+}
+
+TEST(Recipe, RefusesWhatDescribesNoPrompt) {
+  expect_contains(message_for("{"), "mine.json: is not valid JSON");
+  expect_contains(message_for("[]"), "must be an object");
+  expect_contains(message_for(R"({"parts": []})"), "field 'name' is missing");
+  expect_contains(message_for(R"({"name": "", "parts": []})"), "field 'name' is empty");
+  expect_contains(message_for(R"({"name": "x"})"), "field 'parts' is missing");
+  expect_contains(message_for(with(R"("history": "some")")),
+                  "must be a number of lines or \"all\", is \"some\"");
+  expect_contains(message_for(with(R"("history": -1)")), "must be a number of lines");
+  expect_contains(message_for(with(R"("speakers": "both")")), "is 'both', it must be one of names, numbered");
+  expect_contains(message_for(with(R"("supervise": 1)")), "field 'supervise' must be a string, is number");
+  expect_contains(message_for(with(R"("label_words": {"joy": ""})")), "the word for label 'joy'");
+  const std::string exactly_one = "exactly one part must be the answer, and it must be the last";
+  expect_contains(message_for(with_parts("")), exactly_one);
+  expect_contains(message_for(with_parts(answer + "," + answer)), exactly_one);
+  expect_contains(message_for(with_parts(answer + R"(,{"kind": "text", "text": "a"})")), exactly_one);
+  expect_contains(
+      message_for(with_parts(R"({"kind": "question", "text": "a"})")),
+      "part 1: field 'kind' is 'question', it must be one of text, history, demonstrations, answer");
+  const std::string history = R"({"kind": "history", "text": "a"},)";
+  expect_contains(message_for(with_parts(history + history + answer)), "more than one history");
+}
+
+TEST(Recipe, RefusesPlaceholdersThatMeanNothing) {
+  const auto text = [](const std::string& kind, const std::string& words) {
+    return with_parts(R"({"kind": ")" + kind + R"(", "text": ")" + words + "\"}," + answer);
+  };
+  expect_contains(message_for(text("text", "{lables}")),
+                  "unknown placeholder {lables}; here can stand {features} {index} {labels}");
+  expect_contains(message_for(text("history", "{labels}")), "part 1: unknown placeholder {labels}");
+  expect_contains(message_for(text("text", "{label}")), "unknown placeholder {label}");
+  expect_contains(message_for(text("text", "a } b")), "a single '}' in the text");
+  expect_contains(message_for(text("text", "a { b")), "a single '{' in the text");
+  expect_contains(message_for(with_parts(R"({"kind": "answer", "text": "yes"})")),
+                  "does not contain {label}");
+}
+
+TEST(Recipe, RefusesPromptsThatTellTheAnswer) {
+  const auto task = [](const std::string& fields, const std::string& words) {
+    return R"({"name": "x", )" + fields + R"(, "parts": [{"kind": "text", "text": ")" + words + "\"}," +
+           answer + "]}";
+  };
+  const std::string speaker = R"("task": "speaker", "speakers": "numbered")", impact = R"("task": "impact")";
+  expect_contains(message_for(task(speaker, "{speaker}")), "unknown placeholder {speaker}");
+  expect_contains(message_for(task(speaker, "{speaker_number}")), "unknown placeholder {speaker_number}");
+  expect_contains(message_for(task(impact, "{utterance}")), "unknown placeholder {utterance}");
+  expect_contains(message_for(task(impact, "{features}")), "unknown placeholder {features}");
+  EXPECT_NO_THROW(Recipe::parse(task(speaker, "{utterance} {labels}"), "mine.json"));
+  EXPECT_NO_THROW(Recipe::parse(task(impact, "{speaker}"), "mine.json"));
+  expect_contains(message_for(task(R"("task": "speaker")", "a")), "\"speakers\" must be \"numbered\"");
+}
+
+TEST(Recipe, RefusesFieldsWhereTheyMeanNothing) {
+  const auto part = [](const std::string& fields) { return with_parts("{" + fields + "}," + answer); };
+  expect_contains(message_for(part(R"("kind": "text", "text": "a", "before": "b")")),
+                  "'before' and 'after' are for history and demonstrations");
+  expect_contains(message_for(part(R"("kind": "demonstrations", "text": "a", "captioned": "b")")),
+                  "'captioned' is for lines whose caption may be shown");
+  expect_contains(message_for(part(R"("kind": "history", "text": "a", "captioned": "{label}")")),
+                  "unknown placeholder {label}");
+  expect_contains(message_for(part(R"("kind": "history", "text": "a", "after": "{speaker}")")),
+                  "unknown placeholder {speaker}");
+  expect_contains(message_for(with(R"("speaker_numbers": {"M": -1})")),
+                  "the number of speaker 'M' must not be below 0");
+}
+
+TEST(Recipe, ShippedOnesAreFoundByName) {
+  std::vector<std::string> names;
+  for (const ShippedRecipe& shipped : shipped_recipes()) {
+    names.push_back(shipped.name);
+    EXPECT_EQ(Recipe::load(shipped.name).name, shipped.name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"shared", "window", "plain", "retrieval", "impact", "speaker",
+                                             "dialogue", "features"}));
+  EXPECT_EQ(Recipe::load("shared").history, std::nullopt);
+  EXPECT_EQ(Recipe::load("window").history, 12);
+  expect_contains(message_of<ConfigurationError>([] { Recipe::load("sharde"); }),
+                  "--recipe sharde is neither a file nor a recipe of this program (shared, window, plain, "
+                  "retrieval, impact, speaker, dialogue, features)");
+}
+
+TEST(Recipe, FilesOfTheUserAreRead) {
+  const ScratchFolder folder;
+  EXPECT_EQ(Recipe::load(folder.write("mine.json", with_parts(answer))).name, "x");
+}
+
+TEST(Recipe, ParseHistory) {
+  EXPECT_EQ(parse_history("all", "--history"), std::nullopt);
+  EXPECT_EQ(parse_history("5", "--history"), 5);
+  expect_contains(message_of<ConfigurationError>([] { parse_history("5x", "--history"); }),
+                  "--history is '5x', it must be a number of lines or 'all'");
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,178 @@
+// The page of a small sweep, as text and as a browser shows it.
+
+#include <cstdlib>
+#include <filesystem>
+#include <regex>
+#include <utility>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "ops/base/error.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class ReportCommand : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    write_tiny_data(*folder_);
+    run_successfully({"sweep", "--base", at("base"), "--data", at("data"), "--output", at("sweep"), "--vary",
+                      "lora-rank=2,4; learning-rate=1e-3,1e-2", "--seeds", "1,2", "--train-options",
+                      "--max-steps 2 --threads 1 --logging-steps 1", "--evaluate-options", "--threads 1"});
+    run_successfully({"report", at("sweep"), "--output", at("page.html"), "--title", "Ranks & rates"});
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  static std::string at(const std::string& name) { return *folder_ / name; }
+  static TemporaryFolder* folder_;
+};
+TemporaryFolder* ReportCommand::folder_ = nullptr;
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t times = 0;
+  for (std::size_t i = text.find(part); i != std::string::npos; i = text.find(part, i + 1)) ++times;
+  return times;
+}
+
+TEST_F(ReportCommand, ShowsRunsCurvesMapAndAnswersOnOnePage) {
+  const std::string page = read_text(at("page.html"));
+  EXPECT_THAT(page, HasSubstr("<h1>Ranks &amp; rates</h1>"));
+  EXPECT_THAT(page, HasSubstr("8 trainings, 2 evaluations."));
+  EXPECT_THAT(page, HasSubstr("lora-rank=2,learning-rate=1e-3 (2 runs)"));
+  EXPECT_EQ(count(page, "<polyline"), 16U) << "loss and F1 of each training";
+  EXPECT_THAT(page, HasSubstr("<th>lora-rank \\ learning-rate</th><th>1e-3</th><th>1e-2</th>"));
+  EXPECT_EQ(count(page, "class=\"heat confusion\""), 2U);
+  EXPECT_EQ(count(page, "<details class=\"predictions\">"), 1U) << "of the best of the seeds";
+  EXPECT_THAT(page, Not(HasSubstr("http"))) << "nothing from a network";
+  const std::regex link("<a href=\"([^\"]+predictions.jsonl)\"");
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(page, match, link));
+  EXPECT_TRUE(std::filesystem::exists(at(match[1]))) << "relative to the page: " << match[1];
+}
+
+TEST_F(ReportCommand, WritesTheRunsAsCsv) {
+  const std::string csv = read_text(at("page.csv"));
+  EXPECT_THAT(csv, StartsWith("run,group,finished,steps,dev_weighted_f1,test_weighted_f1,seconds,"));
+  EXPECT_EQ(count(csv, "\r\n"), 9U);
+  EXPECT_THAT(csv, HasSubstr(",true,2,"));
+}
+
+// evaluate keeps the predictions of the last way of answering.
+TEST_F(ReportCommand, PredictionsBelongToTheWayThatGaveThem) {
+  run_successfully({"evaluate", "--base", at("base"), "--adapter",
+                    at("sweep/runs/lora-rank=2,learning-rate=1e-3/seed-1/train/output"), "--data", at("data"),
+                    "--output", at("scores")});
+  run_successfully({"report", at("scores"), "--output", at("scores.html")});
+  const std::string page = read_text(at("scores.html"));
+  EXPECT_THAT(page, HasSubstr("0 trainings, 2 evaluations."));
+  EXPECT_EQ(count(page, "predictions.jsonl"), 1U);
+  EXPECT_GT(page.find("predictions.jsonl"), page.find("<h3>scores: base + adapter</h3>"));
+}
+
+TEST_F(ReportCommand, RefusesToOverwriteAndEmptyFolders) {
+  const Outcome again = run_chorus({"report", at("sweep"), "--output", at("page.html")});
+  EXPECT_EQ(again.exit_code, static_cast<int>(ExitCode::configuration));
+  EXPECT_THAT(again.err, HasSubstr("is not overwritten"));
+  std::filesystem::create_directories(at("nothing"));
+  const Outcome empty = run_chorus({"report", at("nothing"), "--output", at("other.html")});
+  EXPECT_EQ(empty.exit_code, static_cast<int>(ExitCode::data));
+  EXPECT_THAT(empty.err, HasSubstr("holds no output of train, evaluate, study or sweep"));
+}
+
+// What the page is once a browser has run its scripts.
+class ReportInABrowser : public ReportCommand {
+ protected:
+  void SetUp() override {
+    if (std::system("command -v chromium > /dev/null") != 0) {
+      GTEST_SKIP() << "NOT TESTED: there is no chromium to open the page with";
+    }
+  }
+  static std::string opened(const std::string& page) {
+    const std::string command =
+        "HOME=" + at("home") +
+        " timeout 120 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars "
+        "--virtual-time-budget=5000 --window-size=1400,1000 --dump-dom file://" +
+        page + " > " + at("dom.html") + " 2> " + at("chromium.log");
+    EXPECT_EQ(std::system(command.c_str()), 0) << read_text(at("chromium.log"));
+    return read_text(at("dom.html"));
+  }
+  // Measures taken by a script at the end of the page, in a frame of that size: a browser's own window is never as
+  // narrow as a phone.
+  static nlohmann::json measured(int width, int height) {
+    std::string page = read_text(at("page.html"));
+    const std::string script = R"(<script>
+const box = e => { const b = e.getBoundingClientRect(); return [b.left, b.right, b.width, b.height]; };
+const boxes = selector => [...document.querySelectorAll(selector)].map(box);
+const svgs = [...document.querySelectorAll('svg')];
+parent.postMessage(JSON.stringify({
+  viewport: [innerWidth, innerHeight],
+  scrollWidth: document.documentElement.scrollWidth,
+  beyond: [...document.querySelectorAll('body *')].filter(
+      e => box(e)[1] > innerWidth + 0.5 && !e.closest('.scroll > *')).map(e => e.outerHTML.slice(0, 80)),
+  sections: [...document.querySelectorAll('h2')].filter(h => h.checkVisibility()).map(h => h.textContent),
+  tables: boxes('#runs, .heat'), charts: boxes('svg'),
+  cutLabels: svgs.flatMap(s => [...s.querySelectorAll('text')].filter(
+      t => box(t)[0] < box(s)[0] - 0.5 || box(t)[1] > box(s)[1] + 0.5).map(t => t.textContent)),
+  chartText: Math.min(...svgs.map(s => parseFloat(getComputedStyle(s.querySelector('text')).fontSize) *
+                                       box(s)[2] / s.viewBox.baseVal.width)),
+  text: Math.min(...[...document.querySelectorAll('p, td, th, li, figcaption')].map(
+      e => parseFloat(getComputedStyle(e).fontSize)))}), '*');
+</script>)";
+    page.insert(page.find("</body>"), script);
+    write_text(at("measured.html"), page);
+    write_text(at("frame.html"),
+               "<!doctype html><body><script>onmessage = e => document.body.textContent = 'FOUND' + e.data + "
+               "'END';</script><iframe style=\"border:0\" src=\"measured.html\" width=\"" +
+                   std::to_string(width) + "\" height=\"" + std::to_string(height) + "\"></iframe></body>");
+    const std::string dom = opened(at("frame.html"));
+    std::smatch found;
+    const bool answered = std::regex_search(dom, found, std::regex("FOUND(\\{.*\\})END"));
+    EXPECT_TRUE(answered) << dom.substr(0, 2000);
+    return nlohmann::json::parse(answered ? found[1].str() : "{}");
+  }
+};
+
+TEST_F(ReportInABrowser, FiltersTheAnswers) {
+  const std::string dom = opened(at("page.html"));
+  std::smatch shown;
+  ASSERT_TRUE(std::regex_search(dom, shown, std::regex("<output>([0-9]+) of ([0-9]+)</output>")));
+  const std::size_t wrong = count(dom, "<tr class=\"wrong\">");
+  EXPECT_EQ(std::stoul(shown[1]), wrong);
+  const std::string page = read_text(at("page.html"));
+  EXPECT_EQ(std::stoul(shown[2]), wrong + count(dom, "<tr hidden=\"\">")) << "the right ones are hidden";
+}
+
+TEST_F(ReportInABrowser, FitsAPhoneAndADesktop) {
+  for (const auto& [width, height] : {std::pair(390, 844), std::pair(1280, 900)}) {
+    SCOPED_TRACE(width);
+    const nlohmann::json found = measured(width, height);
+    ASSERT_EQ(found.at("viewport"), nlohmann::json({width, height}));
+    EXPECT_LE(found.at("scrollWidth"), width);
+    EXPECT_EQ(found.at("beyond"), nlohmann::json::array()) << "only what scrolls in its own box may be wider";
+    EXPECT_EQ(found.at("sections"), nlohmann::json({"Runs", "Curves", "Sweep: F1 on dev", "Evaluations"}));
+    EXPECT_EQ(found.at("tables").size(), 4U);
+    for (const auto& table : found.at("tables"))
+      EXPECT_GT(table.at(2).get<double>() * table.at(3).get<double>(), 0);
+    EXPECT_EQ(found.at("charts").size(), 4U) << "two curves, the classes of two evaluations";
+    for (const auto& chart : found.at("charts")) {
+      EXPECT_GE(chart.at(0), 0);
+      EXPECT_LE(chart.at(1), width);
+      EXPECT_GT(chart.at(2), 300);
+      EXPECT_GT(chart.at(3), 50);
+    }
+    EXPECT_EQ(found.at("cutLabels"), nlohmann::json::array());
+    EXPECT_GE(found.at("chartText"), 10) << "pixels";
+    EXPECT_GE(found.at("text"), 12) << "pixels";
+  }
+}
+
+}  // namespace
+}  // namespace chorus

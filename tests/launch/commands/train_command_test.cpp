@@ -1,0 +1,421 @@
+// What train, evaluate and generate refuse, and how a stopped training goes on.
+
+#include <algorithm>
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/model/projector.h"
+#include "ops/base/error.h"
+#include "tests/launch/featured_data.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+// One base and its data for all tests of this file.
+class TrainCommand : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    const std::string corpus = at("corpus");
+    must({"sample", "--train-dialogues", "10", "--dev-dialogues", "3", "--test-dialogues", "3",
+          "--paragraphs", "150", "--output", corpus});
+    must({"tokenizer", "--vocabulary-size", "420", "--output", at("a.model"), corpus + "/pretraining.txt"});
+    must({"tokenizer", "--vocabulary-size", "421", "--output", at("b.model"), corpus + "/pretraining.txt"});
+    for (const std::string name : {"a", "b"}) {
+      must({"init", "--tokenizer", at(name + ".model"), "--hidden-size", "32", "--layers", "2",
+            "--query-heads", "6", "--key-value-heads", "3", "--head-width", "8", "--output",
+            at("base_" + name)});
+    }
+    must({"prepare", corpus, "--base", at("base_a"), "--output", at("data")});
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  static std::string at(const std::string& name) { return *folder_ / name; }
+  static void must(const std::vector<std::string>& arguments) {
+    const Outcome outcome = run_chorus(arguments);
+    ASSERT_EQ(outcome.exit_code, 0) << arguments[0] << ": " << outcome.err;
+  }
+  static std::vector<std::string> training(const std::string& output,
+                                           const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{"train",    "--base",         at("base_a"), "--data",
+                                       at("data"), "--output",       at(output),   "--lora-rank",
+                                       "2",        "--max-steps",    "6",          "--eval-steps",
+                                       "0",        "--lora-dropout", "0.1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  static void expect_refusal(const std::vector<std::string>& arguments, ExitCode code,
+                             const std::string& part, const std::vector<std::string>& launcher = {}) {
+    const Outcome outcome = run_chorus(arguments, launcher);
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(code)) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(part));
+  }
+  static TemporaryFolder* folder_;
+};
+TemporaryFolder* TrainCommand::folder_ = nullptr;
+
+TEST_F(TrainCommand, DataOfAnotherTokenizerIsRefused) {
+  std::vector<std::string> arguments = training("other");
+  arguments[2] = at("base_b");
+  expect_refusal(arguments, ExitCode::data, "was prepared with the tokenizer");
+  expect_refusal(arguments, ExitCode::data, "chorus prepare --base");
+  EXPECT_FALSE(std::filesystem::exists(at("other"))) << "nothing is written before the input is checked";
+}
+
+TEST_F(TrainCommand, ATokenizerOfAnotherSizeIsRefused) {
+  std::filesystem::copy(at("base_a"), at("mixed"));
+  std::filesystem::copy_file(at("b.model"), at("mixed") + "/tokenizer.model",
+                             std::filesystem::copy_options::overwrite_existing);
+  expect_refusal({"generate", "--base", at("mixed"), "hello"}, ExitCode::data, "421");
+  std::vector<std::string> arguments = training("with mixed");
+  arguments[2] = at("mixed");
+  expect_refusal(arguments, ExitCode::data, "421");
+}
+
+TEST_F(TrainCommand, HeadsThatTensorRanksDoNotDivideAreRefused) {
+  expect_refusal(training("heads", {"--tensor-parallel", "2"}), ExitCode::configuration, "--tensor-parallel",
+                 mpirun(2));
+  expect_refusal(training("grid", {"--tensor-parallel", "3"}), ExitCode::configuration,
+                 "--tensor-parallel 3 does not divide the 2 ranks", mpirun(2));
+}
+
+TEST_F(TrainCommand, ItIsSaidThatThereIsNoDevSplit) {
+  std::filesystem::copy(at("data"), at("no dev"));
+  std::filesystem::remove(at("no dev/dev.h5"));
+  std::vector<std::string> arguments = training("undirected", {"--eval-steps", "2"});
+  *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at("no dev");
+  EXPECT_THAT(
+      run_successfully(arguments),
+      HasSubstr("there is no dev split in " + at("no dev") +
+                ", only train, test: nothing is scored while training, and the last adapter is kept"));
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("no dev"), "--split", "dev"},
+                 ExitCode::data, "dev.h5: no such split; " + at("no dev") + " has train, test");
+}
+
+// From dialogues without labels to predictions without scores.
+TEST_F(TrainCommand, DialoguesWithoutLabelsAreAnswered) {
+  const std::string dialogue =
+      R"({"id": "x", "utterances": [{"speaker": "Mia", "text": "My toy broke."}, {"speaker": "Tom", "text": "Oh!"}]})";
+  const std::string labelled =
+      R"({"id": "y", "utterances": [{"speaker": "Mia", "text": "Yes!", "label": "glad"}]})";
+  write_text(at("own/labels.json"), R"(["calm", "glad"])");
+  write_text(at("own/train.jsonl"), labelled);
+  for (const std::string split : {"dev", "test"}) write_text(at("own/" + split + ".jsonl"), dialogue);
+  must({"prepare", "--corpus", "jsonl", at("own"), "--base", at("base_a"), "--output", at("unlabelled")});
+  std::vector<std::string> arguments = training("of one", {"--eval-steps", "2"});
+  *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at("unlabelled");
+  EXPECT_THAT(run_successfully(arguments), HasSubstr("unlabelled has no gold labels: nothing is scored"));
+  for (const std::string decode : {"score", "greedy"}) {
+    const std::string output = at("answers by " + decode);
+    EXPECT_THAT(run_successfully({"evaluate", "--base", at("base_a"), "--adapter", at("of one"), "--data",
+                                  at("unlabelled"), "--decode", decode, "--output", output}),
+                HasSubstr("there are no gold labels, so nothing is scored"));
+    const std::string predictions = read_text(output + "/predictions.jsonl");
+    EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 2);
+    EXPECT_THAT(predictions, HasSubstr(R"("utterance":"1","speaker":"Tom","text":"Oh!","predicted":)"));
+    EXPECT_THAT(read_text(output + "/eval_results.json"), HasSubstr("\"predicted\""));
+    expect_refusal({"score", output + "/predictions.jsonl"}, ExitCode::data, "dialogues without labels");
+  }
+  write_text(at("list.jsonl"), "");
+  expect_refusal(
+      {"evaluate", "--base", at("base_a"), "--data", at("unlabelled"), "--exclude", at("list.jsonl")},
+      ExitCode::configuration, "--exclude: the test split has no gold labels");
+}
+
+// What cannot be trained on is not prepared.
+TEST_F(TrainCommand, DataIsOnlyPreparedForABaseThatTakesIt) {
+  const std::vector<std::string> prepare{"prepare",     at("corpus"),  "--output", at("never"),
+                                         "--tokenizer", at("a.model"), "--base"};
+  const auto with_base = [&](const std::string& base) {
+    std::vector<std::string> arguments = prepare;
+    arguments.push_back(at(base));
+    return arguments;
+  };
+  std::filesystem::copy(at("base_a"), at("bare"));
+  std::filesystem::remove(at("bare/tokenizer.model"));
+  expect_refusal(with_base("bare"), ExitCode::configuration,
+                 "copy --tokenizer to " + at("bare/tokenizer.model") + " and leave the option out");
+  expect_refusal(with_base("base_b"), ExitCode::configuration,
+                 "is another one than " + at("base_b/tokenizer.model"));
+  std::string ids = "1", labels = "-100";
+  for (int i = 0; i < 3000; ++i) {
+    ids += ",5";
+    labels += ",5";
+  }
+  write_text(at("long.jsonl"), "\n{\"input_ids\": [" + ids + "], \"labels\": [" + labels + "]}\n");
+  expect_refusal(
+      {"prepare", "--corpus", "tokens", at("long.jsonl"), "--base", at("base_a"), "--output", at("never")},
+      ExitCode::data, "long.jsonl:2: 3000 tokens, and the base has ");
+  EXPECT_FALSE(std::filesystem::exists(at("never")));
+  must({"prepare", "--corpus", "tokens", at("long.jsonl"), "--vocabulary-size", "420", "--output",
+        at("long")});
+  std::vector<std::string> arguments = training("long run", {"--tokens-per-microbatch", "4000"});
+  *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at("long");
+  expect_refusal(arguments, ExitCode::data, " positions: shorten the token lists");
+}
+
+TEST_F(TrainCommand, SamplesThatFitNoMicroBatchAreRefused) {
+  expect_refusal(training("short", {"--tokens-per-microbatch", "16"}), ExitCode::configuration,
+                 "--tokens-per-microbatch");
+}
+
+TEST_F(TrainCommand, ContradictionsAreRefused) {
+  expect_refusal(training("x", {"--lora-targets", "q,z"}), ExitCode::configuration, "z");
+  expect_refusal(training("x", {"--resume", at("nowhere")}), ExitCode::configuration, "no such checkpoint");
+  expect_refusal(training("x", {"--learning-rat", "1"}), ExitCode::configuration, "learning-rate");
+}
+
+TEST_F(TrainCommand, AnAdapterDecidesItsOwnShape) {
+  must(training("first"));
+  std::vector<std::string> next{"train",     "--base",       at("base_a"), "--data",   at("data"),
+                                "--adapter", at("first"),    "--output",   at("next"), "--max-steps",
+                                "2",         "--eval-steps", "0"};
+  must(next);
+  EXPECT_THAT(read_text(at("next/config.ini")), HasSubstr("lora-rank = 2"));
+  must({"train", at("next/config.ini"), "--output", at("next again")});
+  EXPECT_EQ(read_text(at("next/adapter_model.safetensors")),
+            read_text(at("next again/adapter_model.safetensors")));
+  next[8] = at("wide");
+  next.insert(next.end(), {"--lora-rank", "4"});
+  expect_refusal(next, ExitCode::configuration, "--lora-rank differs from that of --adapter");
+}
+
+// As chorus slurm, study and sweep call it: the adapter is where a training starts that has no checkpoint yet.
+TEST_F(TrainCommand, AStageFromAnAdapterIsResumed) {
+  must(training("stage one"));
+  const auto stage = [](const std::string& output, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"train",     "--base",        at("base_a"), "--data",   at("data"),
+                                       "--adapter", at("stage one"), "--output",   at(output), "--max-steps",
+                                       "4",         "--eval-steps",  "0",          "--resume", "auto"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  must(stage("straight on", {}));
+  const Outcome stopped = run_chorus(stage("stopped stage", {"--max-time", "0.000001"}));
+  ASSERT_EQ(stopped.exit_code, static_cast<int>(ExitCode::preempted)) << stopped.err;
+  const Outcome resumed = run_chorus(stage("stopped stage", {}));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_THAT(resumed.out, HasSubstr("continues from "));
+  EXPECT_EQ(read_text(at("straight on/adapter_model.safetensors")),
+            read_text(at("stopped stage/adapter_model.safetensors")));
+  // The checkpoint of another adapter's shape is not this stage's.
+  must(training("wide stage", {"--lora-rank", "3"}));
+  std::vector<std::string> wide = stage("stopped stage", {});
+  wide[6] = at("wide stage");
+  expect_refusal(wide, ExitCode::configuration, "lora-rank was 2 and is now 3");
+}
+
+TEST_F(TrainCommand, AWarmUpBeyondTheEndIsKeptAndSaid) {
+  const Outcome outcome = run_chorus(
+      training("short trial", {"--warmup-steps", "100", "--learning-rate", "1e-3", "--logging-steps", "1"}));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              HasSubstr("the warm-up of 100 steps is longer than the training of 6: the learning "
+                        "rate only reaches 5e-05 of 0.001"));
+  EXPECT_THAT(outcome.out, HasSubstr("lr 5.0e-05"));
+}
+
+TEST_F(TrainCommand, OddBasesAndAdaptersAreSaidInALine) {
+  // One more row than the tokenizer has pieces, as an added [PAD] leaves it, and ends of LLaMA-1.
+  must({"init", "--tokenizer", at("b.model"), "--hidden-size", "32", "--layers", "2", "--query-heads", "6",
+        "--key-value-heads", "3", "--head-width", "8", "--output", at("padded")});
+  std::filesystem::copy_file(at("a.model"), at("padded") + "/tokenizer.model",
+                             std::filesystem::copy_options::overwrite_existing);
+  auto config = nlohmann::json::parse(read_text(at("padded/config.json")));
+  config["eos_token_id"] = 1;
+  write_text(at("padded/config.json"), config.dump());
+  const std::string rows = at("padded") +
+                           " has 421 rows for the 420 pieces of its tokenizer: the last 1 are "
+                           "neither read nor generated";
+  EXPECT_THAT(
+      run_successfully({"prepare", at("corpus"), "--base", at("padded"), "--output", at("padded data")}),
+      HasSubstr(rows));
+  std::vector<std::string> arguments = training("on padded");
+  arguments[2] = at("padded");
+  arguments[4] = at("padded data");
+  EXPECT_THAT(run_successfully(arguments), HasSubstr(rows));
+  const std::string generated =
+      run_successfully({"generate", "--base", at("padded"), "--max-new-tokens", "3", "- hello"});
+  EXPECT_THAT(generated, HasSubstr(rows));
+  EXPECT_THAT(generated,
+              HasSubstr(at("padded") + ": config.json ends texts with token 1, the tokenizer with 2"));
+
+  must(training("of base_a"));
+  const std::string scored =
+      run_successfully({"evaluate", "--base", at("padded"), "--adapter", at("of base_a"), "--data",
+                        at("padded data"), "--compare-base", "off"});
+  EXPECT_THAT(scored, HasSubstr("the adapter " + at("of base_a") + " was trained on " + at("base_a") +
+                                ", the base is " + at("padded")));
+  EXPECT_THAT(scored, Not(HasSubstr("was trained with the labels")));
+  EXPECT_THAT(scored, Not(HasSubstr("config.json ends texts"))) << "nothing is generated";
+
+  auto results = nlohmann::json::parse(read_text(at("of base_a/train_results.json")));
+  EXPECT_EQ(results.at("labels").size(), 7U);
+  results["labels"] = {"calm", "glad"};
+  write_text(at("of base_a/train_results.json"), results.dump());
+  EXPECT_THAT(
+      run_successfully({"evaluate", "--base", at("base_a"), "--adapter", at("of base_a"), "--data",
+                        at("data"), "--compare-base", "off"}),
+      HasSubstr(R"( was trained with the labels ["calm","glad"], those of the data are ["neutral",)"));
+}
+
+TEST_F(TrainCommand, TheFolderOfPredictionsIsMadeOrRefusedBeforeAnyScoring) {
+  std::vector<std::string> arguments{
+      "evaluate", "--base", at("base_a"), "--data", at("data"), "--predictions", at("new folder/p.jsonl")};
+  must(arguments);
+  EXPECT_TRUE(std::filesystem::exists(at("new folder/p.jsonl")));
+  arguments.back() = at("base_a/config.json/p.jsonl");
+  const Outcome outcome = run_chorus(arguments);
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::configuration));
+  EXPECT_THAT(outcome.err, HasSubstr("config.json is no folder"));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("utterances, each scored once")));
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("data"), "--match", "instructerc"},
+                 ExitCode::configuration, "--match says nothing without --decode greedy");
+  expect_refusal({"prepare", at("corpus"), "--base", at("base_a"), "--output", at("base_a/config.json/d")},
+                 ExitCode::configuration, "config.json is no folder");
+}
+
+// From features to a projector beside the adapter, to answers of both kinds; and whatever does not fit together.
+TEST_F(TrainCommand, FeaturesAreMappedByAProjector) {
+  write_with_features(at("data"), at("featured"), 6);
+  write_with_features(at("data"), at("wide features"), 7);
+  const auto with_data = [](std::vector<std::string> arguments, const std::string& data) {
+    *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at(data);
+    return arguments;
+  };
+  const std::vector<std::string> first =
+      with_data(training("seeing", {"--projector-hidden", "10", "--eval-steps", "3"}), "featured");
+  must(first);
+  const auto saved = find_projector(at("seeing"));
+  ASSERT_TRUE(saved);
+  EXPECT_EQ(saved->config, (ProjectorConfig{ProjectorKind::mlp, 6, 10}));
+
+  for (const std::string decode : {"score", "greedy"}) {
+    const Outcome outcome =
+        run_chorus({"evaluate", "--base", at("base_a"), "--adapter", at("seeing"), "--data", at("featured"),
+                    "--decode", decode, "--output", at("seen by " + decode)});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("the base alone is left out: it has no projector"));
+    EXPECT_THAT(outcome.out, HasSubstr("base + adapter"));
+  }
+  must({"generate", "--base", at("base_a"), "--adapter", at("seeing"), "--max-new-tokens", "2", "hello"});
+
+  std::vector<std::string> next{"train",        "--base",     at("base_a"),  "--data", at("featured"),
+                                "--adapter",    at("seeing"), "--max-steps", "1",      "--output",
+                                at("seeing on")};
+  must(next);
+  EXPECT_THAT(read_text(at("seeing on/config.ini")), HasSubstr("projector-hidden = 10"));
+  next.back() = at("refused");
+  next.insert(next.end(), {"--projector-hidden", "11"});
+  expect_refusal(next, ExitCode::configuration, "--projector-hidden 11 differs from that in");
+  expect_refusal(
+      with_data(training("refused", {"--projector", "linear", "--projector-hidden", "4"}), "featured"),
+      ExitCode::configuration, "leave one of them out");
+
+  must(training("blind"));
+  const auto evaluation = [](const std::string& adapter, const std::string& data) {
+    return std::vector<std::string>{"evaluate",  "--base", at("base_a"), "--adapter",
+                                    at(adapter), "--data", at(data)};
+  };
+  expect_refusal(evaluation("blind", "featured"), ExitCode::data, "has no projector for them");
+  expect_refusal(evaluation("seeing", "data"), ExitCode::data, "was trained with rows of 6 features");
+  expect_refusal(evaluation("seeing", "wide features"), ExitCode::data, "those of the test split have 7");
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("featured")}, ExitCode::data,
+                 "give the --adapter that was trained with such features");
+  std::filesystem::copy_file(at("data/dev.h5"), at("wide features/dev.h5"),
+                             std::filesystem::copy_options::overwrite_existing);
+  expect_refusal(with_data(training("refused"), "wide features"), ExitCode::data,
+                 "have 7 numbers in train.h5 and 0 in dev.h5");
+}
+
+TEST_F(TrainCommand, AFullTrainingKeepsItsProjectorBesideTheModel) {
+  write_with_features(at("data"), at("for all weights"), 6);
+  std::vector<std::string> arguments = training("all weights", {"--method", "full", "--projector", "linear"});
+  arguments[4] = at("for all weights");
+  must(arguments);
+  const Outcome outcome = run_chorus(
+      {"evaluate", "--base", at("all weights"), "--data", at("for all weights"), "--split", "dev"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  // Adapters on such a base go on with its projector.
+  arguments = training("adapter on it");
+  arguments[2] = at("all weights");
+  arguments[4] = at("for all weights");
+  must(arguments);
+  EXPECT_THAT(read_text(at("adapter on it/config.ini")), HasSubstr("projector = linear"));
+}
+
+TEST_F(TrainCommand, DamagedDataIsRefused) {
+  std::filesystem::create_directories(at("damaged"));
+  std::string bytes = read_text(at("data/train.h5"));
+  write_text(at("damaged/train.h5"), bytes.substr(0, bytes.size() / 2));
+  std::vector<std::string> arguments = training("from damaged");
+  arguments[4] = at("damaged");
+  expect_refusal(arguments, ExitCode::data, "damaged/train.h5");
+}
+
+TEST_F(TrainCommand, StoppedByMaxTimeItGoesOnToTheSameAdapter) {
+  must(training("straight", {"--logging-steps", "1"}));
+  Outcome stopped = run_chorus(training("stopped", {"--logging-steps", "1", "--max-time", "0.000001"}));
+  EXPECT_EQ(stopped.exit_code, static_cast<int>(ExitCode::preempted)) << stopped.err;
+  EXPECT_FALSE(std::filesystem::exists(at("stopped/adapter_model.safetensors")));
+  must(training("stopped", {"--logging-steps", "1", "--resume", "auto"}));
+  EXPECT_EQ(read_text(at("straight/adapter_model.safetensors")),
+            read_text(at("stopped/adapter_model.safetensors")));
+  const auto losses = [](const std::string& log) {
+    std::vector<double> losses;
+    std::istringstream lines(log);
+    for (std::string line; std::getline(lines, line);)
+      losses.push_back(nlohmann::json::parse(line).at("loss"));
+    return losses;
+  };
+  EXPECT_EQ(losses(read_text(at("straight/trainer_log.jsonl"))),
+            losses(read_text(at("stopped/trainer_log.jsonl"))));
+}
+
+TEST_F(TrainCommand, ADeadRankEndsTheJob) {
+  std::string command =
+      "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then exec timeout -s KILL 1 \"$@\"; else exec \"$@\"; fi";
+  std::vector<std::string> launcher = mpirun(2);
+  launcher.insert(launcher.begin(), {"timeout", "60"});
+  launcher.insert(launcher.end(), {"sh", "-c", command, "sh"});
+  const Outcome outcome = run_chorus(training("dead", {"--max-steps", "100000"}), launcher);
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_NE(outcome.exit_code, 124) << "the other rank went on waiting";
+}
+
+TEST_F(TrainCommand, GreedyAnswersAreMatchedAndMissesCounted) {
+  must(training("greedy"));
+  const Outcome outcome = run_chorus({"evaluate", "--base", at("base_a"), "--adapter", at("greedy"), "--data",
+                                      at("data"), "--decode", "greedy", "--output", at("greedy scores")});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto results = nlohmann::json::parse(read_text(at("greedy scores/eval_results.json")));
+  EXPECT_GT(results.at("utterances").get<int>(), 0);
+  EXPECT_THAT(outcome.out, HasSubstr("answers held no label"));
+  EXPECT_THAT(read_text(at("greedy scores/predictions.jsonl")), HasSubstr("\"answer\""));
+  // Every answer gets a label by InstructERC's rule, and by words only those that hold or nearly spell one.
+  const std::string by_nearest = run_successfully({"evaluate", "--base", at("base_a"), "--data", at("data"),
+                                                   "--decode", "greedy", "--match", "instructerc"});
+  EXPECT_THAT(by_nearest, HasSubstr("answers held no label; 0 of them are wrong for every label"));
+}
+
+TEST_F(TrainCommand, EvaluateWantsCandidates) {
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("data"), "--split", "train"},
+                 ExitCode::configuration, "no candidate answers");
+}
+
+TEST_F(TrainCommand, GenerateRefusesAPromptWithoutRoom) {
+  std::string prompt;
+  for (int i = 0; i < 600; ++i) prompt += "word ";
+  expect_refusal({"generate", "--base", at("base_a"), prompt}, ExitCode::data,
+                 "leaves no room for an answer");
+}
+
+}  // namespace
+}  // namespace chorus
