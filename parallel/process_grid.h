@@ -38,4 +38,7 @@ inline Shard shard(std::int64_t extent, int rank, int size) {
   return {begin, std::min(extent, begin + part)};
 }
 
+// What of a linear layer is divided among tensor ranks: the outputs (columns of Wᵀ) or the inputs (rows of Wᵀ).
+enum class Split { columns, rows };
+
 }  // namespace chorus

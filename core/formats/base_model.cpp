@@ -53,32 +53,6 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& path)
 
 }  // namespace
 
-std::string weight_name(std::int64_t layer, Projection projection) {
-  return fmt::format("model.layers.{}.{}.{}.weight", layer, module(projection), name(projection));
-}
-
-std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
-  const std::int64_t d = config.hidden_size;
-  std::vector<ExpectedTensor> tensors{{std::string(embedding_name), {config.vocabulary_size, d}}};
-  const auto add_projection = [&](std::int64_t layer, Projection projection) {
-    const auto [outputs, inputs] = features(config, projection);
-    tensors.push_back({weight_name(layer, projection), {outputs, inputs}});
-  };
-  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    tensors.push_back({fmt::format("model.layers.{}.input_layernorm.weight", layer), {d}});
-    for (const auto projection : {Projection::q, Projection::k, Projection::v, Projection::o}) {
-      add_projection(layer, projection);
-    }
-    tensors.push_back({fmt::format("model.layers.{}.post_attention_layernorm.weight", layer), {d}});
-    for (const auto projection : {Projection::gate, Projection::up, Projection::down}) {
-      add_projection(layer, projection);
-    }
-  }
-  tensors.push_back({"model.norm.weight", {d}});
-  if (!config.tied_head) tensors.push_back({std::string(head_name), {config.vocabulary_size, d}});
-  return tensors;
-}
-
 bool has_weights(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / single_weights_file) ||
          std::filesystem::exists(folder / weights_index_file);
@@ -95,7 +69,7 @@ BaseModel::BaseModel(std::filesystem::path folder)
   } else {
     open_shards();
   }
-  require_expected_tensors();
+  require_all_tensors();
 }
 
 void BaseModel::add_file(const std::filesystem::path& path) {
@@ -134,19 +108,20 @@ void BaseModel::open_shards() {
   require_none(unlisted, index_path.string(), "tensors of the files are not in the index");
 }
 
-void BaseModel::require_expected_tensors() const {
-  auto expected = expected_tensors(config_);
+void BaseModel::require_all_tensors() const {
+  std::vector<ModelTensor> expected = model_tensors(config_);
   if (config_.tied_head && file_of_.contains(head_name)) {
-    expected.push_back({std::string(head_name), {config_.vocabulary_size, config_.hidden_size}});
+    expected.push_back({std::string(head_name), expected.front().shape, TensorRole::head});
   }
   std::vector<std::string> missing, misshapen, unknown;
   std::set<std::string_view> names;
-  for (const auto& [name, shape] : expected) {
-    names.insert(name);
-    if (!file_of_.contains(name)) {
-      missing.push_back(fmt::format("{} {}", name, to_string(shape)));
-    } else if (const auto& found = tensor(name).shape; found != shape) {
-      misshapen.push_back(fmt::format("{} is {}, not {}", name, to_string(found), to_string(shape)));
+  for (const ModelTensor& wanted : expected) {
+    names.insert(wanted.name);
+    if (!file_of_.contains(wanted.name)) {
+      missing.push_back(fmt::format("{} {}", wanted.name, to_string(wanted.shape)));
+    } else if (const auto& found = tensor(wanted.name).shape; found != wanted.shape) {
+      misshapen.push_back(
+          fmt::format("{} is {}, not {}", wanted.name, to_string(found), to_string(wanted.shape)));
     }
   }
   for (const auto& [name, file] : file_of_) {

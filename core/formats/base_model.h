@@ -7,20 +7,10 @@
 #include <string_view>
 #include <vector>
 
-#include "core/formats/model_config.h"
+#include "core/formats/model_tensors.h"
 #include "core/formats/safetensors.h"
 
 namespace chorus {
-
-// "model.layers.3.self_attn.q_proj.weight"
-std::string weight_name(std::int64_t layer, Projection projection);
-
-struct ExpectedTensor {
-  std::string name;
-  std::vector<std::int64_t> shape;
-};
-// The tensors of LlamaForCausalLM in the order of computation; lm_head.weight only if the head is not tied.
-std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config);
 
 // Whether the folder has model.safetensors or the index of its shards.
 bool has_weights(const std::filesystem::path& folder);
@@ -37,7 +27,7 @@ class BaseModel {
   const std::filesystem::path& folder() const { return folder_; }
   const ModelConfig& config() const { return config_; }
 
-  // One of expected_tensors(). Throws DataError for any other name. Its file stays mapped as long as a copy of it lives.
+  // One of model_tensors(). Throws DataError for any other name. Its file stays mapped as long as a copy of it lives.
   const TensorView& tensor(std::string_view name) const;
 
   // Throws DataError if the folder has no SentencePiece tokenizer.model.
@@ -49,7 +39,7 @@ class BaseModel {
  private:
   void open_shards();
   void add_file(const std::filesystem::path& path);
-  void require_expected_tensors() const;
+  void require_all_tensors() const;
   void require_tied_head() const;
 
   std::filesystem::path folder_;

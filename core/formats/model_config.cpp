@@ -335,16 +335,6 @@ void require_tensor_parallel(const ModelConfig& config, std::int64_t tensor_rank
       " of the base model; possible here: ", fmt::format("{}", fmt::join(possible, ", ")));
 }
 
-std::int64_t parameter_count(const ModelConfig& config) {
-  std::int64_t per_layer = 2 * config.hidden_size;
-  for (const auto projection : all_projections) {
-    const auto [outputs, inputs] = features(config, projection);
-    per_layer += outputs * inputs;
-  }
-  const std::int64_t embedding = config.vocabulary_size * config.hidden_size;
-  return config.layers * per_layer + config.hidden_size + embedding * (config.tied_head ? 1 : 2);
-}
-
 std::vector<float> rope_table(const ModelConfig& config, std::int64_t positions) {
   const auto frequencies = rope_frequencies(config);
   std::vector<float> table;

@@ -83,8 +83,6 @@ void write_model_config(const std::filesystem::path& folder, const ModelConfig& 
 // key/value heads and F.
 void require_tensor_parallel(const ModelConfig& config, std::int64_t tensor_ranks);
 
-std::int64_t parameter_count(const ModelConfig& config);
-
 // [positions, K]: of every position the cosines of its angles j = 0 .. K/2-1, then their sines. Angle j of
 // position p is p · theta^(-2j/K), with the frequency scaled as rope_scaling says. Computed in f64.
 std::vector<float> rope_table(const ModelConfig& config, std::int64_t positions);

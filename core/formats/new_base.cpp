@@ -4,7 +4,7 @@
 #include <map>
 #include <numbers>
 
-#include "core/formats/base_model.h"
+#include "core/formats/model_tensors.h"
 #include "data/text/files.h"
 #include "ops/base/random.h"
 
@@ -22,14 +22,12 @@ float normal(std::uint64_t seed, std::uint32_t stream, std::uint64_t index) {
   return static_cast<float>(std::sqrt(-2 * std::log(u)) * std::cos(angle));
 }
 
-std::vector<float> initial_values(const ExpectedTensor& tensor, const ModelConfig& config, std::uint64_t seed,
+std::vector<float> initial_values(const ModelTensor& tensor, const ModelConfig& config, std::uint64_t seed,
                                   std::uint32_t stream) {
-  std::int64_t elements = 1;
-  for (const std::int64_t extent : tensor.shape) elements *= extent;
-  std::vector<float> values(static_cast<std::size_t>(elements), 1.0F);
-  if (tensor.shape.size() == 1) return values;
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()), 1.0F);
+  if (tensor.is_norm()) return values;
   const bool into_residual =
-      tensor.name.ends_with("o_proj.weight") || tensor.name.ends_with("down_proj.weight");
+      tensor.role == TensorRole::projection && split_of(tensor.projection) == Split::rows;
   const double scale =
       into_residual ? deviation / std::sqrt(2.0 * static_cast<double>(config.layers)) : deviation;
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -44,9 +42,9 @@ void write_new_base(const std::filesystem::path& folder, const ModelConfig& conf
                     const std::filesystem::path& tokenizer, std::uint64_t seed, FileDType dtype,
                     std::int64_t most_shard_bytes) {
   create_output_folder(folder);
-  std::map<std::string, std::pair<ExpectedTensor, std::uint32_t>> by_name;
+  std::map<std::string, std::pair<ModelTensor, std::uint32_t>> by_name;
   std::vector<TensorDescription> descriptions;
-  for (const ExpectedTensor& tensor : expected_tensors(config)) {
+  for (const ModelTensor& tensor : model_tensors(config)) {
     const auto stream = static_cast<std::uint32_t>(by_name.size());
     by_name[tensor.name] = {tensor, stream};
     descriptions.push_back({tensor.name, dtype, tensor.shape});

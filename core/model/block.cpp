@@ -8,12 +8,10 @@ constexpr std::size_t index(Projection which) { return static_cast<std::size_t>(
 
 }  // namespace
 
-Split split_of(Projection which) {
-  return which == Projection::o || which == Projection::down ? Split::rows : Split::columns;
-}
-
-Block::Block(const ModelConfig& config, Backend& backend, Communicator& tensor, TokenDivision division)
-    : backend_(backend),
+Block::Block(const ModelConfig& config, std::int64_t layer, Backend& backend, Communicator& tensor,
+             TokenDivision division)
+    : layer_(layer),
+      backend_(backend),
       rows_(backend, tensor, division),
       width_(config.hidden_size),
       query_width_(config.query_heads * config.head_width / tensor.size()),
@@ -25,7 +23,8 @@ Block::Block(const ModelConfig& config, Backend& backend, Communicator& tensor, 
     projections_.emplace_back(backend, tensor, split_of(which), division);
 }
 
-Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype) const {
+Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype,
+                               const Adapters* adapters) const {
   const DType acc = accumulator(dtype);
   const std::int64_t own = rows_.own_count(tokens);
   const auto take = [&](std::int64_t width) { return arena.take(dtype, {tokens, width}); };
@@ -45,24 +44,33 @@ Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype) c
   saved.up = take(mlp_width_);
   saved.product = take(mlp_width_);
   for (const Projection which : all_projections) {
-    saved.projections[index(which)] = linear(which).take_saved(arena, tokens, dtype);
+    if (const LowRank* beside = path(adapters, which))
+      saved.u[index(which)] = beside->take_u(arena, tokens, dtype);
   }
   return saved;
 }
 
+void Block::project(Projection which, Tensor out, Saved& saved, const Linear::Input& in, const Pass& pass,
+                    Arena& arena) const {
+  linear(which).forward(out, saved.u[index(which)], in, {path(pass.adapters, which), pass.dropout}, arena);
+}
+
+void Block::backward_projection(Projection which, Tensor din, Linear::Into into, ConstTensor dout,
+                                ConstTensor in, const Saved& saved, const Pass& pass, Arena& arena) const {
+  linear(which).backward(din, into, dout, in, saved.u[index(which)],
+                         {path(pass.adapters, which), pass.dropout}, arena);
+}
+
 void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const LayerCache* cache,
                     Arena& arena) const {
-  const auto project = [&](Projection which, Tensor out, const Linear::Input& in) {
-    linear(which).forward(out, s.projections[index(which)], in, pass.dropout, arena);
-  };
   s.x = x;
   {
     Arena::Scope scope(arena);
     backend_.rms_norm(s.n, s.rstd1, x, norm1.value(), norm_epsilon_);
     const Linear::Input n(s.n, rows_.gather(s.n, arena));
-    project(Projection::q, s.q, n);
-    project(Projection::k, s.k, n);
-    project(Projection::v, s.v, n);
+    project(Projection::q, s.q, s, n, pass, arena);
+    project(Projection::k, s.k, s, n, pass, arena);
+    project(Projection::v, s.v, s, n, pass, arena);
   }
   attend(s, pass, cache);
   add_product(s.h, Projection::o, s, s.attended, x, pass, arena);
@@ -70,8 +78,8 @@ void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const L
     Arena::Scope scope(arena);
     backend_.rms_norm(s.m, s.rstd2, s.h, norm2.value(), norm_epsilon_);
     const Linear::Input m(s.m, rows_.gather(s.m, arena));
-    project(Projection::gate, s.gate, m);
-    project(Projection::up, s.up, m);
+    project(Projection::gate, s.gate, s, m, pass, arena);
+    project(Projection::up, s.up, s, m, pass, arena);
   }
   backend_.swiglu(s.product, s.gate, s.up);
   add_product(y, Projection::down, s, s.product, s.h, pass, arena);
@@ -81,7 +89,7 @@ void Block::add_product(Tensor y, Projection which, Saved& s, ConstTensor in, Co
                         Arena& arena) const {
   Arena::Scope scope(arena);
   const Tensor product = rows_.all_for(y, arena);
-  linear(which).forward(product, s.projections[index(which)], in, pass.dropout, arena);
+  project(which, product, s, in, pass, arena);
   backend_.add(y, rows_.own(product), x);
 }
 
@@ -109,7 +117,7 @@ void Block::backward(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) 
 void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
   const auto back = [&](Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in) {
-    linear(which).backward(din, into, dout, in, s.projections[index(which)], pass.dropout, arena);
+    backward_projection(which, din, into, dout, in, s, pass, arena);
   };
   const Tensor dgate = arena.take(s.gate.dtype(), s.gate.shape());
   const Tensor dup = arena.take(s.up.dtype(), s.up.shape());
@@ -128,7 +136,7 @@ void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& are
 void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
   const auto back = [&](Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in) {
-    linear(which).backward(din, into, dout, in, s.projections[index(which)], pass.dropout, arena);
+    backward_projection(which, din, into, dout, in, s, pass, arena);
   };
   const Tensor dq = arena.take(s.q.dtype(), s.q.shape());
   const Tensor dk = arena.take(s.k.dtype(), s.k.shape());

@@ -3,8 +3,8 @@
 #include <array>
 #include <optional>
 
-#include "core/formats/model_config.h"
-#include "core/formats/peft.h"
+#include "core/formats/model_tensors.h"
+#include "core/model/adapters.h"
 #include "core/model/device_batch.h"
 #include "parallel/linear.h"
 
@@ -26,14 +26,12 @@ struct CacheAccess {
 // What a block reads beside its input.
 struct Pass {
   const Forest* forest = nullptr;
-  ConstTensor positions;                   // i32 [N]
-  ConstTensor cos_sin;                     // acc [positions, K]
-  std::optional<Linear::Dropout> dropout;  // while training
-  std::optional<CacheAccess> cache;        // while generating
+  ConstTensor positions;  // i32 [N]
+  ConstTensor cos_sin;    // acc [positions, K]
+  const Adapters* adapters = nullptr;
+  std::optional<Dropout> dropout;    // of the adapters, while training
+  std::optional<CacheAccess> cache;  // while generating
 };
-
-// o and down take what the others have split: their inputs are divided, so that one all-reduce ends each half.
-Split split_of(Projection which);
 
 // One LLaMA block (Touvron et al. 2023, section 2.2), on one rank of P:
 //
@@ -41,23 +39,25 @@ Split split_of(Projection which);
 //   y = h + Wdown (silu(Wgate m) · Wup m)                    m = norm2(h)
 class Block {
  public:
-  Block(const ModelConfig& config, Backend& backend, Communicator& tensor, TokenDivision division);
+  // `layer` counts from 0.
+  Block(const ModelConfig& config, std::int64_t layer, Backend& backend, Communicator& tensor,
+        TokenDivision division);
 
   Linear& projection(Projection which) { return projections_[static_cast<std::size_t>(which)]; }
   Weight norm1, norm2;  // [D]
 
   // Everything backward needs. All but x is taken by take_saved(). S is N, or N/P where the sequence is divided.
   struct Saved {
-    ConstTensor x;                             // [S, D]
-    Tensor n, rstd1;                           // [S, D], acc [S]
-    Tensor q, k, v;                            // [N, Hq/P · K], [N, Hk/P · K] twice; q and k rotated
-    Tensor attended, lse;                      // [N, Hq/P · K], acc [N, Hq/P]
-    Tensor h;                                  // [S, D]
-    Tensor m, rstd2;                           // [S, D], acc [S]
-    Tensor gate, up, product;                  // [N, F/P]
-    std::array<Linear::Saved, 7> projections;  // by Projection
+    ConstTensor x;             // [S, D]
+    Tensor n, rstd1;           // [S, D], acc [S]
+    Tensor q, k, v;            // [N, Hq/P · K], [N, Hk/P · K] twice; q and k rotated
+    Tensor attended, lse;      // [N, Hq/P · K], acc [N, Hq/P]
+    Tensor h;                  // [S, D]
+    Tensor m, rstd2;           // [S, D], acc [S]
+    Tensor gate, up, product;  // [N, F/P]
+    std::array<Tensor, 7> u;   // [N, R] of the adapters, by Projection
   };
-  Saved take_saved(Arena& arena, std::int64_t tokens, DType dtype) const;
+  Saved take_saved(Arena& arena, std::int64_t tokens, DType dtype, const Adapters* adapters) const;
 
   // y [S, D] may not be x. `cache` is used where pass.cache is set.
   void forward(Tensor y, Saved& saved, ConstTensor x, const Pass& pass, const LayerCache* cache,
@@ -67,6 +67,13 @@ class Block {
 
  private:
   const Linear& linear(Projection which) const { return projections_[static_cast<std::size_t>(which)]; }
+  const LowRank* path(const Adapters* adapters, Projection which) const {
+    return adapters == nullptr ? nullptr : adapters->path(layer_, which);
+  }
+  void project(Projection which, Tensor out, Saved& saved, const Linear::Input& in, const Pass& pass,
+               Arena& arena) const;
+  void backward_projection(Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in,
+                           const Saved& saved, const Pass& pass, Arena& arena) const;
   void attend(Saved& saved, const Pass& pass, const LayerCache* cache) const;
   void backward_attention(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
   void backward_mlp(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
@@ -76,6 +83,7 @@ class Block {
   void backward_norm(Tensor dx, Tensor dn, ConstTensor x, const Weight& norm, ConstTensor rstd) const;
   Tensor heads(Tensor x) const { return x.reshape({x.dim(0), x.dim(1) / head_width_, head_width_}); }
 
+  std::int64_t layer_;
   Backend& backend_;
   TokenRows rows_;
   std::int64_t width_, query_width_, key_width_, mlp_width_, head_width_;  // D, Hq/P · K, Hk/P · K, F/P, K

@@ -9,7 +9,7 @@
 
 #include "core/formats/base_model.h"
 #include "core/formats/model_config.h"
-#include "core/formats/peft.h"
+#include "core/model/adapters.h"
 #include "core/model/block.h"
 #include "core/model/device_batch.h"
 #include "core/model/projector.h"
@@ -36,78 +36,76 @@ struct ModelOptions {
 // Where the tensors of a base are stored, by name. A file that a tensor names stays mapped as long as somebody has it.
 using StoredWeights = std::function<TensorView(const std::string& name)>;
 
-// LLaMA on one rank: base weights, adapters, projector, and the passes over a micro-batch.
+// What a pass adds to the base.
+struct Additions {
+  const Adapters* adapters = nullptr;
+  const Projector* projector = nullptr;  // for batches with rows of features
+};
+
+// The base of a model on one rank, and the passes over a micro-batch with what is added to it.
 class Llama {
  public:
-  // Takes memory for weights, parameters and the rope table from `arena`; contents are set by load_base(),
-  // initialise_adapters() or load_adapters(), and the same of the projector. Frozen weights of which `in_place` stores
-  // this rank's part as it is computed with (its type, its elements one after another and at multiples of their size)
-  // take no memory: they are read where they lie. For backends that compute in host memory only.
+  // Takes memory for weights and the rope table from `arena`; contents are set by load(). Frozen weights of which `in_place`
+  // stores this rank's part as it is computed with (its type, its elements one after another and at multiples of their
+  // size) take no memory: they are read where they lie. For backends that compute in host memory only. With
+  // options.train_base weights are those of a ParameterSet instead: see train().
   Llama(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
         Arena& arena, const StoredWeights& in_place = {});
 
+  // Registers all weights as trained parameters. Before load(); `parameters` must outlive the base.
+  void train(ParameterSet& parameters);
+
   // Reads this rank's slices: those in place into the memory where they are mapped, the others a few MiB at a time.
   // `base` must be what the constructor was given, if it was given one.
-  void load_base(const BaseModel& base);
-  // The same from memory, for models with nothing in place; `read` gives a full tensor by its name.
-  void load_base(const std::function<std::vector<float>(const std::string& name)>& read);
-  // A: Kaiming-uniform over the full fan-in, U(-1/√I, 1/√I); B: zero (PEFT's default). A function of the seed and the
-  // element's global index.
-  void initialise_adapters();
-  // Sets every adapter. options().lora must be the configuration of `adapter`. Throws DataError unless it fits the
-  // model.
-  void load_adapters(const PeftAdapter& adapter);
-
-  // Of options().projector, as Projector does it.
-  void initialise_projector() { projector_->initialise(options_.seed); }
-  void load_projector(const SavedProjector& projector);
+  void load(const BaseModel& base);
+  // The same from memory, for models with nothing in place; `read` gives a full tensor.
+  void load(const std::function<std::vector<float>(const ModelTensor&)>& read);
 
   const ModelConfig& config() const { return config_; }
+  Backend& backend() const { return backend_; }
+  const Groups& groups() const { return groups_; }
+  TokenDivision division() const;
   // Of the weights that are read where they are stored.
   std::int64_t bytes_in_place() const;
   // A batch must have a multiple of so many tokens.
   std::int64_t token_multiple() const { return rows_.multiple(); }
-  const ModelOptions& options() const { return options_; }
-  ParameterSet& parameters() { return parameters_; }
-  const ParameterSet& parameters() const { return parameters_; }
 
   // log_probability[t] = log p(target t)                     acc [T]
-  void score(Tensor log_probability, const DeviceBatch& batch, Arena& arena) const;
-  // The same with dropout of `step`, and adds the gradient of - scale · sum of weight · log_probability to the
-  // parameters'.
-  void score_and_backward(Tensor log_probability, const DeviceBatch& batch, double scale, std::uint32_t step,
-                          Arena& arena) const;
+  void score(Tensor log_probability, const DeviceBatch& batch, const Additions& added, Arena& arena) const;
+  // The same with dropout of `step`, and adds the gradient of - scale · sum of weight · log_probability to that of what is
+  // trained.
+  void score_and_backward(Tensor log_probability, const DeviceBatch& batch, const Additions& added,
+                          double scale, std::uint32_t step, Arena& arena) const;
   // Logits [M, V] of the batch's target rows, on the host of every tensor rank. `caches` (one per layer) are used
   // according to `access`, if any.
-  std::vector<float> logits(const DeviceBatch& batch, const std::optional<CacheAccess>& access,
-                            std::span<const LayerCache> caches, Arena& arena) const;
+  std::vector<float> logits(const DeviceBatch& batch, const Additions& added,
+                            const std::optional<CacheAccess>& access, std::span<const LayerCache> caches,
+                            Arena& arena) const;
   // Hidden states [M, D] of the batch's target rows after the final norm, on the host of every tensor rank.
-  std::vector<float> hidden_states(const DeviceBatch& batch, Arena& arena) const;
+  std::vector<float> hidden_states(const DeviceBatch& batch, const Additions& added, Arena& arena) const;
   // Memory of a cache for `sequences` of up to `length` tokens.
   std::vector<LayerCache> take_caches(std::int64_t sequences, std::int64_t length, Arena& arena) const;
 
  private:
-  struct NamedWeight {
-    std::string name;
-    Shape full;
-    std::optional<int> split_dim;
+  struct BoundTensor {
+    ModelTensor tensor;
     Weight* weight;
     // Of a frozen one, where it is: memory to copy it to, or the stored part itself.
     Tensor copy = {};
     std::optional<TensorView> in_place = {};
   };
-  void name_weights();
-  void place_weights(Arena& arena, const StoredWeights& stored);
-  // What this rank has of a weight along its split dim, or along the first.
-  Shard part_of(const NamedWeight& weight) const;
-  void add_adapters();
-  Pass make_pass(const DeviceBatch& batch) const;
+  Weight& weight_of(const ModelTensor& tensor);
+  void freeze(BoundTensor& bound, Arena& arena, const StoredWeights& stored);
+  // What this rank has of a tensor along its split dim, or along the first.
+  Shard part_of(const ModelTensor& tensor) const;
+  Pass make_pass(const DeviceBatch& batch, const Additions& added) const;
   // Own rows of what the tokens mean to the first block: words of the table, or projected features.
-  void embed(Tensor x, const DeviceBatch& batch, Arena& arena) const;
-  void backward_embedding(ConstTensor dx, const DeviceBatch& batch, Arena& arena) const;
+  void embed(Tensor x, const DeviceBatch& batch, const Projector* projector, Arena& arena) const;
+  void backward_embedding(ConstTensor dx, const DeviceBatch& batch, const Projector* projector,
+                          Arena& arena) const;
   // Own rows of x after the last block, in memory taken from `arena`.
-  Tensor run_blocks(const DeviceBatch& batch, const Pass& pass, std::span<const LayerCache> caches,
-                    Arena& arena) const;
+  Tensor run_blocks(const DeviceBatch& batch, const Pass& pass, const Projector* projector,
+                    std::span<const LayerCache> caches, Arena& arena) const;
   // Rows of x that have targets, after the final norm.
   struct FinalRows {
     Tensor x, rstd, h;  // [M, D], acc [M], [M, D]
@@ -122,13 +120,12 @@ class Llama {
   Backend& backend_;
   Groups groups_;
   TokenRows rows_;
-  ParameterSet parameters_;
   Embedding embedding_;
-  std::optional<Projector> projector_;
   std::vector<std::unique_ptr<Block>> blocks_;
   Weight final_norm_;
   VocabularyHead head_;
-  std::vector<NamedWeight> weights_;
+  std::vector<BoundTensor> tensors_;
+  ParameterSet* trained_ = nullptr;
   Tensor cos_sin_;
 };
 

@@ -19,12 +19,13 @@ std::int64_t step_bytes(ModelConfig config, ModelOptions options, const ProcessG
   config.max_positions = 1;  // the table is not read
   options.recompute = false;
   Rehearsal rank(grid);
-  Arena model = Arena::measuring(), arena = Arena::measuring();
-  const Llama llama(config, options, rank.backend, rank.groups, model);
+  Arena memory = Arena::measuring(), arena = Arena::measuring();
+  Llama base(config, options, rank.backend, rank.groups, memory);
+  const Model model(base, options, memory);
   const DeviceBatch batch =
-      upload(rehearsal_batch(tokens, 1), rank.backend, arena, options.precision, llama.token_multiple());
+      upload(rehearsal_batch(tokens, 1), rank.backend, arena, options.precision, model.token_multiple());
   const Tensor log_probability = arena.take(accumulator(options.precision), {1});
-  llama.score_and_backward(log_probability, batch, 1, 0, arena);
+  model.score_and_backward(log_probability, batch, 1, 0, arena);
   return arena.peak_bytes();
 }
 
@@ -42,18 +43,19 @@ std::int64_t logits_bytes(const ModelConfig& config, DType dtype, Rehearsal& ran
 void divide_model(MemoryKinds& kinds, const MemoryPlan& plan, const ModelConfig& config,
                   const ModelOptions& options, const ProcessGrid& grid) {
   Rehearsal rank(grid);
-  Arena model = Arena::measuring();
+  Arena memory = Arena::measuring();
   ModelConfig small_table = config;
   small_table.max_positions = 1;
-  const Llama llama(small_table, options, rank.backend, rank.groups, model);
+  Llama base(small_table, options, rank.backend, rank.groups, memory);
+  const Model model(base, options, memory);
   const DType acc = accumulator(options.precision);
-  const Shape flat{llama.parameters().flat_elements()};
+  const Shape flat{model.parameters().flat_elements()};
   kinds.masters = kinds.gradients = bytes_taken(acc, flat);
   kinds.values = options.precision == acc ? 0 : bytes_taken(options.precision, flat);
   kinds.rope_table = bytes_taken(acc, {config.max_positions, config.head_width}) + bytes_taken(acc, {1});
   kinds.moments = plan.optimizer;
   kinds.in_place = plan.in_place;
-  kinds.weights = plan.model - kinds.masters - kinds.gradients - kinds.values - kinds.rope_table;
+  kinds.weights = plan.model() - kinds.masters - kinds.gradients - kinds.values - kinds.rope_table;
 }
 
 }  // namespace

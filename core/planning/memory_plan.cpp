@@ -25,7 +25,7 @@ std::string row(std::string_view what, std::int64_t bytes) {
 std::string MemoryPlan::to_table() const {
   return "memory of one rank\n" +
          (in_place > 0 ? row("base in its file, shared by a machine's ranks", in_place) : "") +
-         row("model (weights, parameters, gradients)", model) + row("optimizer (moments)", optimizer) +
+         row("model (weights, parameters, gradients)", model()) + row("optimizer (moments)", optimizer) +
          row("activations of a micro-batch", activations) + row("total", total());
 }
 
@@ -34,36 +34,47 @@ MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, c
   Rehearsal rank(grid);
   Backend& backend = rank.backend;
   MemoryPlan plan;
-  Arena model = Arena::measuring(), optimizer = Arena::measuring(), activations = Arena::measuring();
-  Llama llama(config, options, backend, rank.groups, model, in_place);
-  plan.in_place = llama.bytes_in_place();
-  plan.model = model.peak_bytes();
+  Arena weights = Arena::measuring(), parameters = Arena::measuring(), optimizer = Arena::measuring(),
+        activations = Arena::measuring();
+  Llama base(config, options, backend, rank.groups, weights, in_place);
+  plan.in_place = base.bytes_in_place();
+  plan.weights = weights.peak_bytes();
+  Model model(base, options, parameters);
+  plan.parameters = parameters.peak_bytes();
 
   if (limits.cached_sequences > 0) {
-    const auto caches = llama.take_caches(limits.cached_sequences, limits.cached_length, activations);
+    const auto caches = model.take_caches(limits.cached_sequences, limits.cached_length, activations);
     DeviceBatch batch = upload(rehearsal_batch(limits.tokens, limits.cached_sequences), backend, activations,
                                options.precision);
     batch.features = most_features(options, limits.tokens, activations);
     CacheAccess access;
     access.rows = upload_integers(backend, activations, batch.forest.positions());
-    llama.logits(batch, access, caches, activations);
+    model.logits(batch, access, caches, activations);
   } else {
     DeviceBatch batch = upload(rehearsal_batch(limits.tokens, limits.tokens), backend, activations,
-                               options.precision, llama.token_multiple());
+                               options.precision, model.token_multiple());
     batch.features = most_features(options, limits.tokens, activations);
     const Tensor log_probability = activations.take(accumulator(options.precision), {limits.tokens});
-    llama.score(log_probability, batch, activations);
+    model.score(log_probability, batch, activations);
     if (limits.training) {
-      AdamW adamw(backend, llama.parameters(), options.precision, optimizer);
-      llama.score_and_backward(log_probability, batch, 1, 0, activations);
+      AdamW adamw(backend, model.parameters(), options.precision, optimizer);
+      model.score_and_backward(log_probability, batch, 1, 0, activations);
       // Checkpoints gather one tensor at a time.
       Arena::Scope scope(activations);
-      activations.take(accumulator(options.precision), {largest_parameter(llama.parameters())});
+      activations.take(accumulator(options.precision), {largest_parameter(model.parameters())});
     }
   }
   plan.optimizer = optimizer.peak_bytes();
   plan.activations = activations.peak_bytes();
   return plan;
+}
+
+std::int64_t plan_weights(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
+                          const StoredWeights& in_place) {
+  Rehearsal rank(grid);
+  Arena weights = Arena::measuring();
+  const Llama base(config, options, rank.backend, rank.groups, weights, in_place);
+  return weights.peak_bytes();
 }
 
 }  // namespace chorus

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "core/model/llama.h"
+#include "core/model/model.h"
 
 namespace chorus {
 
@@ -11,11 +11,13 @@ namespace chorus {
 // weights that it reads where their file is mapped, which are in memory once for all ranks of a machine.
 struct MemoryPlan {
   std::int64_t in_place = 0;     // base weights in their file
-  std::int64_t model = 0;        // other base weights, trained values, masters and gradients, rope table
+  std::int64_t weights = 0;      // other base weights, rope table
+  std::int64_t parameters = 0;   // trained values, masters and gradients
   std::int64_t optimizer = 0;    // moments
   std::int64_t activations = 0;  // everything a micro-batch needs
 
-  std::int64_t total() const { return in_place + model + optimizer + activations; }
+  std::int64_t model() const { return weights + parameters; }
+  std::int64_t total() const { return in_place + model() + optimizer + activations; }
   std::string to_table() const;
 };
 
@@ -30,5 +32,8 @@ struct PassLimits {
 // Llama will be given.
 MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
                        const PassLimits& limits, const StoredWeights& in_place = {});
+// MemoryPlan::weights alone.
+std::int64_t plan_weights(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
+                          const StoredWeights& in_place = {});
 
 }  // namespace chorus

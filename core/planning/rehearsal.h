@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/model/llama.h"
+#include "core/model/model.h"
 #include "ops/planning_backend.h"
 
 namespace chorus {

@@ -26,7 +26,7 @@ void sum_over_data_ranks(std::vector<float>& values, Backend& backend, const Gro
 }
 
 // Adds the scores of this rank's samples to `scores` and counts them in `times`.
-void score_microbatch(const MicroBatch& microbatch, const Llama& model, Backend& backend, Arena& arena,
+void score_microbatch(const MicroBatch& microbatch, const Model& model, Backend& backend, Arena& arena,
                       std::vector<float>& scores, std::vector<float>& times) {
   Arena::Scope scope(arena);
   const DeviceBatch batch =
@@ -124,7 +124,7 @@ bool has_candidates(const Dataset& dataset) {
   return std::all_of(seen.begin(), seen.end(), [](int times) { return times == 1; });
 }
 
-Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
+Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
                     const Progress& progress, const StopRequested& stop_requested) {
   const auto start = std::chrono::steady_clock::now();

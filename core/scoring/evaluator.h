@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/model/llama.h"
+#include "core/model/model.h"
 #include "core/scoring/label_match.h"
 #include "core/scoring/metrics.h"
 #include "core/scoring/progress.h"
@@ -26,7 +26,7 @@ struct Evaluation {
 // Scores every sample of a split once: all labels of an utterance are branches of its tree, so nothing is generated.
 // Every rank returns the same. Throws Error if a sample was not scored exactly once, DataError with the first utterance
 // where a score is not finite, and Interrupted, on all ranks, within one micro-batch of a request to stop. Collective.
-Evaluation evaluate(const Llama& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
+Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
                     const Progress& progress, const StopRequested& stop_requested = {});
 

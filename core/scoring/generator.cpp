@@ -18,7 +18,7 @@ namespace {
 class Decoding {
  public:
   // `numbers` are those of the prompts among all.
-  Decoding(const Llama& model, std::span<const std::vector<std::int32_t>> prompts,
+  Decoding(const Model& model, std::span<const std::vector<std::int32_t>> prompts,
            std::span<const std::int64_t> numbers, std::int64_t length, const GenerateOptions& options,
            Backend& backend, Arena& arena)
       : model_(model),
@@ -124,7 +124,7 @@ class Decoding {
     }
   }
 
-  const Llama& model_;
+  const Model& model_;
   std::span<const std::vector<std::int32_t>> prompts_;
   std::span<const std::int64_t> numbers_;
   std::int64_t length_;  // S of the caches
@@ -199,7 +199,7 @@ GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> pr
   return limits;
 }
 
-std::vector<std::vector<std::int32_t>> generate(const Llama& model,
+std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,
                                                 const GenerateOptions& options, Backend& backend,
                                                 const Groups& groups, Arena& arena, const Progress& progress,

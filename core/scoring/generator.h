@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/model/llama.h"
+#include "core/model/model.h"
 #include "core/scoring/progress.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/dataset.h"
@@ -45,7 +45,7 @@ AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer);
 // the end. Prompts are shared out over the data ranks; every rank returns all. Throws DataError for a prompt without
 // room for one new token or whose logits are not finite, and Interrupted, on all ranks, when the prompts in hand at a
 // request to stop are answered. Collective.
-std::vector<std::vector<std::int32_t>> generate(const Llama& model,
+std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,
                                                 const GenerateOptions& options, Backend& backend,
                                                 const Groups& groups, Arena& arena, const Progress& progress,

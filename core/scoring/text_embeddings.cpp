@@ -24,7 +24,7 @@ struct TextBatch {
 };
 
 // Appends the mean of the hidden states of each segment.
-void append_means(const TextBatch& batch, const Llama& model, Backend& backend, Arena& arena,
+void append_means(const TextBatch& batch, const Model& model, Backend& backend, Arena& arena,
                   std::vector<float>& means) {
   Arena::Scope scope(arena);
   const DeviceBatch device =
@@ -43,7 +43,7 @@ void append_means(const TextBatch& batch, const Llama& model, Backend& backend, 
 
 }  // namespace
 
-std::vector<float> embed_texts(const Llama& model, const Tokenizer& tokenizer,
+std::vector<float> embed_texts(const Model& model, const Tokenizer& tokenizer,
                                std::span<const std::string> texts, std::int64_t tokens_per_microbatch,
                                Backend& backend, Arena& arena, const Progress& progress) {
   std::vector<float> means;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/model/llama.h"
+#include "core/model/model.h"
 #include "core/scoring/progress.h"
 #include "data/prompts/tokenizer.h"
 
@@ -13,7 +13,7 @@ namespace chorus {
 
 // The mean of the model's last hidden states, after the final norm, over the tokens of each text, <s> included:
 // [texts, D]. A text of more than `tokens_per_microbatch` tokens is cut.
-std::vector<float> embed_texts(const Llama& model, const Tokenizer& tokenizer,
+std::vector<float> embed_texts(const Model& model, const Tokenizer& tokenizer,
                                std::span<const std::string> texts, std::int64_t tokens_per_microbatch,
                                Backend& backend, Arena& arena, const Progress& progress);
 

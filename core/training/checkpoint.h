@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/model/model.h"
 #include "core/training/optimizer.h"
 #include "core/training/train_config.h"
 
@@ -32,7 +33,7 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& da
 // on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of tensor rank 0 writes.
 class CheckpointStore {
  public:
-  CheckpointStore(const TrainConfig& config, const BaseModel& base, Llama& model, Backend& backend,
+  CheckpointStore(const TrainConfig& config, const BaseModel& base, Model& model, Backend& backend,
                   const Groups& groups)
       : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
 
@@ -72,7 +73,7 @@ class CheckpointStore {
 
   const TrainConfig& config_;
   const BaseModel& base_;
-  Llama& model_;
+  Model& model_;
   Backend& backend_;
   Groups groups_;
 };

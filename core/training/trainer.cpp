@@ -29,7 +29,7 @@ double weighted_sum(const std::vector<float>& log_probability, const MicroBatch&
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
-                 Llama& model, const Engine& engine)
+                 Model& model, const Engine& engine)
     : config_(config),
       train_(train),
       dev_(dev),

@@ -65,7 +65,7 @@ class Trainer {
  public:
   // `dev` may be null. All references must outlive the trainer.
   Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
-          Llama& model, const Engine& engine);
+          Model& model, const Engine& engine);
 
   // Continues from a checkpoint.
   void resume(const std::filesystem::path& checkpoint);
@@ -99,7 +99,7 @@ class Trainer {
   const TrainConfig& config_;
   const Dataset& train_;
   const Dataset* dev_;
-  Llama& model_;
+  Model& model_;
   Backend& backend_;
   Arena& activations_;
   TimedGroups& timed_groups_;

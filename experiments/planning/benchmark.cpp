@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "core/model/flops.h"
-#include "core/planning/memory_plan.h"
+#include "core/planning/model_setup.h"
 #include "core/training/optimizer.h"
 #include "ops/transfer.h"
 
@@ -259,17 +259,13 @@ class OperatorBenchmark {
 };
 
 // Values that keep activations near 1 through many layers.
-std::vector<float> random_weight(const ModelConfig& config, const std::string& name) {
-  for (const ExpectedTensor& tensor : expected_tensors(config)) {
-    if (tensor.name != name) continue;
-    if (tensor.shape.size() == 1) return std::vector<float>(static_cast<std::size_t>(tensor.shape[0]), 1.0F);
-    static const std::vector<float> block = random_block();
-    const float bound = 1.0F / std::sqrt(static_cast<float>(tensor.shape[1]));
-    std::vector<float> values(static_cast<std::size_t>(tensor.shape[0] * tensor.shape[1]));
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = bound * block[i % block.size()];
-    return values;
-  }
-  throw Error("no weight " + name);
+std::vector<float> random_weight(const ModelTensor& tensor) {
+  if (tensor.is_norm()) return std::vector<float>(static_cast<std::size_t>(tensor.elements()), 1.0F);
+  static const std::vector<float> block = random_block();
+  const float bound = 1.0F / std::sqrt(static_cast<float>(tensor.shape[1]));
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = bound * block[i % block.size()];
+  return values;
 }
 
 std::string rate(double per_second, double unit, double ceiling) {
@@ -365,16 +361,16 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   options.lora->rank = shape.lora_rank;
   options.lora->alpha = 2 * static_cast<double>(shape.lora_rank);
   options.lora->targets.assign(all_projections.begin(), all_projections.end());
-  const MemoryPlan plan =
-      plan_memory(shape.model, options, groups.grid(), {.tokens = shape.tokens, .training = true});
-  Arena model_arena(backend, plan.model, "model"), optimizer_arena(backend, plan.optimizer, "optimizer");
-  Arena activations(backend, plan.activations + (1 << 20), "activation");
-  Llama model(shape.model, options, backend, groups.groups(), model_arena);
-  model.load_base([&](const std::string& name) { return random_weight(shape.model, name); });
-  model.initialise_adapters();
-  AdamW adamw(backend, model.parameters(), shape.precision, optimizer_arena);
+  BaseSetup base(shape.model, options, backend, groups.groups());
+  ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});
+  Model& model = setup.model;
+  base.llama.load(random_weight);
+  model.adapters().initialise();
+  AdamW adamw(backend, model.parameters(), shape.precision, setup.optimizer);
+  Arena& activations = setup.activations;
 
-  const Stopwatch watch(backend, groups.groups().world, activations, least_seconds);
+  Arena agreements(backend, 1 << 10, "stopwatch");
+  const Stopwatch watch(backend, groups.groups().world, agreements, least_seconds);
   const MicroBatch microbatch = dialogues(shape);
   const DeviceBatch batch = upload(microbatch, backend, activations, shape.precision);
   const Tensor log_probability =

@@ -43,7 +43,8 @@ class PricedRank {
         tensor_(request.machine, price_, PricedCommunicator::Use::tensor, places_.tensor, grid.tensor_rank(),
                 grid.tensor_size),
         options_(options_of(request)),
-        model_(request.model, options_, backend_, {grid, world_, data_, tensor_}, memory_),
+        base_(request.model, options_, backend_, {grid, world_, data_, tensor_}, memory_),
+        model_(base_, options_, memory_),
         optimizer_(backend_, model_.parameters(), options_.precision, memory_) {}
 
   Price microbatches(const std::vector<MicroBatch>& batches) {
@@ -77,7 +78,8 @@ class PricedRank {
   PricedCommunicator world_, data_, tensor_;
   ModelOptions options_;
   Arena memory_ = Arena::measuring();
-  Llama model_;
+  Llama base_;
+  Model model_;
   AdamW optimizer_;
 };
 

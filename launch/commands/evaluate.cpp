@@ -30,59 +30,83 @@ struct Options {
   RuntimeOptions runtime;
 };
 
-// Beside the adapter, or beside the base where --method full trained it.
-std::optional<SavedProjector> projector_of(const Options& options, const BaseModel& base,
-                                           const std::optional<PeftAdapter>& adapter,
-                                           const Dataset& dataset) {
-  return projector_for(adapter ? options.adapter : options.base, dataset, base);
-}
+// What answers: the base, alone or with an adapter, and with a projector where the data has features.
+struct Contestant {
+  std::string name;
+  const PeftAdapter* adapter = nullptr;
+  std::optional<SavedProjector> projector = {};
+};
 
 // The base alone cannot answer with features that only the adapter's projector knows to map.
 bool base_can_answer(const Options& options, const Dataset& dataset) {
   return dataset.features.width == 0 || find_projector(options.base).has_value();
 }
 
-ModelOptions model_options(const Options& options, const std::optional<PeftAdapter>& adapter,
-                           const std::optional<SavedProjector>& projector) {
+ModelOptions model_options(const Options& options, const Contestant& contestant) {
   ModelOptions model;
   model.precision = options.precision;
-  if (adapter) model.lora = adapter->config;
-  if (projector) model.projector = projector->config;
+  if (contestant.adapter != nullptr) model.lora = contestant.adapter->config;
+  if (contestant.projector) model.projector = contestant.projector->config;
   return model;
 }
 
-// Every label of every utterance in one forward pass.
-Evaluation score(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
-                 const Dataset& dataset, Runtime& runtime, const Progress& progress) {
-  const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
-  ModelSetup setup(base, model_options(options, adapter, projector),
-                   {.tokens = options.tokens_per_microbatch}, runtime);
-  setup.load(base, adapter, projector);
-  return chorus::evaluate(setup.model, dataset, options.tokens_per_microbatch, options.prefix_sharing,
-                          runtime.backend(), runtime.groups().groups(), setup.activations, progress,
-                          [&] { return runtime.stop_requested(); });
-}
+// A base that is loaded once, and answers for each contestant.
+class Answers {
+ public:
+  Answers(const Options& options, const BaseModel& base, const Dataset& dataset, Runtime& runtime)
+      : options_(options),
+        base_(base),
+        dataset_(dataset),
+        runtime_(runtime),
+        setup_(base.config(), {.precision = options.precision}, runtime.backend(), runtime.groups().groups(),
+               weights_in_place(base, runtime)) {
+    setup_.llama.load(base);
+  }
 
-// A generated answer per utterance.
-Evaluation decode(const Options& options, const BaseModel& base, const std::optional<PeftAdapter>& adapter,
-                  const Dataset& dataset, Runtime& runtime, const Progress& progress) {
-  const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset);
-  const std::optional<SavedProjector> projector = projector_of(options, base, adapter, dataset);
-  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
-  GenerateOptions answers_as = generate_options(base, tokenizer, options.max_new_tokens);
-  answers_as.features = &dataset.features;
-  answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset, prompt)); };
-  ModelSetup setup(base, model_options(options, adapter, projector),
-                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)), runtime);
-  setup.load(base, adapter, projector);
-  const auto answers =
-      chorus::generate(setup.model, prompts, answers_as, runtime.backend(), runtime.groups().groups(),
-                       setup.activations, progress, [&] { return runtime.stop_requested(); });
-  std::vector<std::string> texts;
-  for (const std::vector<std::int32_t>& answer : answers)
-    texts.emplace_back(trimmed(tokenizer.decode(answer)));
-  return match_answers(std::move(texts), dataset, options.match);
-}
+  Evaluation of(const Contestant& contestant, const Progress& progress) {
+    return options_.decode == Decode::score ? score(contestant, progress) : decode(contestant, progress);
+  }
+
+ private:
+  // Every label of every utterance in one forward pass.
+  Evaluation score(const Contestant& contestant, const Progress& progress) {
+    ModelSetup setup(setup_, model_options(options_, contestant), {.tokens = options_.tokens_per_microbatch});
+    load(setup.model, contestant);
+    return chorus::evaluate(setup.model, dataset_, options_.tokens_per_microbatch, options_.prefix_sharing,
+                            runtime_.backend(), runtime_.groups().groups(), setup.activations, progress,
+                            [&] { return runtime_.stop_requested(); });
+  }
+
+  // A generated answer per utterance.
+  Evaluation decode(const Contestant& contestant, const Progress& progress) {
+    const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset_);
+    const Tokenizer tokenizer = Tokenizer::load(base_.tokenizer_path());
+    GenerateOptions answers_as = generate_options(base_, tokenizer, options_.max_new_tokens);
+    answers_as.features = &dataset_.features;
+    answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset_, prompt)); };
+    ModelSetup setup(setup_, model_options(options_, contestant),
+                     pass_limits(generation_limits(prompts, answers_as, base_.config().max_positions)));
+    load(setup.model, contestant);
+    const auto answers =
+        chorus::generate(setup.model, prompts, answers_as, runtime_.backend(), runtime_.groups().groups(),
+                         setup.activations, progress, [&] { return runtime_.stop_requested(); });
+    std::vector<std::string> texts;
+    for (const std::vector<std::int32_t>& answer : answers)
+      texts.emplace_back(trimmed(tokenizer.decode(answer)));
+    return match_answers(std::move(texts), dataset_, options_.match);
+  }
+
+  static void load(Model& model, const Contestant& contestant) {
+    if (contestant.adapter != nullptr) model.adapters().load(*contestant.adapter);
+    if (contestant.projector) model.load_projector(*contestant.projector);
+  }
+
+  const Options& options_;
+  const BaseModel& base_;
+  const Dataset& dataset_;
+  Runtime& runtime_;
+  BaseSetup setup_;
+};
 
 void write_results(const Options& options, const Dataset& dataset, const EvaluationReport& report,
                    const AnsweredSplit& best) {
@@ -129,21 +153,24 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
   if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
     runtime->console().print(remark);
 
+  Console& console = runtime->console();
+  std::vector<Contestant> contestants;
+  if (adapter && options.compare_base && !base_can_answer(options, dataset))
+    console.print("the base alone is left out: it has no projector for the features of the data");
+  if (!adapter || (options.compare_base && base_can_answer(options, dataset)))
+    contestants.push_back({"base", nullptr, projector_for(options.base, dataset, base)});
+  if (adapter)
+    contestants.push_back({"base + adapter", &*adapter, projector_for(options.adapter, dataset, base)});
+  Answers answers(options, base, dataset, *runtime);
   std::vector<AnsweredSplit> results;
-  const auto answer = [&](const std::optional<PeftAdapter>& with, const std::string& name) {
+  for (const Contestant& contestant : contestants) {
     const auto progress = [&](std::int64_t done, std::int64_t total) {
-      runtime->console().progress(name, done, total);
+      console.progress(contestant.name, done, total);
     };
-    const auto way = options.decode == Decode::score ? score : decode;
-    const Evaluation evaluation = way(options, base, with, dataset, *runtime, progress);
-    runtime->console().finish();
-    results.push_back({name, answered_utterances(evaluation, dataset)});
-  };
-  const bool base_answers = base_can_answer(options, dataset);
-  if (adapter && options.compare_base && !base_answers)
-    runtime->console().print("the base alone is left out: it has no projector for the features of the data");
-  if (!adapter || (options.compare_base && base_answers)) answer(std::nullopt, "base");
-  if (adapter) answer(adapter, "base + adapter");
+    const Evaluation evaluation = answers.of(contestant, progress);
+    console.finish();
+    results.push_back({contestant.name, answered_utterances(evaluation, dataset)});
+  }
   const EvaluationReport report(dataset.origin.labels, results, options.exclude);
   runtime->console().print(fmt::format("\n{}", report.to_text()));
   if (runtime->is_first()) write_results(options, dataset, report, results.back());

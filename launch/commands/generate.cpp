@@ -34,10 +34,12 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   ModelOptions model_options;
   model_options.precision = options.precision;
   if (adapter) model_options.lora = adapter->config;
-  ModelSetup setup(base, model_options,
-                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)),
-                   *runtime);
-  setup.load(base, adapter);
+  BaseSetup base_setup(base.config(), model_options, runtime->backend(), runtime->groups().groups(),
+                       weights_in_place(base, *runtime));
+  base_setup.llama.load(base);
+  ModelSetup setup(base_setup, model_options,
+                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)));
+  if (adapter) setup.model.adapters().load(*adapter);
   const auto answers =
       chorus::generate(setup.model, prompts, answers_as, runtime->backend(), runtime->groups().groups(),
                        setup.activations, {}, [&] { return runtime->stop_requested(); });

@@ -1,5 +1,6 @@
 #include <string>
 
+#include "core/formats/model_tensors.h"
 #include "core/formats/new_base.h"
 #include "data/prompts/tokenizer.h"
 #include "launch/commands/commands.h"

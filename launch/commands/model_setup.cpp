@@ -13,37 +13,9 @@
 
 namespace chorus {
 
-namespace {
-
 StoredWeights weights_in_place(const BaseModel& base, const Runtime& runtime) {
   if (!runtime.computes_in_host_memory()) return {};
   return [&base](const std::string& name) { return base.tensor(name); };
-}
-
-}  // namespace
-
-ModelSetup::ModelSetup(const BaseModel& base, const ModelOptions& options, const PassLimits& limits,
-                       Runtime& runtime)
-    : ModelSetup(base.config(), options, limits, weights_in_place(base, runtime), runtime) {}
-
-ModelSetup::ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
-                       const StoredWeights& in_place, Runtime& runtime)
-    : ModelSetup(config, options, plan_memory(config, options, runtime.groups().grid(), limits, in_place),
-                 in_place, runtime) {}
-
-ModelSetup::ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& memory_plan,
-                       const StoredWeights& in_place, Runtime& runtime)
-    : model_arena(runtime.backend(), memory_plan.model, "model"),
-      optimizer_arena(runtime.backend(), memory_plan.optimizer, "optimizer"),
-      activations(runtime.backend(), memory_plan.activations, "activation"),
-      plan(memory_plan),
-      model(config, options, runtime.backend(), runtime.groups().groups(), model_arena, in_place) {}
-
-void ModelSetup::load(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
-                      const std::optional<SavedProjector>& projector) {
-  model.load_base(base);
-  if (adapter) model.load_adapters(*adapter);
-  if (projector) model.load_projector(*projector);
 }
 
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces) {

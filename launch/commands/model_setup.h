@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "core/formats/base_model.h"
-#include "core/model/llama.h"
-#include "core/planning/memory_plan.h"
+#include "core/planning/model_setup.h"
 #include "core/scoring/generator.h"
 #include "data/sets/dataset.h"
 #include "launch/options/options.h"
@@ -14,26 +13,8 @@
 
 namespace chorus {
 
-// A model with all the memory that it and its passes take on this rank.
-struct ModelSetup {
-  // Plans and takes the memory. Nothing is loaded yet. On a CPU, frozen weights that `base` stores as they are computed
-  // with stay in its files.
-  ModelSetup(const BaseModel& base, const ModelOptions& options, const PassLimits& limits, Runtime& runtime);
-
-  // Weights of the same base, and those of adapter and projector where there are some.
-  void load(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
-            const std::optional<SavedProjector>& projector = std::nullopt);
-
-  Arena model_arena, optimizer_arena, activations;
-  MemoryPlan plan;
-  Llama model;
-
- private:
-  ModelSetup(const ModelConfig& config, const ModelOptions& options, const PassLimits& limits,
-             const StoredWeights& in_place, Runtime& runtime);
-  ModelSetup(const ModelConfig& config, const ModelOptions& options, const MemoryPlan& plan,
-             const StoredWeights& in_place, Runtime& runtime);
-};
+// Where a base stores its weights, if `runtime` computes in host memory and can read them there.
+StoredWeights weights_in_place(const BaseModel& base, const Runtime& runtime);
 
 // "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);

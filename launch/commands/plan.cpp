@@ -76,7 +76,7 @@ StoredWeights stored_weights(const Options& options, const ModelConfig& model) {
   }
   const FileDType dtype = options.train.precision == DType::bf16 ? FileDType::bf16 : FileDType::f32;
   std::map<std::string, TensorView> tensors;
-  for (const ExpectedTensor& tensor : expected_tensors(model))
+  for (const ModelTensor& tensor : model_tensors(model))
     tensors[tensor.name] = {tensor.name, dtype, tensor.shape};
   return [tensors = std::move(tensors)](const std::string& name) { return tensors.at(name); };
 }

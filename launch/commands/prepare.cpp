@@ -223,8 +223,10 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   return [&choices, &make_runtime](std::span<const std::string> texts) {
     const BaseModel base(choices.base);
     const std::unique_ptr<Runtime> runtime = make_runtime({});
-    ModelSetup setup(base, {}, {.tokens = tokens_at_once}, *runtime);
-    setup.load(base, std::nullopt);
+    BaseSetup base_setup(base.config(), {}, runtime->backend(), runtime->groups().groups(),
+                         weights_in_place(base, *runtime));
+    base_setup.llama.load(base);
+    ModelSetup setup(base_setup, {}, {.tokens = tokens_at_once});
     auto vectors =
         embed_texts(setup.model, Tokenizer::load(choices.options.tokenizer), texts, tokens_at_once,
                     runtime->backend(), setup.activations, [&](std::int64_t done, std::int64_t total) {

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/formats/model_config.h"
+#include "core/formats/model_tensors.h"
 #include "data/text/files.h"
 #include "data/text/text_file.h"
 #include "experiments/studies/study_plan.h"

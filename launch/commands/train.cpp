@@ -167,6 +167,19 @@ int report_end(const TrainConfig& config, const TrainingSummary& summary, Consol
   return static_cast<int>(ExitCode::done);
 }
 
+void load_or_initialise(Model& model, const Inputs& inputs) {
+  if (inputs.adapter) {
+    model.adapters().load(*inputs.adapter);
+  } else if (model.options().lora) {
+    model.adapters().initialise();
+  }
+  if (inputs.projector) {
+    model.load_projector(*inputs.projector);
+  } else if (model.options().projector) {
+    model.initialise_projector();
+  }
+}
+
 int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
         const MakeRuntime& make_runtime) {
   const Inputs inputs = read_inputs(config, table);
@@ -182,18 +195,19 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
 
   ModelOptions model = model_options(config);
   model.projector = projector_config(config, inputs.train.features, inputs.base.config());
-  ModelSetup setup(inputs.base, model, {.tokens = config.tokens_per_microbatch, .training = true}, *runtime);
+  BaseSetup base(inputs.base.config(), model, runtime->backend(), runtime->groups().groups(),
+                 weights_in_place(inputs.base, *runtime));
+  ModelSetup setup(base, model, {.tokens = config.tokens_per_microbatch, .training = true});
   console.print(setup.plan.to_table());
-  setup.load(inputs.base, inputs.adapter, inputs.projector);
-  if (!inputs.adapter && config.method == Method::lora) setup.model.initialise_adapters();
-  if (model.projector && !inputs.projector) setup.model.initialise_projector();
+  base.llama.load(inputs.base);
+  load_or_initialise(setup.model, inputs);
   const std::int64_t trainable = setup.model.parameters().full_elements();
   const std::int64_t of_base = parameter_count(inputs.base.config());
   console.print(fmt::format("{} of {} parameters are trained", trainable,
                             config.method == Method::lora ? of_base + trainable : trainable));
 
   Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
-                  {runtime->backend(), runtime->groups(), setup.optimizer_arena, setup.activations,
+                  {runtime->backend(), runtime->groups(), setup.optimizer, setup.activations,
                    [&] { return runtime->stop_requested(); }});
   say_cut_warmup(trainer.schedule(), console);
   if (const auto checkpoint = checkpoint_to_resume(config)) {

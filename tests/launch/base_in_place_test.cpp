@@ -32,7 +32,7 @@ std::int64_t write_base(const std::filesystem::path& folder, const std::filesyst
   std::filesystem::copy_file(other / "tokenizer.model", folder / "tokenizer.model");
   std::map<std::string, std::vector<bfloat16>> values;
   std::vector<TensorToWrite> tensors;
-  for (const ExpectedTensor& tensor : expected_tensors(config)) {
+  for (const ModelTensor& tensor : model_tensors(config)) {
     const bool vector = tensor.shape.size() == 1;
     const auto elements = static_cast<std::size_t>(tensor.shape[0] * (vector ? 1 : tensor.shape[1]));
     std::vector<bfloat16>& list = values[tensor.name];

@@ -33,22 +33,14 @@ class LinearCase {
         split_(split),
         arena_(backend_, 1 << 20, "test"),
         parameters_(backend_, groups, DType::f64),
-        linear_(backend_, groups.tensor, split) {
-    const bool by_rows = split == Split::rows;
-    Adapter adapter;
-    adapter.a = &parameters_.add("a", {rank_r, inputs},
-                                 by_rows ? Placement::sharded : Placement::partially_summed, 1);
-    adapter.b = &parameters_.add("b", {outputs, rank_r},
-                                 by_rows ? Placement::partially_summed : Placement::sharded, 0);
-    adapter.scale = 0.7F;
-    adapter.dropout = 0.3F;
-    adapter.seed = 4;
-    Parameter& w = parameters_.add("w", {outputs, inputs}, Placement::sharded, by_rows ? 1 : 0);
+        linear_(backend_, groups.tensor, split),
+        path_({.rank = rank_r, .scale = 0.7F, .dropout = 0.3F, .seed = 4}, {outputs, inputs, split}, "a", "b",
+              backend_, groups.tensor, parameters_) {
+    Parameter& w = parameters_.add("w", {outputs, inputs}, Placement::sharded, split == Split::rows ? 1 : 0);
     parameters_.allocate(arena_);
-    parameters_.assign(*adapter.a, random_values(rank_r * inputs, 1));
-    parameters_.assign(*adapter.b, random_values(outputs * rank_r, 2));
+    parameters_.assign(path_.a(), random_values(rank_r * inputs, 1));
+    parameters_.assign(path_.b(), random_values(outputs * rank_r, 2));
     parameters_.assign(w, random_values(outputs * inputs, 3));
-    linear_.adapter = adapter;
     if (full) {
       linear_.weight.trained = &w;
     } else {
@@ -64,11 +56,11 @@ class LinearCase {
     const Tensor dy = part_of(random_values(n * outputs, 5), outputs, out);
     const Tensor y = arena_.take(DType::f64, {n, out.length()}),
                  dx = arena_.take(DType::f64, {n, in.length()});
-    Linear::Saved saved = linear_.take_saved(arena_, n, DType::f64);
+    const Tensor u = path_.take_u(arena_, n, DType::f64);
     const std::vector<std::int64_t> ids{7, 8, 100, 3, 5};
-    const Linear::Dropout dropout{upload_integers(backend_, arena_, ids), 6};
-    linear_.forward(y, saved, x, dropout, arena_);
-    linear_.backward(dx, Linear::Into::write, dy, x, saved, dropout, arena_);
+    const Linear::Addition addition{&path_, Dropout{upload_integers(backend_, arena_, ids), 6}};
+    linear_.forward(y, u, x, addition, arena_);
+    linear_.backward(dx, Linear::Into::write, dy, x, u, addition, arena_);
     if (split_ == Split::columns) groups_.tensor.all_reduce(dx);
     parameters_.reduce_gradients();
     Results results;
@@ -107,6 +99,7 @@ class LinearCase {
   Arena arena_;
   ParameterSet parameters_;
   Linear linear_;
+  LowRank path_;
 };
 
 void expect_near(const std::vector<float>& a, const std::vector<float>& b, const char* what) {
@@ -146,22 +139,19 @@ TEST(Linear, EquationOfTheHeader) {
   Arena arena(backend, 1 << 16, "test");
   ParameterSet parameters(backend, groups, DType::f64);
   Linear linear(backend, solo, Split::columns);
-  Adapter adapter;
-  adapter.a = &parameters.add("a", {1, 2}, Placement::partially_summed);
-  adapter.b = &parameters.add("b", {2, 1}, Placement::sharded);
-  adapter.scale = 2;
+  const LowRank path({.rank = 1, .scale = 2}, {2, 2}, "a", "b", backend, solo, parameters);
   Parameter& w = parameters.add("w", {2, 2}, Placement::sharded);
   parameters.allocate(arena);
-  parameters.assign(*adapter.a, std::vector<float>{1, 2});
-  parameters.assign(*adapter.b, std::vector<float>{3, 4});
+  parameters.assign(path.a(), std::vector<float>{1, 2});
+  parameters.assign(path.b(), std::vector<float>{3, 4});
   parameters.assign(w, std::vector<float>{1, 0, 0, 1});
-  linear.adapter = adapter;
   linear.weight.frozen = w.value;
   const Tensor x = arena.take(DType::f64, {1, 2}), y = arena.take(DType::f64, {1, 2});
   upload_floats(backend, x, std::vector<float>{5, 6});
-  Linear::Saved saved = linear.take_saved(arena, 1, DType::f64);
-  linear.forward(y, saved, x, std::nullopt, arena);
+  linear.forward(y, path.take_u(arena, 1, DType::f64), x, {&path}, arena);
   EXPECT_EQ(download_floats(backend, y), (std::vector<float>{5 + 2 * 17 * 3, 6 + 2 * 17 * 4}));
+  linear.forward(y, {}, x, {}, arena);
+  EXPECT_EQ(download_floats(backend, y), (std::vector<float>{5, 6})) << "the same layer without";
 }
 
 }  // namespace

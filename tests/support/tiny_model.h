@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "core/formats/base_model.h"
-#include "core/model/llama.h"
-#include "core/planning/memory_plan.h"
+#include "core/planning/model_setup.h"
 #include "core/training/optimizer.h"
 #include "data/sets/dataset.h"
 #include "ops/base/random.h"
@@ -33,14 +32,12 @@ inline ModelConfig tiny_config() {
 }
 
 // Weights large enough that every part of the model matters.
-inline std::function<std::vector<float>(const std::string&)> random_weights(const ModelConfig& config) {
+inline std::function<std::vector<float>(const ModelTensor&)> random_weights(const ModelConfig& config) {
   auto weights = std::make_shared<std::map<std::string, std::vector<float>>>();
   std::uint32_t stream = 100;
-  for (const ExpectedTensor& tensor : expected_tensors(config)) {
-    std::int64_t elements = 1;
-    for (const std::int64_t extent : tensor.shape) elements *= extent;
-    std::vector<float> values(static_cast<std::size_t>(elements));
-    const bool norm = tensor.shape.size() == 1;
+  for (const ModelTensor& tensor : model_tensors(config)) {
+    std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+    const bool norm = tensor.is_norm();
     const float bound = norm ? 0.2F : 1.5F / std::sqrt(static_cast<float>(tensor.shape[1]));
     for (std::size_t i = 0; i < values.size(); ++i) {
       values[i] = bound * (2 * uniform(random_word(7, RandomUse::initial_value, stream, i)) - 1) +
@@ -49,7 +46,7 @@ inline std::function<std::vector<float>(const std::string&)> random_weights(cons
     (*weights)[tensor.name] = values;
     ++stream;
   }
-  return [weights](const std::string& name) { return weights->at(name); };
+  return [weights](const ModelTensor& tensor) { return weights->at(tensor.name); };
 }
 
 inline LoraConfig tiny_lora(double dropout) {
@@ -66,33 +63,39 @@ struct TinyModel {
   TinyModel(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
             std::int64_t tokens = 256)
       : TinyModel(config, options, backend, groups, tokens, {}) {
-    model.load_base(random_weights(config));
-    initialise(options);
+    base.llama.load(random_weights(config));
+    initialise();
   }
-  TinyModel(const BaseModel& base, const ModelOptions& options, Backend& backend, const Groups& groups,
+  TinyModel(const BaseModel& stored, const ModelOptions& options, Backend& backend, const Groups& groups,
             const StoredWeights& in_place)
-      : TinyModel(base.config(), options, backend, groups, 256, in_place) {
-    model.load_base(base);
-    initialise(options);
+      : TinyModel(stored.config(), options, backend, groups, 256, in_place) {
+    base.llama.load(stored);
+    initialise();
   }
 
-  MemoryPlan plan;
-  Arena model_arena, optimizer_arena, activations;
-  Llama model;
+  // What was taken of plan.model().
+  std::int64_t model_bytes() const { return base.weights.peak_bytes() + setup.parameters.peak_bytes(); }
+
+  BaseSetup base;
+  ModelSetup setup;
+  Model& model;
+  const MemoryPlan& plan;
+  Arena &optimizer_arena, &activations;
 
  private:
   TinyModel(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
             std::int64_t tokens, const StoredWeights& in_place)
-      : plan(plan_memory(config, options, groups.grid, {.tokens = tokens, .training = true}, in_place)),
-        model_arena(backend, plan.model, "model"),
-        optimizer_arena(backend, plan.optimizer, "optimizer"),
-        activations(backend, plan.activations, "activation"),
-        model(config, options, backend, groups, model_arena, in_place) {}
+      : base(config, options, backend, groups, in_place),
+        setup(base, options, {.tokens = tokens, .training = true}),
+        model(setup.model),
+        plan(setup.plan),
+        optimizer_arena(setup.optimizer),
+        activations(setup.activations) {}
 
-  void initialise(const ModelOptions& options) {
-    if (options.projector) model.initialise_projector();
-    if (!options.lora) return;
-    model.initialise_adapters();
+  void initialise() {
+    if (model.options().projector) model.initialise_projector();
+    if (!model.options().lora) return;
+    model.adapters().initialise();
     std::uint32_t stream = 500;
     for (Parameter& parameter : model.parameters().all()) {
       ++stream;

@@ -41,7 +41,7 @@ using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
 Shapes expected_shapes(const ModelConfig& config) {
   Shapes shapes;
-  for (const auto& [name, shape] : expected_tensors(config)) shapes[name] = shape;
+  for (const ModelTensor& tensor : model_tensors(config)) shapes[tensor.name] = tensor.shape;
   return shapes;
 }
 
@@ -257,7 +257,7 @@ TEST(BaseModel, OpensTheModelsAtHand) {
     if (!path) GTEST_SKIP() << test::missing_shared(name);
     const BaseModel model(*path);
     std::int64_t parameters = 0;
-    for (const auto& expected : expected_tensors(model.config()))
+    for (const auto& expected : model_tensors(model.config()))
       parameters += model.tensor(expected.name).elements();
     EXPECT_EQ(parameters, parameter_count(model.config())) << name;
   }

@@ -38,7 +38,7 @@ TEST_F(ModelWriterTest, ShardsHoldWhatOneFileHolds) {
   const BaseModel single = write_base("single", FileDType::f32, largest_shard),
                   sharded = write_base("sharded", FileDType::f32, most);
   std::int64_t total = 0;
-  for (const ExpectedTensor& tensor : expected_tensors(test::tiny_config())) {
+  for (const ModelTensor& tensor : model_tensors(test::tiny_config())) {
     EXPECT_EQ(read_tensor(sharded.tensor(tensor.name)), read_tensor(single.tensor(tensor.name)))
         << tensor.name;
     total += 4 * single.tensor(tensor.name).elements();
@@ -62,7 +62,7 @@ TEST_F(ModelWriterTest, ShardsHoldWhatOneFileHolds) {
 TEST_F(ModelWriterTest, Bf16IsF32Rounded) {
   const BaseModel f32 = write_base("f32", FileDType::f32, largest_shard),
                   bf16 = write_base("bf16", FileDType::bf16, 3000);
-  for (const ExpectedTensor& tensor : expected_tensors(test::tiny_config())) {
+  for (const ModelTensor& tensor : model_tensors(test::tiny_config())) {
     EXPECT_EQ(bf16.tensor(tensor.name).dtype, FileDType::bf16);
     std::vector<float> rounded = read_tensor(f32.tensor(tensor.name));
     for (float& value : rounded) value = static_cast<float>(bfloat16(value));

@@ -188,7 +188,7 @@ TEST(Llama, ThePlanIsWhatIsTaken) {
   IdleCommunicator solo;
   TinyModel tiny(tiny_config(), {.precision = DType::bf16, .lora = tiny_lora(0.1)}, backend,
                  solo_groups(solo), 64);
-  EXPECT_EQ(tiny.model_arena.peak_bytes(), tiny.plan.model);
+  EXPECT_EQ(tiny.model_bytes(), tiny.plan.model());
   MicroBatch batch;
   batch.forest = single_sequence(64);
   for (std::int32_t row = 0; row < 64; ++row) {

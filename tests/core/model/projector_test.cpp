@@ -145,7 +145,7 @@ TEST(Projector, ThePlanIsWhatIsTaken) {
   CpuBackend backend(1);
   IdleCommunicator solo;
   TinyModel tiny(tiny_config(), lora_options(DType::bf16, mlp), backend, solo_groups(solo), 64);
-  EXPECT_EQ(tiny.model_arena.peak_bytes(), tiny.plan.model);
+  EXPECT_EQ(tiny.model_bytes(), tiny.plan.model());
   MicroBatch batch;
   batch.forest = single_sequence(64);
   for (std::int32_t row = 0; row < 64; ++row) {
@@ -158,7 +158,7 @@ TEST(Projector, ThePlanIsWhatIsTaken) {
   EXPECT_EQ(tiny.activations.peak_bytes(), tiny.plan.activations);
   const TinyModel without(tiny_config(), {.precision = DType::bf16, .lora = tiny_lora(0.2)}, backend,
                           solo_groups(solo), 64);
-  EXPECT_LT(without.plan.model, tiny.plan.model);
+  EXPECT_LT(without.plan.model(), tiny.plan.model());
   EXPECT_LT(without.plan.activations, tiny.plan.activations);
 }
 

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/formats/base_model.h"
-#include "core/planning/memory_plan.h"
+#include "core/planning/model_setup.h"
 #include "core/scoring/generator.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
@@ -34,11 +34,11 @@ std::vector<float> logits_of(const BaseModel& base, const std::vector<std::int32
     CpuBackend cpu(1);
     CheckedBackend backend(cpu);
     const auto n = static_cast<std::int32_t>(tokens.size());
-    const MemoryPlan plan = plan_memory(base.config(), {.precision = precision}, groups.grid, {.tokens = n});
-    Arena model_arena(backend, plan.model, "model");
-    Arena activations(backend, plan.activations + (std::int64_t{4} << 20), "activation");
-    Llama model(base.config(), {.precision = precision}, backend, groups, model_arena);
-    model.load_base(base);
+    BaseSetup base_setup(base.config(), {.precision = precision}, backend, groups);
+    base_setup.llama.load(base);
+    ModelSetup setup(base_setup, {.precision = precision}, {.tokens = n});
+    const Model& model = setup.model;
+    Arena activations(backend, setup.plan.activations + (std::int64_t{4} << 20), "activation");
     MicroBatch batch;
     batch.forest = single_sequence(n);
     batch.tokens = tokens;
@@ -60,14 +60,13 @@ std::vector<std::int32_t> continue_greedily(const BaseModel& base, const std::ve
     const std::vector<std::vector<std::int32_t>> prompts{prompt, prompt};
     const GenerateOptions options{.max_new_tokens = new_tokens};
     const GenerationLimits limits = generation_limits(prompts, options, base.config().max_positions);
-    const MemoryPlan plan = plan_memory(base.config(), {.precision = precision}, groups.grid,
-                                        {.tokens = limits.prompt_tokens,
-                                         .cached_sequences = limits.sequences,
-                                         .cached_length = limits.length});
-    Arena model_arena(backend, plan.model, "model"), activations(backend, plan.activations, "activation");
-    Llama model(base.config(), {.precision = precision}, backend, groups, model_arena);
-    model.load_base(base);
-    const auto answers = generate(model, prompts, options, backend, groups, activations, {});
+    BaseSetup base_setup(base.config(), {.precision = precision}, backend, groups);
+    base_setup.llama.load(base);
+    ModelSetup setup(base_setup, {.precision = precision},
+                     {.tokens = limits.prompt_tokens,
+                      .cached_sequences = limits.sequences,
+                      .cached_length = limits.length});
+    const auto answers = generate(setup.model, prompts, options, backend, groups, setup.activations, {});
     EXPECT_EQ(answers[0], answers[1]);
     if (groups.world.rank() == 0) result = answers[0];
   });

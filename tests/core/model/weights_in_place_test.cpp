@@ -43,8 +43,8 @@ void write_base(const std::filesystem::path& folder, FileDType dtype, std::size_
   std::map<std::string, std::vector<bfloat16>> rounded;
   std::map<std::string, std::vector<float>> exact;
   std::vector<TensorToWrite> tensors;
-  for (const ExpectedTensor& tensor : expected_tensors(config)) {
-    std::vector<float>& floats = exact[tensor.name] = values(tensor.name);
+  for (const ModelTensor& tensor : model_tensors(config)) {
+    std::vector<float>& floats = exact[tensor.name] = values(tensor);
     std::vector<bfloat16>& halves = rounded[tensor.name];
     for (const float value : floats) halves.emplace_back(value);
     const bool half = dtype == FileDType::bf16;
@@ -64,7 +64,7 @@ StoredWeights stored_in(const BaseModel& base) {
 // Bytes of what one of P ranks does not have to copy: all but the columns of o and down.
 std::int64_t expected_bytes(std::int64_t ranks, std::int64_t bytes_per_element) {
   std::int64_t elements = 0;
-  for (const ExpectedTensor& tensor : expected_tensors(config_of_base())) {
+  for (const ModelTensor& tensor : model_tensors(config_of_base())) {
     const bool vector = tensor.shape.size() == 1;
     const bool cut =
         tensor.name.find("o_proj") != std::string::npos || tensor.name.find("down_proj") != std::string::npos;
@@ -100,11 +100,11 @@ TEST(WeightsInPlace, GiveTheBitsOfCopiedOnes) {
         TinyModel copied(base, options, backend, groups, {});
         TinyModel placed(base, options, backend, groups, stored_in(base));
         const std::int64_t bytes = c.in_place ? expected_bytes(ranks, bytes_per_element(c.precision)) : 0;
-        EXPECT_EQ(placed.model.bytes_in_place(), bytes) << name(c.precision) << " shift " << c.shift;
+        EXPECT_EQ(placed.base.llama.bytes_in_place(), bytes) << name(c.precision) << " shift " << c.shift;
         EXPECT_EQ(placed.plan.in_place, bytes);
-        EXPECT_EQ(placed.model_arena.peak_bytes(), placed.plan.model);
-        EXPECT_EQ(copied.model.bytes_in_place(), 0);
-        EXPECT_LE(placed.plan.model + bytes, copied.plan.model);
+        EXPECT_EQ(placed.model_bytes(), placed.plan.model());
+        EXPECT_EQ(copied.base.llama.bytes_in_place(), 0);
+        EXPECT_LE(placed.plan.model() + bytes, copied.plan.model());
         EXPECT_EQ(memory_kinds(base.config(), options, groups.grid, {.tokens = 64, .training = true},
                                stored_in(base))
                       .in_place,
@@ -125,7 +125,7 @@ TEST(WeightsInPlace, AreNoneWhereTheBaseIsTrained) {
   CpuBackend backend(1);
   IdleCommunicator solo;
   TinyModel trained(base, {.train_base = true}, backend, test::solo_groups(solo), stored_in(base));
-  EXPECT_EQ(trained.model.bytes_in_place(), 0);
+  EXPECT_EQ(trained.base.llama.bytes_in_place(), 0);
 }
 
 TEST(WeightsInPlace, KeepTheirFileMapped) {
@@ -154,10 +154,10 @@ TEST(WeightsInPlace, AreOfTheBaseThatIsLoaded) {
   CpuBackend backend(1);
   IdleCommunicator solo;
   TinyModel placed(a, {}, backend, test::solo_groups(solo), stored_in(a));
-  EXPECT_TRUE(test::holds(test::message_of<Error>([&] { placed.model.load_base(b); }),
+  EXPECT_TRUE(test::holds(test::message_of<Error>([&] { placed.base.llama.load(b); }),
                           "model.embed_tokens.weight is read where another base stores it"));
   EXPECT_TRUE(
-      test::holds(test::message_of<Error>([&] { placed.model.load_base(test::random_weights(a.config())); }),
+      test::holds(test::message_of<Error>([&] { placed.base.llama.load(test::random_weights(a.config())); }),
                   "model.embed_tokens.weight is read where it is stored, and cannot be set"));
 }
 

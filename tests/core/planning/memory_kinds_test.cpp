@@ -66,7 +66,7 @@ std::int64_t measured_bytes(const ModelConfig& config, const ModelOptions& optio
   tiny.model.score_and_backward(log_probability, batch, 1e-3, 0, tiny.activations);
   tiny.model.parameters().reduce_gradients();
   adamw.update({.learning_rate = 1e-3});
-  return tiny.model_arena.peak_bytes() + tiny.optimizer_arena.peak_bytes() + tiny.activations.peak_bytes();
+  return tiny.model_bytes() + tiny.optimizer_arena.peak_bytes() + tiny.activations.peak_bytes();
 }
 
 TEST(MemoryKinds, AddUpToWhatAStepTakes) {

@@ -209,7 +209,7 @@ TEST_F(TrainerTest, DividedSequencesTakeLessMemory) {
     return plan_memory(test::tiny_config(), options, {1, 2, 0}, {.tokens = 512, .training = true});
   };
   EXPECT_LT(plan(true).activations, plan(false).activations);
-  EXPECT_EQ(plan(true).model, plan(false).model);
+  EXPECT_EQ(plan(true).model(), plan(false).model());
 }
 
 // The loss of a step is that before its update, so that nothing else would see what the last one leaves behind.
