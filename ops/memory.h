@@ -32,7 +32,7 @@ class Buffer {
 // Hands out tensors from one buffer, last in first out, so that nothing is allocated while training runs.
 //
 // A measuring arena owns no memory and has no limit: the same code that will run is run once on it (with a
-// PlanningBackend, which computes nothing), and peak_bytes() is then exactly what a real arena needs.
+// DryBackend, which computes nothing), and peak_bytes() is then exactly what a real arena needs.
 class Arena {
  public:
   static constexpr std::int64_t alignment = 256;

@@ -39,11 +39,11 @@ const std::map<std::string, std::vector<std::string>> floors{
 };
 
 // Headers that begin so may only be included by files whose path begins with one of these.
-struct ThirdParty {
+struct Reserved {
   std::string header;
   std::vector<std::string> files;
 };
-const std::vector<ThirdParty> third_party{
+const std::vector<Reserved> reserved{
     {"mpi.h", {"parallel/mpi_"}},
     {"hdf5", {"data/sets/hdf5_file."}},
     {"H5", {"data/sets/hdf5_file."}},
@@ -57,6 +57,8 @@ const std::vector<ThirdParty> third_party{
     {"nccl", {"parallel/nccl_"}},
     {"omp.h", {"ops/cpu/"}},
     {"immintrin.h", {"ops/cpu/"}},
+    {"ops/cpu/", {"ops/cpu/", "launch/process/cpu_device.cpp", "launch/process/system_facts.h"}},
+    {"ops/cuda/", {"ops/cuda/", "parallel/nccl_", "launch/process/cuda_device.cpp"}},
 };
 
 bool begins_with_one_of(const std::string& text, const std::vector<std::string>& beginnings) {
@@ -90,9 +92,9 @@ std::string fault(const std::string& file, const std::string& text) {
   std::smatch match;
   if (!std::regex_match(text, match, include)) return "";
   const std::string header = match[2];
-  for (const ThirdParty& library : third_party) {
-    if (header.starts_with(library.header) && !begins_with_one_of(file, library.files)) {
-      return fmt::format("{} belongs into {}", header, fmt::join(library.files, ", "));
+  for (const Reserved& kind : reserved) {
+    if (header.starts_with(kind.header) && !begins_with_one_of(file, kind.files)) {
+      return fmt::format("{} belongs into {}", header, fmt::join(kind.files, ", "));
     }
   }
   if (match[1] == "<") return "";
@@ -154,6 +156,9 @@ TEST(Layering, SeesEveryKindOfFault) {
             "core/training/trainer.h is on a higher floor");
   EXPECT_NE(fault("ops/base/error.h", "#include \"ops/tensor.h\""), "");
   EXPECT_NE(fault("data/sets/dataset.h", "#include \"data/prepare.h\""), "");
+  EXPECT_EQ(fault("experiments/planning/plan.cpp", "#include \"ops/cuda/gpu.h\""),
+            "ops/cuda/gpu.h belongs into ops/cuda/, parallel/nccl_, launch/process/cuda_device.cpp");
+  EXPECT_NE(fault("ops/transfer.cpp", "#include \"ops/cpu/cpu_backend.h\""), "");
 }
 
 TEST(Layering, AllowsWhatThePlanAllows) {
@@ -163,6 +168,7 @@ TEST(Layering, AllowsWhatThePlanAllows) {
   EXPECT_EQ(fault("parallel/mpi_session.cpp", "#include <mpi.h>"), "");
   EXPECT_EQ(fault("data/sets/hdf5_file.cpp", "#include <hdf5.h>"), "");
   EXPECT_EQ(fault("ops/cpu/matmul.cpp", "#include <dnnl.hpp>"), "");
+  EXPECT_EQ(fault("launch/process/cuda_device.cpp", "#include \"ops/cuda/gpu.h\""), "");
   EXPECT_EQ(fault("parallel/nccl_communicator.cpp", "#include <cuda_runtime.h>"), "");
   EXPECT_EQ(fault("core/model/llama.cpp", "#include <vector>"), "");
   EXPECT_EQ(fault("core/model/llama.cpp", "// #include \"launch/options/options.h\""), "");

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "core/model/model.h"
-#include "ops/planning_backend.h"
+#include "ops/dry_backend.h"
 
 namespace chorus {
 
@@ -12,7 +12,7 @@ struct Rehearsal {
         data(grid.data_rank(), grid.data_size),
         tensor(grid.tensor_rank(), grid.tensor_size),
         groups{grid, world, data, tensor} {}
-  PlanningBackend backend;
+  DryBackend backend;
   IdleCommunicator world, data, tensor;
   Groups groups;
 };

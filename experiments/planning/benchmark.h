@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/model/llama.h"
-#include "ops/planning_backend.h"
+#include "ops/dry_backend.h"
 #include "parallel/timed_communicator.h"
 
 namespace chorus {
@@ -56,7 +56,7 @@ struct BenchmarkShape {
 // computes nothing.
 template <typename Measure>
 std::int64_t memory_of(const Measure& measure, int ranks) {
-  PlanningBackend backend;
+  DryBackend backend;
   IdleCommunicator world(0, ranks);
   Arena arena = Arena::measuring();
   measure(backend, world, arena, 0.0);

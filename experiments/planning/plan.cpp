@@ -4,7 +4,8 @@
 #include <memory>
 
 #include "core/training/optimizer.h"
-#include "ops/cuda/attention_tiles.h"
+#include "ops/attention_tiles.h"
+#include "ops/device_memory.h"
 
 namespace chorus {
 
@@ -14,14 +15,8 @@ namespace {
 constexpr int most_ranks = 64, ranks_instead = 16;
 constexpr std::int64_t most_counted_steps = 512;
 
-// CudaBackend's, and what its attention takes of it when that is more: two floats per row and head.
-double workspace_bytes(const ModelConfig& model, std::int64_t tokens, int tensor) {
-  return std::max(32.0 * (1 << 20), 8.0 * static_cast<double>(tokens * model.query_heads / tensor));
-}
-
-// Twice what they need, so that they need not grow often.
 double tile_list_bytes(const Forest& forest) {
-  return 2.0 * static_cast<double>(AttentionTiles(forest).words().size() * sizeof(std::int32_t));
+  return static_cast<double>(device_memory::tile_lists(AttentionTiles(forest).bytes()));
 }
 
 ModelOptions options_of(const PlanRequest& request) {
@@ -185,7 +180,8 @@ void plan_device_memory(GridPlan& plan, const PlanRequest& request) {
       memory_kinds(request.model, options_of(request), make_grid(plan.ranks, plan.tensor, 0),
                    {.tokens = request.train.tokens_per_microbatch, .training = true}, request.in_place);
   if (request.machine.gpu)
-    plan.beside.workspace = workspace_bytes(request.model, request.train.tokens_per_microbatch, plan.tensor);
+    plan.beside.workspace = static_cast<double>(device_memory::workspace(
+        request.train.tokens_per_microbatch * request.model.query_heads / plan.tensor));
   const int groups = (plan.ranks > 1 ? 1 : 0) + (plan.data > 1 ? 1 : 0) + (plan.tensor > 1 ? 1 : 0);
   plan.beside.communicators = groups * request.machine.communicator_bytes;
   plan.beside.reserved = request.machine.reserved_bytes;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <utility>
 
 namespace chorus {
 
@@ -29,45 +29,46 @@ Price& Price::operator*=(double factor) {
   return *this;
 }
 
-void PricedBackend::spend(double flops, double flops_per_second, std::initializer_list<ConstTensor> tensors) {
+void PricedBackend::traffic(std::initializer_list<ConstTensor> tensors) {
+  const Arithmetic arithmetic = std::exchange(arithmetic_, {});
   double bytes = 0;
   for (const ConstTensor& tensor : tensors) bytes += static_cast<double>(tensor.bytes());
   if (bytes == 0) return;
-  const double arithmetic = flops / flops_per_second;
   const double traffic = bytes / (machine_.memory_bytes_per_second * machine_.memory_share);
-  (arithmetic > traffic ? price_.product_seconds : price_.memory_seconds) += std::max(arithmetic, traffic);
+  const double longer = std::max(arithmetic.seconds, traffic);
+  (arithmetic.seconds > traffic ? price_.product_seconds : price_.memory_seconds) += longer;
   price_.pause_seconds += machine_.call_seconds;
-  price_.seconds += std::max(arithmetic, traffic) + machine_.call_seconds;
-  price_.flops += flops;
+  price_.seconds += longer + machine_.call_seconds;
+  price_.flops += arithmetic.flops;
   price_.bytes += bytes;
   ++price_.calls;
-}
-
-void PricedBackend::download(void* to, ConstTensor from) {
-  if (!from.empty()) std::memset(to, 0, static_cast<std::size_t>(from.bytes()));
 }
 
 void PricedBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options) {
   const auto inner = static_cast<double>(a.dim(options.transpose_a ? 0 : 1));
   const double flops = 2 * static_cast<double>(out.elements()) * inner;
-  const double reached = machine_.peak_flops(a.dtype()) * machine_.peak_share;
-  if (options.accumulate) return spend(flops, reached, {out, out, a, b});
-  spend(flops, reached, {out, a, b});
+  arithmetic_ = {flops, flops / (machine_.peak_flops(a.dtype()) * machine_.peak_share)};
+  DryBackend::matmul(out, a, b, options);
+}
+
+PricedBackend::Arithmetic PricedBackend::attention_arithmetic(double flops_per_pair, ConstTensor q,
+                                                              const Forest& forest) const {
+  const double flops = flops_per_pair * static_cast<double>(q.dim(1) * q.dim(2) * forest.attended_pairs());
+  return {flops, flops / (machine_.peak_flops(q.dtype()) * machine_.attention_share)};
 }
 
 void PricedBackend::attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
                               const Forest& forest) {
-  const double flops = 4 * static_cast<double>(q.dim(1) * q.dim(2) * forest.attended_pairs());
-  spend(flops, machine_.peak_flops(q.dtype()) * machine_.attention_share, {out, lse, q, k, v});
+  arithmetic_ = attention_arithmetic(4, q, forest);
+  DryBackend::attention(out, lse, q, k, v, forest);
 }
 
 // Five products of every pair in place of two.
 void PricedBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out,
                                        ConstTensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
                                        const Forest& forest) {
-  const double flops = 10 * static_cast<double>(q.dim(1) * q.dim(2) * forest.attended_pairs());
-  spend(flops, machine_.peak_flops(q.dtype()) * machine_.attention_share,
-        {dq, dk, dv, dout, out, lse, q, k, v});
+  arithmetic_ = attention_arithmetic(10, q, forest);
+  DryBackend::attention_backward(dq, dk, dv, dout, out, lse, q, k, v, forest);
 }
 
 GridPlaces places_of(const ProcessGrid& grid, int gpus_per_node) {

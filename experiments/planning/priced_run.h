@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "experiments/planning/machine.h"
-#include "ops/backend.h"
+#include "ops/dry_backend.h"
 #include "parallel/communicator.h"
 
 namespace chorus {
@@ -26,72 +26,29 @@ struct Price {
   Price& operator*=(double factor);  // times, work and bytes; not the counts
 };
 
-// Prices every operator; computes nothing and owns no memory, like PlanningBackend. A byte is counted once per tensor
-// that a call reads or writes.
-class PricedBackend final : public Backend {
+// Prices every operator by the tensors that DryBackend names; a byte is counted once per reading or writing.
+class PricedBackend final : public DryBackend {
  public:
   PricedBackend(const Machine& machine, Price& price) : machine_(machine), price_(price) {}
 
-  Buffer allocate(std::int64_t bytes) override { return {nullptr, bytes, {}}; }
-  void upload(Tensor, const void*) override {}
-  void download(void* to, ConstTensor from) override;
-
-  void convert(Tensor out, ConstTensor x) override { move({out, x}); }
-  void fill(Tensor out, double) override { move({out}); }
-  void add(Tensor out, ConstTensor a, ConstTensor b) override { move({out, a, b}); }
-  void relu(Tensor out, ConstTensor x) override { move({out, x}); }
-  void relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) override { move({dx, dout, x}); }
-  void dropout(Tensor out, ConstTensor x, ConstTensor, const DropoutMask&) override { move({out, x}); }
+  // Those whose arithmetic counts.
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
-  void gather_rows(Tensor out, ConstTensor, ConstTensor) override { move({out, out}); }
-  void scatter_rows(Tensor, ConstTensor x, ConstTensor) override { move({x, x}); }
-  void embed(Tensor out, ConstTensor, ConstTensor, std::int64_t) override { move({out, out}); }
-  void embed_backward(Tensor, ConstTensor dout, ConstTensor, std::int64_t) override {
-    move({dout, dout, dout});
-  }
-  void rms_norm(Tensor out, Tensor rstd, ConstTensor x, ConstTensor, double) override {
-    move({out, rstd, x});
-  }
-  void rms_norm_backward(Tensor dx, ConstTensor dout, ConstTensor x, ConstTensor, ConstTensor rstd) override {
-    move({dx, dx, dout, x, rstd});
-  }
-  void rms_norm_weight_backward(Tensor, ConstTensor dout, ConstTensor x, ConstTensor rstd) override {
-    move({dout, x, rstd});
-  }
-  void rope(Tensor x, ConstTensor, ConstTensor, Rotation) override { move({x, x}); }
   void attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
                  const Forest& forest) override;
   void attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out, ConstTensor lse,
                           ConstTensor q, ConstTensor k, ConstTensor v, const Forest& forest) override;
-  void cached_attention(Tensor out, ConstTensor q, ConstTensor k, ConstTensor v, ConstTensor) override {
-    move({out, q, k, v});
-  }
-  void swiglu(Tensor out, ConstTensor gate, ConstTensor up) override { move({out, gate, up}); }
-  void swiglu_backward(Tensor dgate, Tensor dup, ConstTensor dout, ConstTensor gate,
-                       ConstTensor up) override {
-    move({dgate, dup, dout, gate, up});
-  }
-  void log_sum_exp(Tensor, ConstTensor logits) override { move({logits}); }
-  void combine_log_sum_exp(Tensor, ConstTensor parts) override { move({parts}); }
-  void target_log_probability(Tensor out, ConstTensor, ConstTensor, ConstTensor, ConstTensor,
-                              std::int64_t) override {
-    move({out});
-  }
-  void cross_entropy_backward(Tensor dlogits, ConstTensor logits, ConstTensor, ConstTensor, ConstTensor,
-                              ConstTensor, std::int64_t, double) override {
-    move({dlogits, logits});
-  }
-  void sum_of_squares(Tensor, ConstTensor x) override { move({x}); }
-  void adamw(Tensor value, Tensor m, Tensor v, ConstTensor gradient, const AdamWOptions&) override {
-    move({value, value, m, m, v, v, gradient});
-  }
 
  private:
-  void move(std::initializer_list<ConstTensor> tensors) { spend(0, 1, tensors); }
-  void spend(double flops, double flops_per_second, std::initializer_list<ConstTensor> tensors);
+  // Of the operator whose traffic is told next.
+  struct Arithmetic {
+    double flops = 0, seconds = 0;
+  };
+  Arithmetic attention_arithmetic(double flops_per_pair, ConstTensor q, const Forest& forest) const;
+  void traffic(std::initializer_list<ConstTensor> tensors) override;
 
   const Machine& machine_;
   Price& price_;
+  Arithmetic arithmetic_;
 };
 
 // How the ranks of a group lie on nodes: `per_node` on each of `nodes`.

@@ -1,5 +1,4 @@
 #include "ops/cuda/attention.cuh"
-#include "ops/cuda/attention_lists.h"
 #include "ops/cuda/cuda_backend.h"
 
 namespace chorus {

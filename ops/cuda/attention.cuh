@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "ops/cuda/attention_tiles.h"
+#include "ops/cuda/attention_lists.h"
 #include "ops/cuda/launch.cuh"
 #include "ops/cuda/tensor_core.cuh"
 #include "ops/cuda/visit_float.cuh"

@@ -1,5 +1,4 @@
 #include "ops/cuda/attention.cuh"
-#include "ops/cuda/attention_lists.h"
 #include "ops/cuda/cuda_backend.h"
 
 namespace chorus {
@@ -11,6 +10,7 @@ struct RowTerms {
   float lse;
   float delta;  // sum of dout · out
 };
+static_assert(sizeof(RowTerms) == device_memory::attention_workspace(1));
 
 template <typename T>
 struct AttentionBackwardArguments {
@@ -357,7 +357,7 @@ void CudaBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTenso
   if (k.empty()) return;
   const cuda::TileLists lists = attention_lists_->of(forest, *resources_);
   const std::int64_t rows = q.dim(0) * q.dim(1);
-  void* const memory = workspace(rows * static_cast<std::int64_t>(sizeof(cuda::RowTerms)));
+  void* const memory = workspace(device_memory::attention_workspace(rows));
   cuda::visit_float(q.dtype(), [&]<typename T>(T) {
     const cuda::AttentionBackwardArguments<T> arguments{
         cuda::elements<T>(dq),

@@ -2,11 +2,37 @@
 
 #include <optional>
 
-#include "ops/cuda/attention_tiles.h"
+#include "ops/attention_tiles.h"
 #include "ops/cuda/check.h"
 #include "ops/cuda/resources.h"
 
 namespace chorus {
+
+namespace cuda {
+
+// AttentionTiles in the GPU's memory.
+struct TileLists {
+  const AttentionTiles::Tile* tiles;
+  const AttentionTiles::Keys* keys;
+  const AttentionTiles::Run* runs;
+  const AttentionTiles::Group* groups;
+  const AttentionTiles::GroupKeys* group_keys;
+  const std::int32_t *gathered, *seen;
+  std::int32_t count, group_count;  // of tiles and groups
+
+  TileLists(const AttentionTiles& lists, const void* words)
+      : tiles(static_cast<const AttentionTiles::Tile*>(words)),
+        keys(reinterpret_cast<const AttentionTiles::Keys*>(tiles + lists.tiles.size())),
+        runs(reinterpret_cast<const AttentionTiles::Run*>(keys + lists.keys.size())),
+        groups(reinterpret_cast<const AttentionTiles::Group*>(runs + lists.runs.size())),
+        group_keys(reinterpret_cast<const AttentionTiles::GroupKeys*>(groups + lists.groups.size())),
+        gathered(reinterpret_cast<const std::int32_t*>(group_keys + lists.group_keys.size())),
+        seen(gathered + lists.gathered.size()),
+        count(static_cast<std::int32_t>(lists.tiles.size())),
+        group_count(static_cast<std::int32_t>(lists.groups.size())) {}
+};
+
+}  // namespace cuda
 
 // The lists of the last forest, in memory of their own on the GPU: all layers of a micro-batch, forward and backward,
 // attend over the same one.
@@ -22,8 +48,9 @@ class CudaBackend::AttentionLists {
         cuda::check(cudaStreamSynchronize(resources.stream()), "cudaStreamSynchronize");
         memory_.reset();
         size_ = 0;
-        memory_.reset(cuda::allocate_device_memory(2 * bytes, "the tiles of attention"));
-        size_ = 2 * bytes;
+        const std::int64_t size = device_memory::tile_lists(bytes);
+        memory_.reset(cuda::allocate_device_memory(size, "the tiles of attention"));
+        size_ = size;
       }
       resources.upload(memory_.get(), words.data(), bytes);
       segments_ = forest.segments;

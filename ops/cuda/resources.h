@@ -7,6 +7,7 @@
 
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/handle.h"
+#include "ops/device_memory.h"
 
 namespace chorus {
 
@@ -28,8 +29,7 @@ class Resources {
   void upload(void* to, const void* from, std::int64_t bytes);
   void download(void* to, const void* from, std::int64_t bytes);
 
-  // The kernels' share and cuBLASLt's: more gains little (NVIDIA advises 32 MiB for Hopper).
-  static constexpr std::int64_t workspace_bytes = std::int64_t{32} << 20;
+  static constexpr std::int64_t workspace_bytes = device_memory::least_workspace;
   static constexpr std::int64_t staging_bytes = std::int64_t{8} << 20;
 
  private:

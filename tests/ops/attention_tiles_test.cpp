@@ -1,4 +1,4 @@
-#include "ops/cuda/attention_tiles.h"
+#include "ops/attention_tiles.h"
 
 #include <gmock/gmock.h>
 

@@ -3,7 +3,8 @@
 #include <gmock/gmock.h>
 
 #include "ops/cpu/cpu_backend.h"
-#include "tests/support/tensors.h"
+#include "tests/ops/forests.h"
+#include "tests/support/every_operator.h"
 
 namespace chorus {
 namespace {
@@ -48,6 +49,16 @@ TEST_F(CheckedBackendTest, PassesRightCallsOn) {
   EXPECT_THAT(result, ::testing::Each(30.0F));
   const Buffer buffer = checked_.allocate(100);
   EXPECT_EQ(buffer.bytes(), 100);
+}
+
+TEST_F(CheckedBackendTest, PassesEveryOperatorOnAsItIs) {
+  const Forest forest = forest_of({{25, -1, 0}, {17, 0, 20}});
+  const auto results = [&](Backend& backend) {
+    return EveryOperator(cpu_, DType::f32, forest, 8, 50).results(backend);
+  };
+  const std::vector<HostTensor> expected = results(cpu_), passed_on = results(checked_);
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_TRUE(is_same(passed_on[i], expected[i])) << "result " << i;
 }
 
 TEST_F(CheckedBackendTest, Matmul) {

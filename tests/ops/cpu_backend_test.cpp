@@ -7,59 +7,18 @@
 
 #include "ops/cpu/exponential.h"
 #include "tests/ops/forests.h"
+#include "tests/support/every_operator.h"
 #include "tests/support/message_of.h"
 #include "tests/support/tensors.h"
 
 namespace chorus {
 namespace {
 
-// One call of every operator that sums or is cut into pieces, large enough for all threads to have work.
+// Large enough for all threads to have work.
 std::vector<HostTensor> compute_all(int threads, DType dtype) {
   CpuBackend backend(threads);
-  std::uint64_t seed = 0;
-  const auto random = [&](const Shape& shape) {
-    return DeviceTensor(backend, random_tensor(dtype, shape, ++seed));
-  };
-  const auto accumulator = [&](const Shape& shape) {
-    return DeviceTensor(backend, random_tensor(DType::f32, shape, ++seed));
-  };
   const Forest forest = forest_of({{100, -1, 0}, {37, 0, 60}, {70, -1, 0}, {50, 1, 3}});
-  const std::int64_t n = forest.tokens, width = 192;
-  const auto x = random({n, width}), dx = random({n, width}), out = random({n, width}),
-             gate = random({n, width});
-  const auto weight = random({width}), w = random({700, width}), y = random({n, 700}),
-             rstd = accumulator({n});
-  const auto dw = accumulator({700, width}), dweight = accumulator({width});
-  const auto q = random({n, 6, 32}), k = random({n, 2, 32}), v = random({n, 2, 32}), o = random({n, 6, 32});
-  const auto dout = random({n, 6, 32}), dq = random({n, 6, 32}), dk = random({n, 2, 32}),
-             dv = random({n, 2, 32});
-  const auto lse = accumulator({n, 6}), logits = accumulator({n, 700}), log_sums = accumulator({n});
-  const auto square = accumulator({1}), flat = accumulator({50000}), table = accumulator({40, width});
-  std::vector<std::int32_t> list(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<std::int32_t>(i * i % 40);
-  const DeviceTensor tokens(backend, integers(DType::i32, list));
-  const DeviceTensor ids(backend, integers(DType::i64, std::vector<std::int64_t>(list.begin(), list.end())));
-
-  backend.matmul(y, x, w, {.transpose_b = true, .accumulate = true, .scale = 0.5F});
-  backend.matmul(out, y, w);
-  backend.matmul(dw, y, x, {.transpose_a = true, .accumulate = true});
-  backend.rms_norm(out, rstd, x, weight, 1e-5);
-  backend.rms_norm_backward(dx, out, x, weight, rstd);
-  backend.rms_norm_weight_backward(dweight, dx, x, rstd);
-  backend.attention(o, lse, q, k, v, forest);
-  backend.attention_backward(dq, dk, dv, dout, o, lse, q, k, v, forest);
-  backend.swiglu(gate, out, x);
-  backend.dropout(gate, gate, ids, {.probability = 0.1F, .seed = 4});
-  backend.log_sum_exp(log_sums, logits);
-  backend.embed_backward(table, x, tokens, 0);
-  backend.sum_of_squares(square, flat);
-
-  std::vector<HostTensor> results;
-  for (const DeviceTensor* result :
-       {&y, &out, &dw, &rstd, &dx, &dweight, &o, &lse, &dq, &dk, &dv, &gate, &log_sums, &table, &square}) {
-    results.push_back(result->download());
-  }
-  return results;
+  return EveryOperator(backend, dtype, forest, 192, 700).results(backend);
 }
 
 TEST(CpuBackendTest, ResultsDoNotDependOnTheNumberOfThreads) {

@@ -8,6 +8,7 @@
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/resources.h"
 #include "tests/ops/forests.h"
+#include "tests/support/every_operator.h"
 #include "tests/support/message_of.h"
 #include "tests/support/tensors.h"
 
@@ -155,47 +156,10 @@ TEST(CudaBackendTest, IndicesOutsideTheTensorGiveNan) {
   EXPECT_FALSE(std::isnan(x.download().at(0)));
 }
 
-// One call of every operator that sums.
 std::vector<HostTensor> compute_all(DType dtype) {
   CudaBackend backend;
-  std::uint64_t seed = 0;
-  const auto random = [&](const Shape& shape) {
-    return DeviceTensor(backend, random_tensor(dtype, shape, ++seed));
-  };
-  const auto accumulator = [&](const Shape& shape) {
-    return DeviceTensor(backend, random_tensor(DType::f32, shape, ++seed));
-  };
   const Forest forest = forest_of({{30, -1, 0}, {17, 0, 20}, {21, -1, 0}, {10, 1, 3}});
-  const std::int64_t n = forest.tokens, width = 96, vocabulary = 300;
-  const auto x = random({n, width}), dx = random({n, width}), out = random({n, width});
-  const auto weight = random({width}), w = random({vocabulary, width}), y = random({n, vocabulary});
-  const auto q = random({n, 6, 32}), k = random({n, 2, 32}), v = random({n, 2, 32}), o = random({n, 6, 32});
-  const auto dout = random({n, 6, 32}), dq = random({n, 6, 32}), dk = random({n, 2, 32}),
-             dv = random({n, 2, 32});
-  const auto dw = accumulator({vocabulary, width}), dweight = accumulator({width}), rstd = accumulator({n});
-  const auto lse = accumulator({n, 6}), logits = accumulator({n, vocabulary}), log_sums = accumulator({n});
-  const auto square = accumulator({1}), flat = accumulator({50000}), table = accumulator({40, width});
-  std::vector<std::int32_t> list(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < list.size(); ++i) list[i] = static_cast<std::int32_t>(i * i % 40);
-  const DeviceTensor tokens(backend, integers(DType::i32, list));
-
-  backend.matmul(y, x, w, {.transpose_b = true, .accumulate = true, .scale = 0.5F});
-  backend.matmul(dw, y, x, {.transpose_a = true, .accumulate = true});
-  backend.rms_norm(out, rstd, x, weight, 1e-5);
-  backend.rms_norm_backward(dx, out, x, weight, rstd);
-  backend.rms_norm_weight_backward(dweight, dx, x, rstd);
-  backend.attention(o, lse, q, k, v, forest);
-  backend.attention_backward(dq, dk, dv, dout, o, lse, q, k, v, forest);
-  backend.log_sum_exp(log_sums, logits);
-  backend.embed_backward(table, x, tokens, 0);
-  backend.sum_of_squares(square, flat);
-
-  std::vector<HostTensor> results;
-  for (const DeviceTensor* result :
-       {&y, &dw, &out, &rstd, &dx, &dweight, &o, &lse, &dq, &dk, &dv, &log_sums, &table, &square}) {
-    results.push_back(result->download());
-  }
-  return results;
+  return EveryOperator(backend, dtype, forest, 96, 300).results(backend);
 }
 
 TEST(CudaBackendTest, RepeatedRunsGiveTheSameBits) {

@@ -1,10 +1,10 @@
-#include "ops/planning_backend.h"
+#include "ops/dry_backend.h"
 
 #include <cstring>
 
 namespace chorus {
 
-void PlanningBackend::download(void* to, ConstTensor from) {
+void DryBackend::download(void* to, ConstTensor from) {
   if (!from.empty()) std::memset(to, 0, static_cast<std::size_t>(from.bytes()));
 }
 

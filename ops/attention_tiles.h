@@ -55,6 +55,7 @@ struct AttentionTiles {
   explicit AttentionTiles(const Forest& forest);
   // All lists, one after another: what is copied to the GPU.
   std::vector<std::int32_t> words() const;
+  std::int64_t bytes() const { return std::ssize(words()) * static_cast<std::int64_t>(sizeof(std::int32_t)); }
 
  private:
   struct Member;
@@ -65,31 +66,5 @@ struct AttentionTiles {
   void add_run(const Run& run, std::int32_t runs_begin);
   void add_runs_of_segments(const Forest& forest, const std::vector<std::int32_t>& first_tile);
 };
-
-namespace cuda {
-
-// AttentionTiles in the GPU's memory.
-struct TileLists {
-  const AttentionTiles::Tile* tiles;
-  const AttentionTiles::Keys* keys;
-  const AttentionTiles::Run* runs;
-  const AttentionTiles::Group* groups;
-  const AttentionTiles::GroupKeys* group_keys;
-  const std::int32_t *gathered, *seen;
-  std::int32_t count, group_count;  // of tiles and groups
-
-  TileLists(const AttentionTiles& lists, const void* words)
-      : tiles(static_cast<const AttentionTiles::Tile*>(words)),
-        keys(reinterpret_cast<const AttentionTiles::Keys*>(tiles + lists.tiles.size())),
-        runs(reinterpret_cast<const AttentionTiles::Run*>(keys + lists.keys.size())),
-        groups(reinterpret_cast<const AttentionTiles::Group*>(runs + lists.runs.size())),
-        group_keys(reinterpret_cast<const AttentionTiles::GroupKeys*>(groups + lists.groups.size())),
-        gathered(reinterpret_cast<const std::int32_t*>(group_keys + lists.group_keys.size())),
-        seen(gathered + lists.gathered.size()),
-        count(static_cast<std::int32_t>(lists.tiles.size())),
-        group_count(static_cast<std::int32_t>(lists.groups.size())) {}
-};
-
-}  // namespace cuda
 
 }  // namespace chorus
