@@ -7,6 +7,7 @@
 
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
+#include "ops/base/hash.h"
 
 namespace chorus {
 
@@ -85,7 +86,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
                      ": is not a usable SentencePiece model: ", status.ToString());
   require<DataError>(model->processor.bos_id() >= 0 && model->processor.eos_id() >= 0, path.string(),
                      ": the vocabulary has no beginning or no end of a sequence (<s>, </s>)");
-  model->hash = fnv1a(bytes);
+  model->hash = Fnv1a().add(bytes).value();
   model->path = path.string();
   return Tokenizer(std::move(model));
 }
@@ -113,12 +114,6 @@ std::int32_t Tokenizer::bos() const { return model_->processor.bos_id(); }
 std::int32_t Tokenizer::eos() const { return model_->processor.eos_id(); }
 std::int32_t Tokenizer::unk() const { return model_->processor.unk_id(); }
 std::uint64_t Tokenizer::hash() const { return model_->hash; }
-
-std::uint64_t fnv1a(std::string_view bytes) {
-  std::uint64_t hash = 0xCBF29CE484222325U;
-  for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001B3U;
-  return hash;
-}
 
 void train_tokenizer(const TokenizerTraining& training) {
   require<ConfigurationError>(!training.files.empty(), "no text to learn a tokenizer from");

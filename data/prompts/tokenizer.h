@@ -28,7 +28,7 @@ class Tokenizer {
   std::int32_t bos() const;
   std::int32_t eos() const;
   std::int32_t unk() const;
-  // 64-bit FNV-1a of the model file's bytes: tells whether data and base model belong together.
+  // Fnv1a of the model file's bytes: tells whether data and base model belong together.
   std::uint64_t hash() const;
 
  private:
@@ -36,9 +36,6 @@ class Tokenizer {
   explicit Tokenizer(std::unique_ptr<Model> model);
   std::unique_ptr<Model> model_;
 };
-
-// Fowler, Noll and Vo 1991, the variant 1a of 64 bits.
-std::uint64_t fnv1a(std::string_view bytes);
 
 struct TokenizerTraining {
   std::vector<std::filesystem::path> files;  // UTF-8 text, learned from line by line

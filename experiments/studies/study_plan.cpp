@@ -6,6 +6,7 @@
 
 #include "data/text/text.h"
 #include "ops/base/error.h"
+#include "ops/base/hash.h"
 
 namespace chorus {
 namespace {
@@ -33,13 +34,11 @@ std::string fill(const std::string& text, const Values& values) {
   return out + text.substr(begin);
 }
 
-// 64-bit FNV-1a, cut to what tells a study's folders apart.
+// Cut to what tells a study's folders apart.
 std::string short_hash(const std::vector<std::string>& words) {
-  std::uint64_t hash = 0xCBF29CE484222325U;
-  for (const std::string& word : words) {
-    for (const char c : word + '\n') hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
-  }
-  return fmt::format("{:08x}", hash >> 32);
+  Fnv1a hash;
+  for (const std::string& word : words) hash.add(word).add("\n");
+  return fmt::format("{:08x}", hash.value() >> 32);
 }
 
 // What a recipe is called in names of folders.
