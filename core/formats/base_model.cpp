@@ -11,6 +11,7 @@
 #include "core/formats/weight_files.h"
 #include "data/text/files.h"
 #include "ops/base/error.h"
+#include "ops/base/hash.h"
 
 namespace chorus {
 namespace {
@@ -147,6 +148,13 @@ const TensorView& BaseModel::tensor(std::string_view name) const {
   const auto found = file_of_.find(name);
   require<DataError>(found != file_of_.end(), folder_.string(), " has no tensor ", name);
   return files_[found->second].tensor(name);
+}
+
+std::uint64_t BaseModel::content_hash() const {
+  std::vector<TensorView> tensors;
+  for (const ModelTensor& expected : model_tensors(config_)) tensors.push_back(tensor(expected.name));
+  const std::uint64_t of_tensors = chorus::content_hash(std::move(tensors));
+  return Fnv1a().add_array(std::span(&of_tensors, 1)).add(to_json(config_, "").dump()).value();
 }
 
 std::filesystem::path BaseModel::tokenizer_path() const {

@@ -30,6 +30,10 @@ class BaseModel {
   // One of model_tensors(). Throws DataError for any other name. Its file stays mapped as long as a copy of it lives.
   const TensorView& tensor(std::string_view name) const;
 
+  // Of what config.json means and of the tensors, by content_hash(): not of the folder's name, or of how they are cut
+  // into files.
+  std::uint64_t content_hash() const;
+
   // Throws DataError if the folder has no SentencePiece tokenizer.model.
   std::filesystem::path tokenizer_path() const;
   // Returns how many rows of the embedding no piece of the tokenizer uses, of tokens that were added to it or of

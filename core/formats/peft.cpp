@@ -27,11 +27,15 @@ constexpr std::string_view name_start = "base_model.model.model.layers.";
 
 std::string_view name(LoraFactor factor) { return factor == LoraFactor::a ? "lora_A" : "lora_B"; }
 
+// "q" of "q_proj".
+std::string_view short_name(Projection projection) {
+  const std::string_view full = name(projection);
+  return full.substr(0, full.rfind("_proj"));
+}
+
 std::optional<Projection> projection_of(std::string_view text) {
   for (const auto projection : all_projections) {
-    const std::string_view full = name(projection);
-    if (text == full || (full.ends_with("_proj") && text == full.substr(0, full.size() - 5)))
-      return projection;
+    if (text == name(projection) || text == short_name(projection)) return projection;
   }
   return std::nullopt;
 }
@@ -246,6 +250,21 @@ std::vector<Projection> parse_targets(std::string_view text) {
     if (comma == std::string_view::npos) return {targets.begin(), targets.end()};
     rest.remove_prefix(comma + 1);
   }
+}
+
+std::string print_targets(std::span<const Projection> targets) {
+  if (std::ranges::equal(targets, all_projections)) return "all";
+  std::vector<std::string_view> names;
+  for (const Projection target : targets) names.push_back(short_name(target));
+  return fmt::format("{}", fmt::join(names, ","));
+}
+
+nlohmann::ordered_json identity(const LoraConfig& config) {
+  return {{"lora-rank", config.rank},
+          {"lora-alpha", config.alpha},
+          {"lora-dropout", config.dropout},
+          {"lora-targets", print_targets(config.targets)},
+          {"rslora", config.rslora}};
 }
 
 std::string peft_tensor_name(std::int64_t layer, Projection projection, LoraFactor factor) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,11 @@ double scale(const LoraConfig& config);
 // "all", or names separated by commas: q or q_proj, … Throws ConfigurationError for others and for
 // repetitions.
 std::vector<Projection> parse_targets(std::string_view text);
+// The shortest text that parse_targets() reads so: "all" or "q,v".
+std::string print_targets(std::span<const Projection> targets);
+
+// What an adapter computes, by the names of the options.
+nlohmann::ordered_json identity(const LoraConfig& config);
 
 // A is [r, inputs], B is [outputs, r].
 enum class LoraFactor { a, b };

@@ -15,6 +15,7 @@
 #include "core/formats/finite.h"
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
+#include "ops/base/hash.h"
 #include "ops/bfloat16.h"
 
 // The format: 8 bytes little-endian length H, H bytes of JSON {name: {dtype, shape, data_offsets: [begin,
@@ -343,6 +344,21 @@ std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_v
   require<DataError>(all_finite(values), file.path().string(), ": the tensor ", name,
                      " holds numbers that are not finite");
   return values;
+}
+
+std::uint64_t content_hash(std::vector<TensorView> tensors) {
+  std::ranges::sort(tensors, {}, &TensorView::name);
+  Fnv1a hash;
+  for (const TensorView& tensor : tensors) {
+    hash.add_array(tensor.name).add_array(name(tensor.dtype)).add_array(tensor.shape);
+    // Evenly spread pieces, from the first byte to the last: training changes all of a tensor.
+    constexpr std::size_t pieces = 4, piece = 1024;
+    const std::span<const std::byte> bytes = tensor.bytes();
+    const std::size_t length = std::min(piece, bytes.size());
+    for (std::size_t i = 0; i < pieces; ++i)
+      hash.add(bytes.subspan((bytes.size() - length) * i / (pieces - 1), length));
+  }
+  return hash.value();
 }
 
 std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors) {

@@ -68,6 +68,10 @@ std::vector<float> read_tensor(const TensorView& tensor);
 // The same of a trained tensor. Throws DataError with file and name where an element is not finite.
 std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_view name);
 
+// Of names, types, shapes and a sample of the bytes, in whatever order and files the tensors stand. Reads 4 KiB of each,
+// so that it is quick for models of any size.
+std::uint64_t content_hash(std::vector<TensorView> tensors);
+
 struct TensorDescription {
   std::string name;
   FileDType dtype = FileDType::f32;

@@ -6,7 +6,9 @@
 
 #include "core/formats/model_writer.h"
 #include "core/formats/safetensors.h"
+#include "core/training/run_identity.h"
 #include "data/text/files.h"
+#include "data/text/text.h"
 #include "ops/transfer.h"
 
 namespace chorus {
@@ -86,37 +88,6 @@ TrainingState TrainingState::from_json(const nlohmann::json& json, const std::st
   state.best_step = fields.integer("best_step").value_or(0);
   state.evaluation_due = fields.boolean("evaluation_due").value_or(false);
   return state;
-}
-
-nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset,
-                                    std::int64_t total_steps) {
-  nlohmann::ordered_json identity{
-      {"method", config.method == Method::lora ? "lora" : "full"},
-      {"seed", config.seed},
-      {"batch-size", config.batch_size},
-      {"shuffle", config.shuffle},
-      {"total steps", total_steps},
-      {"schedule", name(config.schedule)},
-      {"learning-rate", config.learning_rate},
-      {"weight-decay", config.weight_decay},
-      {"max-grad-norm", config.max_grad_norm},
-      {"samples of the data", std::ssize(dataset.samples)},
-      {"tokens of the data", std::ssize(dataset.tokens)},
-      {"tokenizer of the data", fmt::format("{:016x}", dataset.origin.tokenizer_hash)},
-  };
-  if (config.method == Method::lora) {
-    identity["lora-rank"] = config.lora_rank;
-    identity["lora-alpha"] = config.lora_alpha;
-    identity["lora-dropout"] = config.lora_dropout;
-    identity["lora-targets"] = config.lora_targets;
-    identity["rslora"] = config.rslora;
-  }
-  if (dataset.features.width > 0) {
-    identity["projector"] = name(config.projector);
-    identity["projector-hidden"] = config.projector_hidden;
-    identity["features of the data"] = {dataset.features.rows(), dataset.features.width};
-  }
-  return identity;
 }
 
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output) {
@@ -267,17 +238,15 @@ void CheckpointStore::remove_old() const {
   remove_remains(config_.output);
 }
 
-TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, AdamW& optimizer,
-                                    const nlohmann::ordered_json& identity) const {
+CheckpointStore::Resumed CheckpointStore::read(const std::filesystem::path& checkpoint, AdamW& optimizer,
+                                               const nlohmann::ordered_json& identity) const {
   const std::filesystem::path state_file = checkpoint / "trainer_state.json";
   const nlohmann::json json = read_json_file(state_file);
   const TrainingState state = TrainingState::from_json(json, state_file.string());
-  for (const auto& [key, value] : identity.items()) {
-    const nlohmann::json now = value,
-                         then = json.value("run", nlohmann::json::object()).value(key, nlohmann::json());
-    require<ConfigurationError>(now == then, "cannot resume from ", checkpoint.string(), ": ", key, " was ",
-                                then.dump(), " and is now ", now.dump());
-  }
+  const nlohmann::json then = json.value("run", nlohmann::json::object());
+  const std::vector<std::string> different = differences(then, identity);
+  require<ConfigurationError>(different.empty(), "cannot resume from ", checkpoint.string(), ": ",
+                              joined(different, "; "));
 
   const std::optional<SavedProjector> projector = find_projector(checkpoint);
   require<DataError>(projector.has_value() == model_.options().projector.has_value(), checkpoint.string(),
@@ -308,7 +277,7 @@ TrainingState CheckpointStore::read(const std::filesystem::path& checkpoint, Ada
     parameters.scatter(parameter, optimizer.second_moments(),
                        values(moments.tensor(second_moment + parameter.name), parameter));
   }
-  return state;
+  return {state, remark_on_identity(then, checkpoint.string())};
 }
 
 }  // namespace chorus

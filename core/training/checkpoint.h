@@ -25,10 +25,6 @@ struct TrainingState {
   static TrainingState from_json(const nlohmann::json& json, const std::string& where);
 };
 
-// What a run and its continuation must agree on for the continuation to be the same run.
-nlohmann::ordered_json run_identity(const TrainConfig& config, const Dataset& dataset,
-                                    std::int64_t total_steps);
-
 // Writes and reads trained models and checkpoints. Tensors in files are never sharded, so that a file does not depend
 // on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of tensor rank 0 writes.
 class CheckpointStore {
@@ -52,9 +48,13 @@ class CheckpointStore {
   // --save-total-limit are removed afterwards.
   void write(const AdamW& optimizer, const TrainingState& state, const nlohmann::ordered_json& identity,
              Arena& arena) const;
-  // Throws ConfigurationError if the checkpoint belongs to another run, naming what differs.
-  TrainingState read(const std::filesystem::path& checkpoint, AdamW& optimizer,
-                     const nlohmann::ordered_json& identity) const;
+  struct Resumed {
+    TrainingState state;
+    std::string remark;  // see remark_on_identity()
+  };
+  // Throws ConfigurationError if the checkpoint belongs to another run, naming all that differs.
+  Resumed read(const std::filesystem::path& checkpoint, AdamW& optimizer,
+               const nlohmann::ordered_json& identity) const;
 
  private:
   bool writes() const { return groups_.world.rank() == 0; }

@@ -1,6 +1,15 @@
 #include "core/training/optimizer.h"
 
+#include <nlohmann/json.hpp>
+
 namespace chorus {
+
+nlohmann::ordered_json identity(const AdamWOptions& options) {
+  return {{"weight-decay", options.weight_decay},
+          {"adam-beta1", options.beta1},
+          {"adam-beta2", options.beta2},
+          {"adam-epsilon", options.epsilon}};
+}
 
 AdamW::AdamW(Backend& backend, ParameterSet& parameters, DType precision, Arena& arena)
     : backend_(backend), parameters_(parameters) {

@@ -1,9 +1,14 @@
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "ops/backend.h"
 #include "parallel/parameters.h"
 
 namespace chorus {
+
+// The constants, by the names of the options; not what every step has of its own.
+nlohmann::ordered_json identity(const AdamWOptions& options);
 
 // AdamW over all trained parameters of a rank at once. Moments are held like the masters.
 class AdamW {

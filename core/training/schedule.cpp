@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include <nlohmann/json.hpp>
+
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -32,6 +34,13 @@ void validate(const Schedule& schedule) {
                               ": it must be a number of at least 0");
   require<ConfigurationError>(total >= 0 && warmup >= 0, "a schedule of ", total, " steps with ", warmup,
                               " steps of warm-up: neither may be negative");
+}
+
+nlohmann::ordered_json identity(const Schedule& schedule) {
+  return {{"schedule", name(schedule.kind)},
+          {"learning-rate", schedule.peak},
+          {"warmup-steps", schedule.warmup_steps},
+          {"total steps", schedule.total_steps}};
 }
 
 double learning_rate(const Schedule& schedule, std::int64_t step) {

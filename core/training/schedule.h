@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace chorus {
 
 enum class ScheduleKind { constant, linear, cosine };
@@ -20,6 +22,10 @@ struct Schedule {
 
 // Throws ConfigurationError for negative numbers.
 void validate(const Schedule& schedule);
+
+// What decides the learning rate of every step, by the names of the options; warmup-steps also where the ratio gave
+// them.
+nlohmann::ordered_json identity(const Schedule& schedule);
 
 // The learning rate of step s, counted from 0:
 //   s < w:     peak · s / w

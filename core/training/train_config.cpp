@@ -55,6 +55,15 @@ ModelOptions model_options(const TrainConfig& config) {
   return options;
 }
 
+AdamWOptions adamw_options(const TrainConfig& config) {
+  AdamWOptions options;
+  options.beta1 = config.adam_beta1;
+  options.beta2 = config.adam_beta2;
+  options.epsilon = config.adam_epsilon;
+  options.weight_decay = config.weight_decay;
+  return options;
+}
+
 BatchOptions batch_options(const TrainConfig& config, int data_ranks) {
   return {.batch_size = config.batch_size,
           .tokens_per_microbatch = config.tokens_per_microbatch,

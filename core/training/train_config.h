@@ -71,6 +71,8 @@ std::optional<ProjectorConfig> projector_config(const TrainConfig& config, const
                                                 const ModelConfig& model);
 // Without projector.
 ModelOptions model_options(const TrainConfig& config);
+// What the steps have in common.
+AdamWOptions adamw_options(const TrainConfig& config);
 BatchOptions batch_options(const TrainConfig& config, int data_ranks);
 
 // Optimizer steps of the whole run, and its learning rates.

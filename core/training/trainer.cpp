@@ -28,27 +28,28 @@ double weighted_sum(const std::vector<float>& log_probability, const MicroBatch&
 
 }  // namespace
 
-Trainer::Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
-                 Model& model, const Engine& engine)
+Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine)
     : config_(config),
-      train_(train),
-      dev_(dev),
+      train_(inputs.train),
+      dev_(inputs.dev),
       model_(model),
       backend_(engine.backend),
       activations_(engine.activations),
       timed_groups_(engine.groups),
       groups_(engine.groups.groups()),
-      batches_(train, batch_options(config, groups_.data.size())),
+      batches_(inputs.train, batch_options(config, groups_.data.size())),
       schedule_(make_schedule(config, chorus::total_steps(config, batches_.steps_per_epoch()))),
       optimizer_(backend_, model.parameters(), config.precision, engine.optimizer_arena),
-      store_(config, base, model, backend_, groups_),
-      identity_(run_identity(config, train, schedule_.total_steps)),
-      eval_steps_(dev == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
+      store_(config, inputs.base, model, backend_, groups_),
+      eval_steps_(dev_ == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
+      identity_(run_identity(config, inputs, schedule_, eval_steps_)),
       stop_requested_(engine.stop_requested) {}
 
-void Trainer::resume(const std::filesystem::path& checkpoint) {
-  state_ = store_.read(checkpoint, optimizer_, identity_);
+std::string Trainer::resume(const std::filesystem::path& checkpoint) {
+  CheckpointStore::Resumed resumed = store_.read(checkpoint, optimizer_, identity_);
+  state_ = resumed.state;
   if (!state_.evaluation_due) saved_at_ = state_.step;
+  return std::move(resumed.remark);
 }
 
 double Trainer::sum_over_data_ranks(double value) {
@@ -127,12 +128,8 @@ StepReport Trainer::step() {
 
 // Clipping as torch.nn.utils.clip_grad_norm_ does it, epsilon included.
 void Trainer::update(double gradient_norm, double learning_rate) {
-  AdamWOptions options;
+  AdamWOptions options = adamw_options(config_);
   options.learning_rate = learning_rate;
-  options.beta1 = config_.adam_beta1;
-  options.beta2 = config_.adam_beta2;
-  options.epsilon = config_.adam_epsilon;
-  options.weight_decay = config_.weight_decay;
   options.step = state_.step + 1;
   if (config_.max_grad_norm > 0)
     options.gradient_scale = std::min(1.0, config_.max_grad_norm / (gradient_norm + 1e-6));

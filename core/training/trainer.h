@@ -12,6 +12,7 @@
 #include "core/scoring/evaluator.h"
 #include "core/training/checkpoint.h"
 #include "core/training/optimizer.h"
+#include "core/training/run_identity.h"
 #include "core/training/train_config.h"
 #include "parallel/interruption.h"
 #include "parallel/timed_communicator.h"
@@ -63,12 +64,11 @@ struct Engine {
 // Trains a model that is loaded and initialised. All members are collective.
 class Trainer {
  public:
-  // `dev` may be null. All references must outlive the trainer.
-  Trainer(const TrainConfig& config, const BaseModel& base, const Dataset& train, const Dataset* dev,
-          Model& model, const Engine& engine);
+  // All references must outlive the trainer.
+  Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine);
 
-  // Continues from a checkpoint.
-  void resume(const std::filesystem::path& checkpoint);
+  // Continues from a checkpoint. Returns "", or a line to be told.
+  std::string resume(const std::filesystem::path& checkpoint);
   // One optimizer step. Throws Interrupted, on all ranks, within one micro-batch of a request to stop: what the step
   // has computed is thrown away, and the trainer is as it was before.
   StepReport step();
@@ -108,8 +108,8 @@ class Trainer {
   Schedule schedule_;
   AdamW optimizer_;
   CheckpointStore store_;
-  nlohmann::ordered_json identity_;
   std::int64_t eval_steps_;
+  nlohmann::ordered_json identity_;
   StopRequested stop_requested_;
   TrainingState state_;
   std::int64_t saved_at_ = -1;  // step whose checkpoint is on disk as it should be

@@ -6,11 +6,17 @@
 #include <numeric>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "ops/base/error.h"
 #include "ops/base/index.h"
 #include "ops/base/random.h"
 
 namespace chorus {
+
+nlohmann::ordered_json identity(const BatchOptions& options) {
+  return {{"batch-size", options.batch_size}, {"shuffle", options.shuffle}};
+}
 
 // The trees of an epoch in their order, and how many samples precede each.
 struct Batches::EpochOrder {

@@ -5,6 +5,8 @@
 #include <mutex>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "data/sets/batch.h"
 #include "data/sets/dataset.h"
 
@@ -18,6 +20,10 @@ struct BatchOptions {
   std::uint64_t seed = 0;
   bool prefix_sharing = true;  // off: every sample is a root of its own
 };
+
+// What a step learns. Its size in micro-batches, ranks and shared prefixes changes the rounding of sums and no more:
+// targets, weights and dropout masks are those of a sample's own tokens.
+nlohmann::ordered_json identity(const BatchOptions& options);
 
 // Which samples stand in which step, rank and micro-batch: a pure function of the options, the epoch and the
 // step.

@@ -8,6 +8,7 @@
 
 #include "data/sets/hdf5_file.h"
 #include "ops/base/error.h"
+#include "ops/base/hash.h"
 #include "ops/base/index.h"
 
 namespace chorus {
@@ -272,6 +273,24 @@ std::int64_t Dataset::unshared_tokens() const {
   std::int64_t total = 0;
   for (std::int64_t sample = 0; sample < std::ssize(samples); ++sample) total += length(sample);
   return total;
+}
+
+std::uint64_t Dataset::content_hash() const {
+  Fnv1a hash;
+  hash.add_array(tokens).add_array(tree_tokens).add_array(tree_segments).add_array(tree_samples);
+  hash.add_array(column(segments, &Segment::length));
+  hash.add_array(column(segments, &Segment::parent));
+  hash.add_array(column(segments, &Segment::branch));
+  hash.add_array(column(samples, [](const Sample& s) { return s.end.segment; }));
+  hash.add_array(column(samples, [](const Sample& s) { return s.end.length; }));
+  hash.add_array(column(samples, &Sample::utterance)).add_array(column(samples, &Sample::answer));
+  hash.add_array(column(samples, &Sample::weight)).add_array(sample_targets);
+  hash.add_array(column(targets, &Target::row)).add_array(column(targets, &Target::token));
+  hash.add_array(column(utterances, &UtteranceReference::label));
+  for (const std::string& label : origin.labels) hash.add_array(label);
+  for (const std::string& word : origin.label_words) hash.add_array(word);
+  hash.add_array(std::span(&features.width, 1)).add_array(features.values);
+  return hash.value();
 }
 
 void Dataset::validate(const std::string& where) const {

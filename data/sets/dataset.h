@@ -89,6 +89,9 @@ struct Dataset {
   std::int64_t unshared_tokens() const;
   // Whether any utterance has a label: dialogues without labels can be answered, not scored.
   bool has_gold() const;
+  // Of all that a training or a scoring computes with; not of names and texts of utterances, nor of the recipe, which
+  // only say where the tokens come from.
+  std::uint64_t content_hash() const;
 
   // Throws DataError that begins with `where` unless everything above holds.
   void validate(const std::string& where) const;

@@ -5,7 +5,7 @@
 
 #include "launch/options/options.h"
 
-// The commands of the program, one file each: launch/<command>.cpp. Every one binds its options, parses
+// The commands of the program, one file each. Every one binds its options, parses
 // `arguments` (what follows its name), works, and returns the exit code; failures are thrown as Error and
 // reported by main().
 namespace chorus::command {

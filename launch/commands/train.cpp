@@ -18,13 +18,17 @@ namespace chorus::command {
 namespace {
 
 // A fresh run wants a fresh folder; a resumed one goes on in its own.
-void begin_output(const TrainConfig& config, const OptionTable& table) {
-  const std::filesystem::path output = config.output;
+void begin_output(const TrainConfig& config) {
   if (config.resume.empty()) {
-    create_output_folder(output);
+    create_output_folder(config.output);
   } else {
-    std::filesystem::create_directories(output);
+    std::filesystem::create_directories(config.output);
   }
+}
+
+// Once it is certain that this run goes on there.
+void describe_run(const TrainConfig& config, const OptionTable& table) {
+  const std::filesystem::path output = config.output;
   write_file_atomically(output / "config.ini", table.print_effective());
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
 }
@@ -185,7 +189,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   const Inputs inputs = read_inputs(config, table);
   const std::unique_ptr<Runtime> runtime = make_runtime(options);
   Console& console = runtime->console();
-  if (runtime->is_first()) begin_output(config, table);
+  if (runtime->is_first()) begin_output(config);
   console.print(table.print_effective());
   console.print(runtime->description(config.precision));
   for (const std::string& remark : remarks(inputs.base, inputs.adapter)) console.print(remark);
@@ -206,15 +210,20 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(fmt::format("{} of {} parameters are trained", trainable,
                             config.method == Method::lora ? of_base + trainable : trainable));
 
-  Trainer trainer(config, inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr, setup.model,
-                  {runtime->backend(), runtime->groups(), setup.optimizer, setup.activations,
-                   [&] { return runtime->stop_requested(); }});
+  Trainer trainer(
+      config,
+      {inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
+       inputs.adapter ? &*inputs.adapter : nullptr, inputs.projector ? &*inputs.projector : nullptr},
+      setup.model, {runtime->backend(), runtime->groups(), setup.optimizer, setup.activations, [&] {
+                      return runtime->stop_requested();
+                    }});
   say_cut_warmup(trainer.schedule(), console);
   if (const auto checkpoint = checkpoint_to_resume(config)) {
-    trainer.resume(*checkpoint);
+    if (const std::string remark = trainer.resume(*checkpoint); !remark.empty()) console.print(remark);
     console.print(
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
+  if (runtime->is_first()) describe_run(config, table);
   TrainLog log(config, console, runtime->is_first(), trainer.state());
   const TrainingSummary summary = trainer.run(log);
   // Started again after its end, there is nothing to tell.

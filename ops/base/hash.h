@@ -1,9 +1,10 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <ranges>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 namespace chorus {
 
@@ -15,6 +16,12 @@ class Fnv1a {
     return *this;
   }
   Fnv1a& add(std::string_view text) { return add(std::as_bytes(std::span(text))); }
+  // With their number, so that what stands in one array cannot have stood in the next. Bytes as the machine has them.
+  template <std::ranges::contiguous_range Range>
+  requires std::is_arithmetic_v<std::ranges::range_value_t<Range>> Fnv1a& add_array(const Range& values) {
+    const std::uint64_t count = std::ranges::size(values);
+    return add(std::as_bytes(std::span(&count, 1))).add(std::as_bytes(std::span(values)));
+  }
   std::uint64_t value() const { return hash_; }
 
  private:

@@ -66,7 +66,7 @@ class TrainerTest : public testing::Test {
       options.projector = projector_config(config, dataset_.features, test::tiny_config());
       test::TinyModel tiny(test::tiny_config(), options, backend, timed.groups(),
                            config.tokens_per_microbatch);
-      Trainer trainer(config, *base_, dataset_, nullptr, tiny.model,
+      Trainer trainer(config, {*base_, dataset_}, tiny.model,
                       {backend, timed, tiny.optimizer_arena, tiny.activations});
       const auto before = gather(tiny);
       if (resume) trainer.resume(*newest_checkpoint(config.output));

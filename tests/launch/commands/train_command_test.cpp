@@ -212,6 +212,40 @@ TEST_F(TrainCommand, AStageFromAnAdapterIsResumed) {
   expect_refusal(wide, ExitCode::configuration, "lora-rank was 2 and is now 3");
 }
 
+// What would give other numbers than the run that was stopped, by name; the run stays as it was.
+TEST_F(TrainCommand, ARunOfAnotherKindIsNotResumed) {
+  must({"init", "--tokenizer", at("a.model"), "--hidden-size", "32", "--layers", "2", "--query-heads", "6",
+        "--key-value-heads", "3", "--head-width", "8", "--seed", "7", "--output", at("base_other")});
+  must({"sample", "--train-dialogues", "10", "--dev-dialogues", "3", "--test-dialogues", "3", "--seed", "7",
+        "--output", at("corpus_other")});
+  must({"prepare", at("corpus_other"), "--base", at("base_a"), "--output", at("data_other")});
+  must(training("first start"));
+  must(training("second start", {"--seed", "5"}));
+  const std::vector<std::string> start{"--adapter", at("first start")};
+  const Outcome stopped = run_chorus(training("a run", {start[0], start[1], "--max-time", "0.000001"}));
+  ASSERT_EQ(stopped.exit_code, static_cast<int>(ExitCode::preempted)) << stopped.err;
+  const std::string config = read_text(at("a run/config.ini"));
+
+  const std::vector<std::pair<std::vector<std::string>, std::string>> others{
+      {{"--base", at("base_other")}, "content of the base was"},
+      {{"--data", at("data_other")}, "content of the data was"},
+      {{"--adapter", at("second start")}, "content of what it starts from was"},
+      {{"--warmup-steps", "3"}, "warmup-steps was 1 and is now 3"},
+      {{"--adam-beta2", "0.9"}, "adam-beta2 was 0.999 and is now 0.9"},
+      {{"--precision", "bf16"}, "precision was \"f32\" and is now \"bf16\""},
+      {{"--eval-steps", "2"}, "eval-steps was 0 and is now 2"},
+      {{"--learning-rate", "0.1", "--weight-decay", "0.5"}, "is now 0.1; weight-decay was 0"}};
+  for (const auto& [changed, message] : others) {
+    std::vector<std::string> arguments = training("a run", {start[0], start[1], "--resume", "auto"});
+    arguments.insert(arguments.end(), changed.begin(), changed.end());
+    expect_refusal(arguments, ExitCode::configuration, message);
+  }
+  EXPECT_EQ(read_text(at("a run/config.ini")), config);
+  // The same base under another name is the same.
+  std::filesystem::copy(at("base_a"), at("base_moved"));
+  must(training("a run", {start[0], start[1], "--resume", "auto", "--base", at("base_moved")}));
+}
+
 TEST_F(TrainCommand, AWarmUpBeyondTheEndIsKeptAndSaid) {
   const Outcome outcome = run_chorus(
       training("short trial", {"--warmup-steps", "100", "--learning-rate", "1e-3", "--logging-steps", "1"}));

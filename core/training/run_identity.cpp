@@ -1,0 +1,84 @@
+#include "core/training/run_identity.h"
+
+#include <fmt/format.h>
+
+#include "core/training/optimizer.h"
+
+namespace chorus {
+
+namespace {
+
+// Of what is compared; a checkpoint of another one is refused like one of another run.
+constexpr int identity_version = 1;
+constexpr const char* version_key = "version of this list";
+
+std::string hexadecimal(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
+
+std::string content_of_start(const TrainingInputs& inputs) {
+  std::vector<TensorView> tensors;
+  const auto add = [&](const SafetensorsFile& file) {
+    for (const TensorView& tensor : file.tensors()) tensors.push_back(tensor);
+  };
+  if (inputs.adapter != nullptr) add(inputs.adapter->file);
+  if (inputs.projector != nullptr) add(inputs.projector->file);
+  return tensors.empty() ? "none" : hexadecimal(content_hash(std::move(tensors)));
+}
+
+// Old checkpoints kept the text of the option as it was given.
+nlohmann::json canonical(const std::string& key, const nlohmann::json& value) {
+  if (key != "lora-targets" || !value.is_string()) return value;
+  return print_targets(parse_targets(value.get<std::string>()));
+}
+
+}  // namespace
+
+nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInputs& inputs,
+                                    const Schedule& schedule, std::int64_t eval_steps) {
+  nlohmann::ordered_json all{
+      {version_key, identity_version},         {"method", config.method == Method::lora ? "lora" : "full"},
+      {"precision", name(config.precision)},   {"seed", config.seed},
+      {"max-grad-norm", config.max_grad_norm}, {"eval-steps", eval_steps}};
+  all.update(identity(batch_options(config, 1)));
+  all.update(identity(schedule));
+  all.update(identity(adamw_options(config)));
+  if (config.method == Method::lora) all.update(identity(lora_config(config)));
+  all["content of the base"] = hexadecimal(inputs.base.content_hash());
+  all["content of the data"] = hexadecimal(inputs.train.content_hash());
+  if (eval_steps > 0) all["content of dev"] = hexadecimal(inputs.dev->content_hash());
+  all["content of what it starts from"] = content_of_start(inputs);
+  all["samples of the data"] = std::ssize(inputs.train.samples);
+  all["tokens of the data"] = std::ssize(inputs.train.tokens);
+  all["tokenizer of the data"] = hexadecimal(inputs.train.origin.tokenizer_hash);
+  if (const FeatureTable& features = inputs.train.features; features.width > 0) {
+    all["projector"] = name(config.projector);
+    all["projector-hidden"] = config.projector_hidden;
+    all["features of the data"] = {features.rows(), features.width};
+  }
+  return all;
+}
+
+std::vector<std::string> differences(const nlohmann::json& then, const nlohmann::ordered_json& now) {
+  std::vector<std::string> found;
+  const bool is_old = !then.contains(version_key);
+  const auto compare = [&](const std::string& key, const nlohmann::json& before,
+                           const nlohmann::json& after) {
+    if (canonical(key, before) != after)
+      found.push_back(fmt::format("{} was {} and is now {}", key, before.dump(), after.dump()));
+  };
+  for (const auto& [key, value] : now.items()) {
+    if (!is_old || then.contains(key)) compare(key, then.value(key, nlohmann::json()), value);
+  }
+  for (const auto& [key, value] : then.items()) {
+    if (!now.contains(key)) compare(key, value, nlohmann::json());
+  }
+  return found;
+}
+
+std::string remark_on_identity(const nlohmann::json& then, const std::string& checkpoint) {
+  if (then.contains(version_key)) return "";
+  return checkpoint +
+         " is of an older version of Chorus: whether base, data and some options are those of its run is not "
+         "known";
+}
+
+}  // namespace chorus

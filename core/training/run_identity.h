@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "core/formats/base_model.h"
+#include "core/formats/peft.h"
+#include "core/model/projector.h"
+#include "core/training/train_config.h"
+#include "data/sets/dataset.h"
+
+namespace chorus {
+
+// What a training reads. All must outlive it.
+struct TrainingInputs {
+  const BaseModel& base;
+  const Dataset& train;
+  const Dataset* dev = nullptr;
+  // What it starts from where no checkpoint is resumed.
+  const PeftAdapter* adapter = nullptr;
+  const SavedProjector* projector = nullptr;
+};
+
+// What a run and its continuation must agree on for the continuation to be the same run: the options that change results,
+// by their names, and what is read, by content. Not in it is what only changes rounding, place or speed (grid, threads,
+// micro-batches, sharing of prefixes, recomputation), and what is written.
+nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInputs& inputs,
+                                    const Schedule& schedule, std::int64_t eval_steps);
+
+// "learning-rate was 0.1 and is now 0.2", for everything that differs. Of what a checkpoint without a version kept, only
+// that is compared.
+std::vector<std::string> differences(const nlohmann::json& then, const nlohmann::ordered_json& now);
+
+// "", or a line that says that a checkpoint knows less of its run than this version would.
+std::string remark_on_identity(const nlohmann::json& then, const std::string& checkpoint);
+
+}  // namespace chorus

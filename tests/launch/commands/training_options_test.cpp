@@ -1,0 +1,94 @@
+#include "launch/commands/training_options.h"
+
+#include <set>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "core/training/run_identity.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+// Options of `train` that leave its results as they are: a run may be resumed with others.
+const std::set<std::string> changes_nothing{
+    // Which device and how many ranks and threads compute, and what of the work each of them does.
+    "device", "tensor-parallel", "threads", "sequence-parallel", "overlap-chunks", "recompute",
+    // Rounding: the order in which gradients of samples are added.
+    "tokens-per-microbatch", "prefix-sharing",
+    // What is written, when, and for how long.
+    "output", "resume", "logging-steps", "save-steps", "save-total-limit", "max-time", "log-tensor-norms",
+    "tensorboard"};
+// Those that are compared by what they name, in TrainCommand.ARunOfAnotherKindIsNotResumed.
+const std::set<std::string> by_content{"base", "data", "adapter"};
+
+class TrainingOptions : public testing::Test {
+ protected:
+  TrainingOptions() {
+    write_tiny_data(folder_);
+    base_.emplace(folder_ / "base");
+    data_ = Dataset::read(folder_ / "data/train.h5");
+    data_.features = {.width = 1, .values = {0}};
+  }
+
+  // Of a training with these arguments; nothing where they cannot be read.
+  std::optional<nlohmann::ordered_json> identity_with(const std::vector<std::string>& more) const {
+    TrainConfig config;
+    RuntimeOptions runtime;
+    OptionTable table("train", "");
+    add_training(table, config, runtime);
+    std::vector<std::string> arguments{"--base", "b", "--data", "d", "--output", "o"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    constexpr std::int64_t steps_per_epoch = 40;
+    try {
+      if (!table.parse(arguments)) return std::nullopt;
+      return run_identity(config, {*base_, data_, &data_},
+                          make_schedule(config, total_steps(config, steps_per_epoch)),
+                          config.eval_steps.value_or(steps_per_epoch));
+    } catch (const ConfigurationError&) {
+      return std::nullopt;
+    }
+  }
+
+  std::set<std::string> names() const {
+    TrainConfig config;
+    RuntimeOptions runtime;
+    OptionTable table("train", "");
+    add_training(table, config, runtime);
+    std::set<std::string> names;
+    std::istringstream lines(table.print_effective());
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t end = line.find(" =");
+      if (end != std::string::npos && !line.starts_with("#") && !line.starts_with("["))
+        names.insert(line.substr(line.find_first_not_of("# "), end - line.find_first_not_of("# ")));
+    }
+    return names;
+  }
+
+  TemporaryFolder folder_;
+  std::optional<BaseModel> base_;
+  Dataset data_;
+};
+
+// A new option is either in the identity of a run or on the list above.
+TEST_F(TrainingOptions, ChangeTheIdentityOfARunOrItsResultsNot) {
+  const nlohmann::ordered_json usual = *identity_with({});
+  std::set<std::string> unseen;
+  for (const std::string& name : names()) {
+    bool is_read = false, is_seen = false;
+    for (const std::string value : {"7", "0.5", "on", "off", "bf16", "linear", "full", "q", "cpu"}) {
+      const auto identity = identity_with({"--" + name + "=" + value});
+      is_read |= identity.has_value();
+      is_seen |= identity && *identity != usual;
+    }
+    EXPECT_TRUE(is_read) << name << ": no value of the test can be read";
+    if (!is_seen) unseen.insert(name);
+  }
+  std::set<std::string> expected = changes_nothing;
+  expected.insert(by_content.begin(), by_content.end());
+  EXPECT_EQ(unseen, expected);
+}
+
+}  // namespace
+}  // namespace chorus
