@@ -7,6 +7,7 @@
 #include "core/formats/model_writer.h"
 #include "core/formats/safetensors.h"
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "ops/transfer.h"
 
 namespace chorus {
