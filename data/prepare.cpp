@@ -7,22 +7,13 @@
 #include "data/corpora/corpus.h"
 #include "data/corpora/split_files.h"
 #include "data/preparation.h"
+#include "data/text/files.h"
 #include "data/text/text.h"
-#include "data/text/text_file.h"
 #include "ops/base/error.h"
 
 namespace chorus {
 
 namespace {
-
-void check_output(const std::string& output) {
-  require<ConfigurationError>(!output.empty(), "--output is missing");
-  const bool exists = std::filesystem::exists(output);
-  require<ConfigurationError>(!exists || std::filesystem::is_directory(output), "--output ", output,
-                              " exists and is not a folder");
-  require<ConfigurationError>(!exists || std::filesystem::is_empty(output), "--output ", output,
-                              " is not empty and is never overwritten; remove it or choose another folder");
-}
 
 void check_corpus(const std::string& corpus) {
   std::vector<std::string> known = dialogue_corpora();
@@ -120,7 +111,8 @@ void Preparation::finish(DatasetBuilder& builder, SplitLedger& split) {
 }
 
 Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, const EmbedTexts& embed) {
-  check_output(options.output);
+  require<ConfigurationError>(!options.output.empty(), "--output is missing");
+  require_free_folder(options.output);
   check_corpus(options.corpus);
   require<ConfigurationError>(!options.inputs.empty(), "corpus ", options.corpus, " needs an input");
   Preparation preparation(options, progress, embed);

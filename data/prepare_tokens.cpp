@@ -18,8 +18,8 @@ using Json = nlohmann::json;
 
 // --- one line --------------------------------------------------------------------------------------------------
 
-std::vector<std::int32_t> parse_integers(const JsonObject& fields, const char* name) {
-  const std::string& where = fields.origin();
+std::vector<std::int32_t> parse_integers(const JsonFields& fields, const char* name) {
+  const std::string& where = fields.where();
   const Json& array = fields.get(name);
   require<DataError>(array.is_array(), where, ": field '", name, "' must be an array of integers");
   std::vector<std::int32_t> values;
@@ -70,21 +70,21 @@ TokenLine parse_token_line(const std::string& line, const Preparation& preparati
   static const std::vector<std::string> known{"input_ids", "labels", "group", "attention_mask",
                                               "position_ids"};
   const Json object = parse_json(line, where);
-  require<DataError>(object.is_object(), where, ": must be an object, is ", object.type_name());
+  const JsonFields fields(object, where);
   TokenLine parsed;
-  // Tokenizers write fields that only other models read.
-  std::vector<std::string> names = known;
-  for (const auto& [name, value] : object.items()) {
-    if (value.is_null() || std::find(known.begin(), known.end(), name) != known.end()) continue;
-    names.push_back(name);
-    parsed.notes["lines with a field '" + name + "', which is ignored"] = 1;
+  std::vector<std::string> there;
+  for (const std::string& name : fields.keys()) {
+    if (!fields.has(name)) continue;
+    there.push_back(name);
+    // Tokenizers write fields that only other models read.
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      parsed.notes["lines with a field '" + name + "', which is ignored"] = 1;
   }
-  const JsonObject fields(object, where, names);
   for (const char* name : {"input_ids", "labels"}) {
     require<DataError>(fields.has(name), where, ": field '", name, "' is missing; there are ",
-                       joined(fields.names(), ", "));
+                       joined(there, ", "));
   }
-  parsed.group = fields.text_or("group", "");
+  parsed.group = fields.text("group").value_or("");
   Sequence& sequence = parsed.sequence;
   sequence = {parse_integers(fields, "input_ids"), parse_integers(fields, "labels")};
   std::vector<std::int32_t> positions;

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <chrono>
-
+#include "ops/base/clock.h"
 #include "parallel/communicator.h"
 
 namespace chorus {
@@ -41,9 +40,9 @@ class TimedCommunicator : public Communicator {
  private:
   template <typename Call>
   void timed(Call call) {
-    const auto start = std::chrono::steady_clock::now();
+    const Clock clock;
     call();
-    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds_ += clock.seconds();
   }
 
   Communicator& inner_;

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/formats/weight_files.h"
-#include "data/text/files.h"
+#include "data/text/json.h"
 #include "ops/base/error.h"
 #include "ops/base/hash.h"
 

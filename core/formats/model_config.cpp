@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "ops/base/error.h"
 
 namespace chorus {

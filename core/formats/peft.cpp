@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "ops/base/error.h"
 
 namespace chorus {

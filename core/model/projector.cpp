@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "ops/base/random.h"
 
 namespace chorus {

@@ -1,13 +1,13 @@
 #include "core/scoring/evaluator.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "core/formats/finite.h"
 #include "core/scoring/predictions.h"
+#include "ops/base/clock.h"
 #include "ops/base/index.h"
 #include "ops/transfer.h"
 
@@ -127,7 +127,7 @@ bool has_candidates(const Dataset& dataset) {
 Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
                     bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
                     const Progress& progress, const StopRequested& stop_requested) {
-  const auto start = std::chrono::steady_clock::now();
+  const Clock clock;
   // One step of all samples, so that no tree is cut more often than micro-batches and ranks ask for.
   const Batches batches(dataset, {.batch_size = std::ssize(dataset.samples),
                                   .tokens_per_microbatch = tokens_per_microbatch,
@@ -155,7 +155,7 @@ Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tok
   require_finite(evaluation.sample_scores, dataset);
   evaluation.loss = mean_loss(evaluation.sample_scores, dataset);
   if (has_candidates(dataset)) evaluation.predictions = predict(evaluation.sample_scores, dataset);
-  evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  evaluation.seconds = clock.seconds();
   return evaluation;
 }
 

@@ -1,10 +1,10 @@
 #include "core/scoring/label_match.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 #include <vector>
 
+#include "data/text/text.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -68,21 +68,6 @@ bool is_border(const Characters& text, std::size_t i) {
   return i == 0 || i >= text.size() || !belongs_to_word(text[i - 1]) || !belongs_to_word(text[i]);
 }
 
-std::size_t levenshtein(const Characters& from, const Characters& to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < to.size(); ++j) {
-      const std::size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
 LabelMatch match(std::size_t index, bool found) { return {static_cast<std::int32_t>(index), found}; }
 
 // The label that stands in the answer first, the longest of several at one place; labels.size() for none.
@@ -107,7 +92,7 @@ LabelMatch match_as_instructerc(const Characters& answer, const std::vector<Char
     return answer.compare(start, labels[i].size(), labels[i]) == 0;
   });
   if (first < labels.size()) return match(first, true);
-  const auto distance = [&](const Characters& label) { return levenshtein(answer, label); };
+  const auto distance = [&](const Characters& label) { return edit_distance(answer, label); };
   return match(static_cast<std::size_t>(std::ranges::min_element(labels, {}, distance) - labels.begin()),
                false);
 }
@@ -124,7 +109,7 @@ LabelMatch misspelt_label(const Characters& answer, const std::vector<Characters
   std::size_t best = labels.size(), fewest = answer.size() + 1, times = 0;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i].empty()) continue;
-    const std::size_t edits = levenshtein(answer, labels[i]);
+    const auto edits = static_cast<std::size_t>(edit_distance(answer, labels[i]));
     if (edits < fewest) {
       best = i;
       fewest = edits;

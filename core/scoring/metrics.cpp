@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "data/text/text.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -19,12 +20,6 @@ double ratio(std::int64_t part, std::int64_t whole) {
 // Harmonic mean of precision and recall, written so that it is defined where one of them is not.
 double f1_score(std::int64_t hits, std::int64_t support, std::int64_t predicted) {
   return ratio(2 * hits, support + predicted);
-}
-
-// In characters of UTF-8.
-std::size_t width(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
 constexpr std::size_t table_columns = 100;
@@ -56,7 +51,7 @@ std::string class_table(const Scores& scores, std::size_t name_width) {
 std::string confusion_table(const Scores& scores, std::size_t name_width) {
   std::size_t widest_count = 1, widest_label = 1;
   for (std::size_t gold = 0; gold < scores.labels().size(); ++gold) {
-    widest_label = std::max(widest_label, width(scores.labels()[gold]));
+    widest_label = std::max(widest_label, character_count(scores.labels()[gold]));
     for (std::size_t predicted = 0; predicted < scores.labels().size(); ++predicted) {
       widest_count = std::max(widest_count, std::to_string(scores.confusion(gold, predicted)).size());
     }
@@ -156,7 +151,7 @@ nlohmann::ordered_json Scores::to_json() const {
 
 std::string Scores::to_table() const {
   std::size_t name_width = std::string_view("weighted F1").size();
-  for (const auto& label : labels_) name_width = std::max(name_width, width(label));
+  for (const auto& label : labels_) name_width = std::max(name_width, character_count(label));
   std::string out = class_table(*this, name_width);
   if (!labels_.empty()) out += '\n' + confusion_table(*this, name_width);
   return out;

@@ -1,8 +1,6 @@
 #include "core/scoring/predictions.h"
 
 #include <algorithm>
-#include <array>
-#include <functional>
 #include <map>
 #include <string_view>
 
@@ -10,8 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/text/files.h"
-#include "data/text/text.h"
-#include "data/text/text_file.h"
+#include "data/text/json.h"
 #include "ops/base/index.h"
 
 namespace chorus {
@@ -22,109 +19,41 @@ using Json = nlohmann::ordered_json;
 const std::vector<std::string> known_fields{"corpus", "split",     "dialogue", "utterance", "speaker", "text",
                                             "gold",   "predicted", "scores",   "answer",    "found"};
 
-// The fields of one line, for messages that name it.
-class Line {
- public:
-  Line(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
-    require<DataError>(object_.is_object(), where_, ": must be an object, is ", object_.type_name());
+UtteranceKey parse_key(const OrderedJsonFields& line) {
+  return {line.required_text("corpus"), line.required_text("split"), line.required_text("dialogue"),
+          line.required_text("utterance")};
+}
+
+std::vector<std::pair<std::string, double>> parse_scores(const OrderedJsonFields& line) {
+  std::vector<std::pair<std::string, double>> scores;
+  if (!line.has("scores")) return scores;
+  const Json& value = line["scores"];
+  require<DataError>(value.is_object(), line.where(), ": field 'scores' must be an object, is ",
+                     value.type_name());
+  for (const auto& [label, score] : value.items()) {
+    require<DataError>(score.is_number(), line.where(), ": the score of '", label, "' must be a number, is ",
+                       score.dump());
+    scores.emplace_back(label, score.get<double>());
   }
-
-  void refuse_unknown_fields() const {
-    for (const auto& [name, value] : object_.items()) {
-      if (value.is_null()) continue;
-      require<DataError>(std::ranges::find(known_fields, name) != known_fields.end(), where_,
-                         ": unknown field '", name, "'; did you mean '", nearest(name, known_fields), "'?");
-    }
-  }
-
-  std::string text(const std::string& name) const {
-    require<DataError>(has(name), where_, ": field '", name, "' is missing");
-    const Json& value = object_.at(name);
-    require<DataError>(value.is_string(), where_, ": field '", name, "' must be a string, is ",
-                       value.type_name());
-    return value.get<std::string>();
-  }
-
-  std::optional<std::string> optional_text(const std::string& name) const {
-    if (!has(name)) return std::nullopt;
-    return text(name);
-  }
-
-  // Empty for null; the field itself must be there.
-  std::string text_or_null(const std::string& name) const {
-    const auto found = object_.find(name);
-    return found != object_.end() && found->is_null() ? "" : text(name);
-  }
-
-  std::string gold() const {
-    require<DataError>(
-        has("gold"), where_,
-        ": field 'gold' is missing: what was predicted for dialogues without labels has no score");
-    return text("gold");
-  }
-
-  UtteranceKey key() const { return {text("corpus"), text("split"), text("dialogue"), text("utterance")}; }
-
-  bool found() const {
-    if (!has("found")) return true;
-    const Json& value = object_.at("found");
-    require<DataError>(value.is_boolean(), where_, ": field 'found' must be true or false, is ",
-                       value.dump());
-    return value.get<bool>();
-  }
-
-  std::vector<std::pair<std::string, double>> scores() const {
-    std::vector<std::pair<std::string, double>> scores;
-    if (!has("scores")) return scores;
-    const Json& value = object_.at("scores");
-    require<DataError>(value.is_object(), where_, ": field 'scores' must be an object, is ",
-                       value.type_name());
-    for (const auto& [label, score] : value.items()) {
-      require<DataError>(score.is_number(), where_, ": the score of '", label, "' must be a number, is ",
-                         score.dump());
-      scores.emplace_back(label, score.get<double>());
-    }
-    return scores;
-  }
-
- private:
-  // Null is what a table saved as JSON lines has for a missing value.
-  bool has(const std::string& name) const {
-    const auto found = object_.find(name);
-    return found != object_.end() && !found->is_null();
-  }
-
-  const Json& object_;
-  std::string where_;
-};
-
-// Calls `take` with every line that is not empty, parsed, and its place.
-void for_each_line(const std::filesystem::path& path,
-                   const std::function<void(const Json& object, const std::string& where)>& take) {
-  for (const NumberedLine& line : filled_lines(read_unchecked_text(path))) {
-    const std::string where = fmt::format("{}:{}", path.string(), line.number);
-    Json object;
-    try {
-      object = Json::parse(line.text);
-    } catch (const Json::exception& error) {
-      throw DataError(fmt::format("{}: is not valid JSON: {}", where, error.what()));
-    }
-    take(object, where);
-  }
+  return scores;
 }
 
 AnsweredUtterance parse(const Json& object, const std::string& where) {
-  const Line line(object, where);
-  line.refuse_unknown_fields();
+  const OrderedJsonFields line(object, where, known_fields);
   AnsweredUtterance out;
-  out.key = line.key();
-  out.speaker = line.optional_text("speaker").value_or("");
-  out.text = line.optional_text("text").value_or("");
-  out.gold = line.gold();
-  out.predicted = line.text_or_null("predicted");
-  out.scores = line.scores();
-  out.answer = line.optional_text("answer");
-  out.found = line.found();
+  out.key = parse_key(line);
+  out.speaker = line.text("speaker").value_or("");
+  out.text = line.text("text").value_or("");
+  require<DataError>(
+      line.has("gold"), where,
+      ": field 'gold' is missing: what was predicted for dialogues without labels has no score");
+  out.gold = line.required_text("gold");
+  // Null stands for an answer without a label; the field itself must be there.
+  out.predicted =
+      object.contains("predicted") ? line.text("predicted").value_or("") : line.required_text("predicted");
+  out.scores = parse_scores(line);
+  out.answer = line.text("answer");
+  out.found = line.boolean("found").value_or(true);
   return out;
 }
 
@@ -194,7 +123,7 @@ void write_predictions(const std::filesystem::path& path, std::span<const Answer
 std::vector<AnsweredUtterance> read_predictions(const std::filesystem::path& path) {
   std::vector<AnsweredUtterance> out;
   std::set<UtteranceKey> seen;
-  for_each_line(path, [&](const Json& object, const std::string& where) {
+  for_each_json_line(path, [&](const Json& object, const std::string& where) {
     out.push_back(parse(object, where));
     require<DataError>(seen.insert(out.back().key).second, where, ": ", describe(out.back().key),
                        " stands there twice");
@@ -271,8 +200,9 @@ std::vector<CorpusScores> scores_by_corpus(std::span<const AnsweredUtterance> ut
 
 std::set<UtteranceKey> read_utterance_keys(const std::filesystem::path& path) {
   std::set<UtteranceKey> keys;
-  for_each_line(
-      path, [&](const Json& object, const std::string& where) { keys.insert(Line(object, where).key()); });
+  for_each_json_line(path, [&](const Json& object, const std::string& where) {
+    keys.insert(parse_key({object, where}));
+  });
   return keys;
 }
 

@@ -8,6 +8,7 @@
 #include "core/formats/safetensors.h"
 #include "core/training/run_identity.h"
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "data/text/text.h"
 #include "ops/transfer.h"
 

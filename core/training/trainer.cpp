@@ -5,17 +5,12 @@
 
 #include "core/formats/finite.h"
 #include "data/text/files.h"
+#include "ops/base/clock.h"
 #include "ops/transfer.h"
 
 namespace chorus {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double weighted_sum(const std::vector<float>& log_probability, const MicroBatch& batch) {
   double sum = 0;
@@ -93,11 +88,11 @@ StepWork Trainer::work_of(const Batches::Step& batch) {
 }
 
 StepReport Trainer::step() {
-  const Clock::time_point start = Clock::now();
+  const Clock clock;
   const double communication_before = timed_groups_.seconds();
   const Batches::Step batch = batches_.step(state_.step, groups_.data.rank());
   StepReport report;
-  report.data_seconds = seconds_since(start);
+  report.data_seconds = clock.seconds();
 
   ParameterSet& parameters = model_.parameters();
   parameters.zero_gradients();
@@ -121,7 +116,7 @@ StepReport Trainer::step() {
   report.tokens = batch.tokens;
   report.unshared_tokens = batch.unshared_tokens;
   report.flops = training_flops(model_.config(), model_.options(), work_of(batch));
-  report.seconds = seconds_since(start);
+  report.seconds = clock.seconds();
   report.communication_seconds = timed_groups_.seconds() - communication_before;
   return report;
 }
@@ -150,16 +145,16 @@ void Trainer::save() {
 
 // What is due after a step comes first, because a stopped run may go on there.
 void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
-  const Clock::time_point start = Clock::now();
+  const Clock clock;
   const double elapsed_before = state_.elapsed;
   for (bool stepped = false;; stepped = true) {
     const bool last = state_.step == total_steps();
     if (state_.evaluation_due) evaluate_and_keep_best(observer);
     if (config_.save_steps > 0 && state_.step > 0 && (last || state_.step % config_.save_steps == 0)) save();
     if (last) return;
-    if (stepped && out_of_time(seconds_since(start))) return save();
+    if (stepped && out_of_time(clock.seconds())) return save();
     const StepReport report = step();
-    state_.elapsed = elapsed_before + seconds_since(start);
+    state_.elapsed = elapsed_before + clock.seconds();
     state_.evaluation_due =
         eval_steps_ > 0 && (state_.step == total_steps() || state_.step % eval_steps_ == 0);
     summary.last_loss = report.loss;
@@ -170,7 +165,7 @@ void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
 }
 
 TrainingSummary Trainer::run(TrainingObserver& observer) {
-  const Clock::time_point start = Clock::now();
+  const Clock clock;
   TrainingSummary summary;
   try {
     take_steps(observer, summary);
@@ -182,7 +177,7 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
   if (summary.finished && !state_.best_metric) require_finite_weights();
   if (summary.finished) store_.write_result(state_.best_metric.has_value(), activations_);
   summary.state = state_;
-  summary.seconds = seconds_since(start);
+  summary.seconds = clock.seconds();
   return summary;
 }
 

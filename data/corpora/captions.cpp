@@ -27,15 +27,16 @@ std::map<Key, std::vector<Caption>> read_captions(const std::string& path) {
   for (const NumberedLine& line : filled_lines(read_text_file(path))) {
     const std::string where = fmt::format("{}:{}", path, line.number);
     const nlohmann::json json = parse_json(line.text, where);
-    const JsonObject fields(json, where, {"corpus", "split", "dialogue", "utterance", "text"});
-    const Caption caption{fields.text("text"), fields.text_or("corpus", "")};
+    const JsonFields fields(json, where, {"corpus", "split", "dialogue", "utterance", "text"});
+    const Caption caption{fields.required_text("text"), fields.text("corpus").value_or("")};
     require<DataError>(!is_blank(caption.text), where, ": field 'text' is blank; leave the line out");
-    std::vector<Caption>& same =
-        captions[{split_name(fields.text("split")), fields.text("dialogue"), fields.text("utterance")}];
+    const Key key{split_name(fields.required_text("split")), fields.required_text("dialogue"),
+                  fields.required_text("utterance")};
+    std::vector<Caption>& same = captions[key];
     for (const Caption& other : same) {
       require<DataError>(!other.corpus.empty() && !caption.corpus.empty() && other.corpus != caption.corpus,
-                         where, ": a second caption of utterance ", fields.text("utterance"), " of dialogue ",
-                         fields.text("dialogue"), " in ", fields.text("split"));
+                         where, ": a second caption of utterance ", std::get<2>(key), " of dialogue ",
+                         std::get<1>(key), " in ", std::get<0>(key));
     }
     same.push_back(caption);
   }

@@ -16,6 +16,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Not JsonFields: what is wrong with a line has a kind, for the ledger of what was skipped.
 void check_fields(const Json& object, const std::vector<std::string>& known, const std::string& what,
                   const RowPlace& place) {
   require_row(object.is_object(), place, "no object", what + " must be a JSON object");

@@ -19,7 +19,7 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 
 LabelMap::Entry parse_entry(const Json& json, const std::vector<std::string>& labels,
                             const std::string& origin) {
-  const JsonObject fields(json, origin, {"labels", "first_speaker"});
+  const JsonFields fields(json, origin, {"labels", "first_speaker"});
   LabelMap::Entry entry;
   if (fields.has("first_speaker")) {
     const Json& number = fields.get("first_speaker");
@@ -48,10 +48,10 @@ LabelMap::Entry parse_entry(const Json& json, const std::vector<std::string>& la
 
 LabelMap LabelMap::load(const std::string& path) {
   const Json json = parse_json(read_text_file(path), path);
-  const JsonObject fields(json, path, {"name", "description", "labels", "corpora"});
+  const JsonFields fields(json, path, {"name", "description", "labels", "corpora"});
   LabelMap map;
   map.path = path;
-  map.name = fields.text("name");
+  map.name = fields.required_text("name");
   map.labels = parse_names(fields.get("labels"), path + ": field 'labels'");
   const Json& corpora = fields.get("corpora");
   require<DataError>(corpora.is_object(), path, ": field 'corpora' must be an object, is ",

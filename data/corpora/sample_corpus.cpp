@@ -9,8 +9,8 @@
 
 #include "data/corpora/sample_grammar.h"
 #include "data/text/csv.h"
+#include "data/text/files.h"
 #include "data/text/text.h"
-#include "data/text/text_file.h"
 #include "ops/base/error.h"
 #include "ops/base/random.h"
 

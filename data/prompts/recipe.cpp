@@ -62,14 +62,14 @@ std::vector<Recipe::Part> parse_parts(const Json& json, Task task, const std::st
   std::vector<Recipe::Part> parts;
   for (std::size_t i = 0; i < json.size(); ++i) {
     const std::string where = fmt::format("{}: part {}", origin, i + 1);
-    const JsonObject fields(json[i], where, {"kind", "text", "captioned", "before", "after"});
+    const JsonFields fields(json[i], where, {"kind", "text", "captioned", "before", "after"});
     fields.get("kind");
     Recipe::Part& part = parts.emplace_back();
     part.kind = static_cast<PartKind>(fields.word("kind", {"text", "history", "demonstrations", "answer"}));
-    part.text = fields.text("text");
-    if (fields.has("captioned")) part.captioned = fields.text("captioned");
-    part.before = fields.text_or("before", "");
-    part.after = fields.text_or("after", "");
+    part.text = fields.required_text("text");
+    part.captioned = fields.text("captioned");
+    part.before = fields.text("before").value_or("");
+    part.after = fields.text("after").value_or("");
     check_placeholders(part, task, where);
   }
   const auto count = [&](PartKind kind) {
@@ -118,14 +118,14 @@ std::optional<std::int64_t> parse_history_field(const Json& json, const std::str
 
 Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   const Json parsed = parse_json(json, origin);
-  const JsonObject fields(
+  const JsonFields fields(
       parsed, origin,
       {"name", "description", "task", "tokenise", "history", "speakers", "speaker_numbers", "label_words",
        "label_separator", "supervise", "answer_end", "parts"});
   Recipe recipe;
   recipe.json = json;
   recipe.name = fields.filled_text("name");
-  recipe.description = fields.text_or("description", "");
+  recipe.description = fields.text("description").value_or("");
   recipe.task = static_cast<Task>(fields.word("task", {"emotion", "speaker", "impact"}));
   recipe.tokenisation = static_cast<Tokenisation>(fields.word("tokenise", {"parts", "whole"}));
   if (fields.has("history")) recipe.history = parse_history_field(fields.get("history"), origin);
@@ -135,7 +135,7 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   recipe.supervise_all = fields.word("supervise", {"answer", "all"}) == 1;
   recipe.open_answer = fields.word("answer_end", {"end_of_text", "none"}) == 1;
   if (fields.has("label_words")) recipe.label_words = parse_label_words(fields.get("label_words"), origin);
-  recipe.label_separator = fields.text_or("label_separator", recipe.label_separator);
+  recipe.label_separator = fields.text("label_separator").value_or(recipe.label_separator);
   recipe.parts = parse_parts(fields.get("parts"), recipe.task, origin);
   require<DataError>(recipe.task != Task::speaker || (recipe.numbered_speakers && recipe.label_words.empty()),
                      origin,

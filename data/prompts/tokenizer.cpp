@@ -5,6 +5,7 @@
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 
+#include "data/text/files.h"
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
 #include "ops/base/hash.h"

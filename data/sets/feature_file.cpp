@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "data/corpora/split_files.h"
+#include "data/text/text.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -31,21 +32,6 @@ void validate_pattern(const std::string& pattern) {
   }
   require<ConfigurationError>(pattern.find("{utterance}") != std::string::npos, "feature key ", pattern,
                               ": without {utterance} all utterances would have the same features");
-}
-
-std::string filled_in(const std::string& pattern, const std::array<std::string, 3>& values) {
-  std::string key;
-  for (std::size_t i = 0; i < pattern.size();) {
-    bool replaced = false;
-    for (std::size_t p = 0; p < placeholders.size() && !replaced; ++p) {
-      if (pattern.compare(i, placeholders[p].size(), placeholders[p]) != 0) continue;
-      key += values[p];
-      i += placeholders[p].size();
-      replaced = true;
-    }
-    if (!replaced) key += pattern[i++];
-  }
-  return key;
 }
 
 // The first array of floats below a group, or "".
@@ -119,7 +105,10 @@ FloatArray FeatureFile::read_array(const std::string& array) const {
 
 std::string FeatureFile::array_of(const std::string& split, const std::string& dialogue,
                                   const std::string& utterance) const {
-  return root_ + filled_in(key_pattern_, {split, dialogue, utterance}) + leaf_;
+  return root_ +
+         fill_in(key_pattern_, {{"split", split}, {"dialogue", dialogue}, {"utterance", utterance}},
+                 "feature key " + key_pattern_) +
+         leaf_;
 }
 
 std::optional<std::string> FeatureFile::find(const std::string& split, const std::string& dialogue,

@@ -4,12 +4,9 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
-#include <system_error>
 #include <utility>
 
-#include <fcntl.h>
 #include <hdf5.h>
-#include <unistd.h>
 
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
@@ -127,16 +124,6 @@ void write_attribute(hid_t file, const std::filesystem::path& path, const std::s
   check(H5Awrite(attribute, type, value), path, "cannot write attribute '" + name + "'");
 }
 
-void flush_to_disk(const std::filesystem::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  require<DataError>(descriptor >= 0, path.string(), ": cannot be opened to flush it");
-  const bool flushed = ::fsync(descriptor) == 0;
-  ::close(descriptor);
-  require<DataError>(flushed, path.string(), ": cannot be flushed to the disk");
-}
-
-std::string temporary_suffix() { return ".partial-" + std::to_string(::getpid()); }
-
 // The names of types in messages.
 std::string describe(hid_t type) {
   const std::size_t bits = 8 * H5Tget_size(type);
@@ -199,23 +186,18 @@ std::string trimmed(const char* text, std::size_t width) { return std::string(te
 }  // namespace
 
 Hdf5Writer::Hdf5Writer(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(path_.string() + temporary_suffix()) {
+    : path_(std::move(path)), published_(path_, 0, Former::kept) {
   be_silent();
-  require<ConfigurationError>(!std::filesystem::exists(path_), path_.string(),
-                              ": exists already and is not overwritten; remove it or choose another name");
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   // Older formats have no checksums of metadata.
   H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
   H5Pset_file_locking(access, false, true);
-  file_ = H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
-  require<DataError>(file_ >= 0, temporary_.string(), ": cannot be created: ", reason());
+  file_ = H5Fcreate(published_.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  require<DataError>(file_ >= 0, path_.string(), ": cannot be created: ", reason());
 }
 
 Hdf5Writer::~Hdf5Writer() {
-  if (file_ < 0) return;
-  H5Fclose(file_);
-  std::error_code ignored;
-  std::filesystem::remove(temporary_, ignored);
+  if (file_ >= 0) H5Fclose(file_);
 }
 
 template <typename T>
@@ -262,13 +244,7 @@ void Hdf5Writer::attribute(const std::string& name, const std::string& value) {
 void Hdf5Writer::commit() {
   check(H5Fflush(file_, H5F_SCOPE_GLOBAL), path_, "cannot be written");
   check(H5Fclose(std::exchange(file_, -1)), path_, "cannot be closed");
-  flush_to_disk(temporary_);
-  require<ConfigurationError>(
-      !std::filesystem::exists(path_), path_.string(),
-      ": was created by someone else in the meantime and is not overwritten; the data are in ",
-      temporary_.string());
-  std::filesystem::rename(temporary_, path_);
-  flush_to_disk(path_.has_parent_path() ? path_.parent_path() : ".");
+  published_.publish();
 }
 
 Hdf5Reader::Hdf5Reader(std::filesystem::path path) : path_(std::move(path)) {

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "data/text/files.h"
+
 namespace chorus {
 
-// Writes one HDF5 file of flat arrays. It grows under a temporary name beside `path`; commit() flushes it to
-// the disk and gives it its name, so that no reader ever meets half a file. Without commit() nothing stays
-// behind.
+// Writes one HDF5 file of flat arrays, an AtomicFile: commit() publishes it, and without it nothing stays behind.
 //
 // Arrays are chunked, compressed (deflate 4) and carry Fletcher-32 checksums; the file's own structures carry
 // those of HDF5's 1.10 format, so a flipped bit is noticed wherever it matters. Failures throw DataError with
@@ -40,7 +40,8 @@ class Hdf5Writer {
   void commit();
 
  private:
-  std::filesystem::path path_, temporary_;
+  std::filesystem::path path_;
+  AtomicFile published_;
   std::int64_t file_ = -1;
 };
 

@@ -7,7 +7,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -114,8 +113,10 @@ void MappedFile::give_back(std::span<const std::byte> part) const {
   if (!pages.empty()) ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_DONTNEED);
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path, std::int64_t bytes_needed)
-    : path_(std::move(path)), bytes_needed_(bytes_needed) {
+AtomicFile::AtomicFile(std::filesystem::path path, std::int64_t bytes_needed, Former former)
+    : path_(std::move(path)), bytes_needed_(bytes_needed), former_(former) {
+  require<ConfigurationError>(former_ == Former::replaced || !std::filesystem::exists(path_), path_.string(),
+                              ": exists already and is not overwritten; remove it or choose another name");
   // Random, so that two processes that write the same file by mistake do not mix their bytes.
   std::random_device random;
   do {
@@ -134,9 +135,9 @@ AtomicFile::~AtomicFile() {
 void AtomicFile::fail(int error) const {
   std::error_code ignored;
   const auto space = std::filesystem::space(folder_of(path_), ignored);
-  std::string text =
-      fmt::format("cannot write {}: {}; it needs {} bytes", path_.string(), text_of(error), bytes_needed_);
-  if (!ignored) text += fmt::format(", {} are free there", space.available);
+  std::string text = fmt::format("cannot write {}: {}", path_.string(), text_of(error));
+  if (bytes_needed_ > 0) text += fmt::format("; it needs {} bytes", bytes_needed_);
+  if (!ignored) text += fmt::format(", {} bytes are free there", space.available);
   throw DataError(text);
 }
 
@@ -148,8 +149,13 @@ void AtomicFile::publish() {
   if (::fsync(descriptor_) != 0) fail(errno);
   // Network file systems report a full disk as late as here.
   if (::close(std::exchange(descriptor_, -1)) != 0) fail(errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
-  temporary_.clear();
+  const bool taken = former_ == Former::kept && std::filesystem::exists(path_);
+  if (!taken && ::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
+  const std::filesystem::path written = std::exchange(temporary_, {});
+  require<ConfigurationError>(
+      !taken, path_.string(),
+      ": was created by someone else in the meantime and is not overwritten; the data are in ",
+      written.string());
   synchronise_folder(folder_of(path_));
 }
 
@@ -163,6 +169,12 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
   write_file_atomically(path, std::as_bytes(std::span(text)));
 }
 
+void write_new_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path, std::ssize(text), Former::kept);
+  file.write(std::as_bytes(std::span(text)));
+  file.publish();
+}
+
 AppendedFile::AppendedFile(std::filesystem::path path)
     : path_(std::move(path)),
       descriptor_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
@@ -174,15 +186,6 @@ AppendedFile::~AppendedFile() { ::close(descriptor_); }
 void AppendedFile::append(std::string_view bytes) {
   const int error = write_all(descriptor_, std::as_bytes(std::span(bytes)));
   require<DataError>(error == 0, path_.string(), ": cannot be written: ", text_of(error));
-}
-
-nlohmann::json read_json_file(const std::filesystem::path& path) {
-  const std::string text = read_unchecked_text(path);
-  try {
-    return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{} is not valid JSON: {}", path.string(), error.what()));
-  }
 }
 
 void require_writable_place(const std::filesystem::path& path, std::string_view option) {
@@ -218,18 +221,22 @@ void create_folder(const std::filesystem::path& path) {
   require<DataError>(!error, "cannot create the folder ", path.string(), ": ", error.message());
 }
 
-void create_output_folder(const std::filesystem::path& path) {
+void require_free_folder(const std::filesystem::path& path) {
   std::error_code error;
-  require<ConfigurationError>(
-      !std::filesystem::exists(path, error) || std::filesystem::is_directory(path, error), "the output ",
-      path.string(), " is an existing file; name a folder");
-  create_folder(path);
+  if (!std::filesystem::exists(path, error)) return;
+  require<ConfigurationError>(std::filesystem::is_directory(path, error), "the output ", path.string(),
+                              " is an existing file; name a folder");
   const bool empty = std::filesystem::is_empty(path, error);
   require<DataError>(!error, "cannot read the folder ", path.string(), ": ", error.message());
   require<ConfigurationError>(
       empty, "the output folder ", path.string(),
       " exists and is not empty, and nothing is ever overwritten; name another folder, or "
       "remove this one first");
+}
+
+void create_output_folder(const std::filesystem::path& path) {
+  require_free_folder(path);
+  create_folder(path);
 }
 
 void publish_folder(const std::filesystem::path& written, const std::filesystem::path& final_name) {
@@ -244,59 +251,6 @@ void remove_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
   require<DataError>(!error, "cannot remove the folder ", path.string(), ": ", error.message());
-}
-
-JsonFields::JsonFields(const nlohmann::json& object, std::string where)
-    : object_(object), where_(std::move(where)) {
-  require<DataError>(object_.is_object(), where_, " holds no JSON object but ", object_.type_name());
-}
-
-const nlohmann::json& JsonFields::operator[](std::string_view key) const {
-  static const nlohmann::json null;
-  const auto found = object_.find(key);
-  return found == object_.end() ? null : *found;
-}
-
-std::optional<std::int64_t> JsonFields::integer(std::string_view key) const {
-  const auto& value = (*this)[key];
-  if (value.is_null()) return std::nullopt;
-  const bool fits =
-      value.is_number_integer() && (!value.is_number_unsigned() || value.get<std::int64_t>() >= 0);
-  require<DataError>(fits, where_, ": ", key, " is ", value.dump(), ", not a whole number of 64 bits");
-  return value.get<std::int64_t>();
-}
-
-std::optional<double> JsonFields::number(std::string_view key) const {
-  const auto& value = (*this)[key];
-  if (value.is_null()) return std::nullopt;
-  require<DataError>(value.is_number(), where_, ": ", key, " is ", value.dump(), ", not a number");
-  return value.get<double>();
-}
-
-std::optional<bool> JsonFields::boolean(std::string_view key) const {
-  const auto& value = (*this)[key];
-  if (value.is_null()) return std::nullopt;
-  require<DataError>(value.is_boolean(), where_, ": ", key, " is ", value.dump(), ", not true or false");
-  return value.get<bool>();
-}
-
-std::optional<std::string> JsonFields::text(std::string_view key) const {
-  const auto& value = (*this)[key];
-  if (value.is_null()) return std::nullopt;
-  require<DataError>(value.is_string(), where_, ": ", key, " is ", value.dump(), ", not a text");
-  return value.get<std::string>();
-}
-
-std::int64_t JsonFields::required_integer(std::string_view key) const {
-  const auto value = integer(key);
-  require<DataError>(value.has_value(), where_, " has no ", key);
-  return *value;
-}
-
-std::vector<std::string> JsonFields::keys() const {
-  std::vector<std::string> names;
-  for (const auto& [key, value] : object_.items()) names.push_back(key);
-  return names;
 }
 
 }  // namespace chorus

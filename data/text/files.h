@@ -3,13 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <nlohmann/json_fwd.hpp>
 
 namespace chorus {
 
@@ -38,16 +35,22 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+// What becomes of a file that has the name already.
+enum class Former { replaced, kept };
+
 // A file that appears at `path` complete or not at all, also when the machine stops: it is written beside
-// `path` under another name, forced to the disk, and renamed. A former file of that name is replaced. Every
-// failure throws DataError with the path, the reason of the system and the bytes needed.
+// `path` under another name, forced to the disk, and renamed. Every failure throws DataError with the path, the reason
+// of the system and the bytes needed; a former file that is kept throws ConfigurationError.
 class AtomicFile {
  public:
-  // `bytes_needed` is the final size, for the message about a full disk.
-  AtomicFile(std::filesystem::path path, std::int64_t bytes_needed);
+  // `bytes_needed` is the final size, for the message about a full disk; 0: not known.
+  AtomicFile(std::filesystem::path path, std::int64_t bytes_needed, Former former = Former::replaced);
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile();  // without publish(), nothing remains
+
+  // The other name, for libraries that write files by name.
+  const std::filesystem::path& temporary() const { return temporary_; }
 
   void write(std::span<const std::byte> bytes);
   void publish();
@@ -57,11 +60,15 @@ class AtomicFile {
 
   std::filesystem::path path_, temporary_;
   std::int64_t bytes_needed_;
+  Former former_;
   int descriptor_ = -1;
 };
 
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Throws ConfigurationError if the file exists.
+void write_new_file(const std::filesystem::path& path, std::string_view text);
 
 // A log: every append() is handed to the system before it returns, so that a reader sees it at once and a program that
 // is killed loses nothing. What the file held stays. Every failure throws DataError with the path and the reason of the
@@ -81,9 +88,6 @@ class AppendedFile {
   int descriptor_;
 };
 
-// Throws DataError.
-nlohmann::json read_json_file(const std::filesystem::path& path);
-
 // Throws ConfigurationError, beginning with the option that names the path, unless the folder in which it is, or the
 // nearest one there is above, can be written to.
 void require_writable_place(const std::filesystem::path& path, std::string_view option);
@@ -97,7 +101,9 @@ void begin_new_file(const std::filesystem::path& path, std::string_view option);
 // Creates the folder and its parents where they are missing. Throws DataError.
 void create_folder(const std::filesystem::path& path);
 
-// Creates the folder and its parents. Throws ConfigurationError if it holds something already.
+// Throws ConfigurationError for a folder that holds something already, and for a file.
+void require_free_folder(const std::filesystem::path& path);
+// The same, and creates the folder and its parents.
 void create_output_folder(const std::filesystem::path& path);
 
 // Gives a folder that is written completely its final name, which must not be taken (an empty folder may have
@@ -106,28 +112,5 @@ void publish_folder(const std::filesystem::path& written, const std::filesystem:
 
 // Removes a folder with all it holds; a folder that is not there is no error.
 void remove_folder(const std::filesystem::path& path);
-
-// The fields of a JSON object of a file. A field that is missing or null has no value; one of another type
-// throws DataError with file, key and value. Refers to `object`.
-class JsonFields {
- public:
-  // Throws DataError unless `object` is one. `where` names it in messages, as "/base/config.json".
-  JsonFields(const nlohmann::json& object, std::string where);
-
-  std::optional<std::int64_t> integer(std::string_view key) const;
-  std::optional<double> number(std::string_view key) const;
-  std::optional<bool> boolean(std::string_view key) const;
-  std::optional<std::string> text(std::string_view key) const;
-  std::int64_t required_integer(std::string_view key) const;
-
-  // The field, or null for one that is missing.
-  const nlohmann::json& operator[](std::string_view key) const;
-  std::vector<std::string> keys() const;
-  const std::string& where() const { return where_; }
-
- private:
-  const nlohmann::json& object_;
-  std::string where_;
-};
 
 }  // namespace chorus

@@ -3,21 +3,28 @@
 #include <algorithm>
 
 #include "data/text/text.h"
+#include "data/text/text_file.h"
 #include "ops/base/error.h"
 
 namespace chorus {
 
 namespace {
-constexpr std::string_view zero_character = "\\u0000";
-}
 
-nlohmann::json parse_json(const std::string& text, const std::string& origin) {
-  nlohmann::json json;
+constexpr std::string_view zero_character = "\\u0000";
+
+template <typename Json>
+Json parse_any(const std::string& text, const std::string& origin) {
   try {
-    json = nlohmann::json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
+    return Json::parse(text);
+  } catch (const typename Json::exception& error) {
     throw DataError(fmt::format("{}: is not valid JSON: {}", origin, error.what()));
   }
+}
+
+}  // namespace
+
+nlohmann::json parse_json(const std::string& text, const std::string& origin) {
+  nlohmann::json json = parse_any<nlohmann::json>(text, origin);
   if (const std::size_t zero = text.find(zero_character);
       zero != std::string::npos && holds_zero_character(json)) {
     const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
@@ -25,6 +32,19 @@ nlohmann::json parse_json(const std::string& text, const std::string& origin) {
                                 lines > 0 ? fmt::format(", in line {}", lines + 1) : std::string()));
   }
   return json;
+}
+
+nlohmann::json read_json_file(const std::filesystem::path& path) {
+  return parse_any<nlohmann::json>(read_unchecked_text(path), path.string());
+}
+
+void for_each_json_line(
+    const std::filesystem::path& path,
+    const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& take) {
+  for (const NumberedLine& line : filled_lines(read_unchecked_text(path))) {
+    const std::string where = fmt::format("{}:{}", path.string(), line.number);
+    take(parse_any<nlohmann::ordered_json>(line.text, where), where);
+  }
 }
 
 bool holds_zero_character(const nlohmann::json& json) {
@@ -49,73 +69,117 @@ std::vector<std::string> parse_names(const nlohmann::json& json, const std::stri
   return names;
 }
 
-JsonObject::JsonObject(const nlohmann::json& object, std::string origin, std::vector<std::string> known)
-    : object_(object), origin_(std::move(origin)) {
-  require<DataError>(object_.is_object(), origin_, ": must be an object, is ", object_.type_name());
-  for (const auto& [name, value] : object_.items()) {
-    if (value.is_null()) continue;
-    const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
-    require<DataError>(is_known, origin_, ": unknown field '", name, "'; did you mean '",
-                       nearest(name, known), "'?");
+template <typename Json>
+BasicJsonFields<Json>::BasicJsonFields(const Json& object, std::string where)
+    : object_(object), where_(std::move(where)) {
+  require<DataError>(object_.is_object(), where_, ": must be an object, is ", object_.type_name());
+}
+
+template <typename Json>
+BasicJsonFields<Json>::BasicJsonFields(const Json& object, std::string where,
+                                       const std::vector<std::string>& known)
+    : BasicJsonFields(object, std::move(where)) {
+  for (const std::string& key : keys()) {
+    require<DataError>(!has(key) || std::ranges::find(known, key) != known.end(), where_, ": unknown field '",
+                       key, "'; did you mean '", nearest(key, known), "'?");
   }
 }
 
-bool JsonObject::has(const std::string& name) const {
-  const auto found = object_.find(name);
-  return found != object_.end() && !found->is_null();
+template <typename Json>
+std::vector<std::string> BasicJsonFields<Json>::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object_.items()) keys.push_back(key);
+  return keys;
 }
 
-std::vector<std::string> JsonObject::names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, value] : object_.items())
-    if (!value.is_null()) names.push_back(name);
-  return names;
+template <typename Json>
+const Json& BasicJsonFields<Json>::operator[](std::string_view key) const {
+  static const Json null;
+  const auto found = object_.find(key);
+  return found == object_.end() ? null : *found;
 }
 
-const nlohmann::json& JsonObject::get(const std::string& name) const {
-  require<DataError>(has(name), origin_, ": field '", name, "' is missing");
-  return object_.at(name);
+template <typename Json>
+std::optional<std::int64_t> BasicJsonFields<Json>::integer(std::string_view key) const {
+  const Json& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  const bool fits =
+      value.is_number_integer() && (!value.is_number_unsigned() || value.template get<std::int64_t>() >= 0);
+  require<DataError>(fits, where_, ": field '", key, "' must be a whole number of 64 bits, is ",
+                     value.dump());
+  return value.template get<std::int64_t>();
 }
 
-std::string JsonObject::text(const std::string& name) const {
-  const nlohmann::json& value = get(name);
-  require<DataError>(value.is_string(), origin_, ": field '", name, "' must be a string, is ",
-                     value.type_name());
-  return value.get<std::string>();
+template <typename Json>
+std::optional<double> BasicJsonFields<Json>::number(std::string_view key) const {
+  const Json& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  require<DataError>(value.is_number(), where_, ": field '", key, "' must be a number, is ",
+                     value.type_name(), " ", value.dump());
+  return value.template get<double>();
 }
 
-std::string JsonObject::filled_text(const std::string& name) const {
-  const std::string value = text(name);
-  require<DataError>(!value.empty(), origin_, ": field '", name, "' is empty");
-  return value;
+template <typename Json>
+std::optional<bool> BasicJsonFields<Json>::boolean(std::string_view key) const {
+  const Json& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  require<DataError>(value.is_boolean(), where_, ": field '", key, "' must be true or false, is ",
+                     value.dump());
+  return value.template get<bool>();
 }
 
-std::string JsonObject::text_or(const std::string& name, const std::string& otherwise) const {
-  return has(name) ? text(name) : otherwise;
+template <typename Json>
+std::optional<std::string> BasicJsonFields<Json>::text(std::string_view key) const {
+  const Json& value = (*this)[key];
+  if (value.is_null()) return std::nullopt;
+  require<DataError>(value.is_string(), where_, ": field '", key, "' must be a string, is ",
+                     value.type_name(), " ", value.dump());
+  return value.template get<std::string>();
 }
 
-std::size_t JsonObject::word(const std::string& name, const std::vector<std::string>& words) const {
-  if (!has(name)) return 0;
-  const std::string value = text(name);
-  const auto found = std::find(words.begin(), words.end(), value);
-  require<DataError>(found != words.end(), origin_, ": field '", name, "' is '", value,
-                     "', it must be one of ", joined(words, ", "));
+template <typename Json>
+std::size_t BasicJsonFields<Json>::word(std::string_view key, const std::vector<std::string>& words) const {
+  const std::string value = text(key).value_or(words.front());
+  const auto found = std::ranges::find(words, value);
+  require<DataError>(found != words.end(), where_, ": field '", key, "' is '", value, "', it must be one of ",
+                     joined(words, ", "));
   return static_cast<std::size_t>(found - words.begin());
 }
 
-bool JsonObject::flag_or(const std::string& name, bool otherwise) const {
-  if (!has(name)) return otherwise;
-  const nlohmann::json& value = get(name);
-  require<DataError>(value.is_boolean(), origin_, ": field '", name, "' must be true or false, is ",
-                     value.dump());
-  return value.get<bool>();
+template <typename Json>
+const Json& BasicJsonFields<Json>::get(std::string_view key) const {
+  require<DataError>(has(key), where_, ": field '", key, "' is missing");
+  return (*this)[key];
 }
 
-const nlohmann::json& JsonObject::list(const std::string& name) const {
-  const nlohmann::json& value = get(name);
-  require<DataError>(value.is_array() && !value.empty(), origin_, ": field '", name,
+template <typename Json>
+std::int64_t BasicJsonFields<Json>::required_integer(std::string_view key) const {
+  get(key);
+  return *integer(key);
+}
+
+template <typename Json>
+std::string BasicJsonFields<Json>::required_text(std::string_view key) const {
+  get(key);
+  return *text(key);
+}
+
+template <typename Json>
+std::string BasicJsonFields<Json>::filled_text(std::string_view key) const {
+  std::string value = required_text(key);
+  require<DataError>(!value.empty(), where_, ": field '", key, "' is empty");
+  return value;
+}
+
+template <typename Json>
+const Json& BasicJsonFields<Json>::list(std::string_view key) const {
+  const Json& value = get(key);
+  require<DataError>(value.is_array() && !value.empty(), where_, ": field '", key,
                      "' must be a list that is not empty, is ", value.dump());
   return value;
 }
+
+template class BasicJsonFields<nlohmann::json>;
+template class BasicJsonFields<nlohmann::ordered_json>;
 
 }  // namespace chorus

@@ -1,6 +1,11 @@
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -10,35 +15,60 @@ namespace chorus {
 // Throws DataError that begins with `origin` where the text is not valid JSON, or holds a zero character.
 nlohmann::json parse_json(const std::string& text, const std::string& origin);
 
+// Throws DataError that begins with the path. Zero characters are passed: the file may be another program's.
+nlohmann::json read_json_file(const std::filesystem::path& path);
+
+// Calls `take` with each line that is not blank, parsed, and its place, "FILE:LINE". Zero characters are passed, as
+// generated answers may hold them. Throws DataError with that place for a line that is not valid JSON.
+void for_each_json_line(
+    const std::filesystem::path& path,
+    const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& take);
+
 // A list of different names. Throws DataError that begins with `origin` unless it is one.
 std::vector<std::string> parse_names(const nlohmann::json& json, const std::string& origin);
 
 // Whether "\u0000" stands in one of its texts: no text holds a zero character, and files cannot keep it.
 bool holds_zero_character(const nlohmann::json& json);
 
-// Reads the fields of one JSON object and refuses those it does not know, naming the nearest. A field that is null is not
-// there: tables saved as JSON lines have it for whatever another row has. All errors are DataError that begin with
-// `origin`.
-class JsonObject {
+// The fields of a JSON object of a file. A field that is null is not there: tables saved as JSON lines have it for
+// whatever another row has. Every error is a DataError with `where`, which names the object, the field and its value.
+// Json is nlohmann::json or ordered_json. Refers to `object`.
+template <typename Json>
+class BasicJsonFields {
  public:
-  // `object` must outlive this.
-  JsonObject(const nlohmann::json& object, std::string origin, std::vector<std::string> known);
+  // Throws unless `object` is one.
+  BasicJsonFields(const Json& object, std::string where);
+  // Throws also for a field that is not `known`, naming the nearest that is.
+  BasicJsonFields(const Json& object, std::string where, const std::vector<std::string>& known);
 
-  bool has(const std::string& name) const;
-  std::vector<std::string> names() const;  // of the fields that are there
-  const nlohmann::json& get(const std::string& name) const;
-  std::string text(const std::string& name) const;
-  std::string filled_text(const std::string& name) const;  // not empty
-  std::string text_or(const std::string& name, const std::string& otherwise) const;
-  // Index of the field's value in `words`; 0 where the field is missing.
-  std::size_t word(const std::string& name, const std::vector<std::string>& words) const;
-  bool flag_or(const std::string& name, bool otherwise) const;
-  const nlohmann::json& list(const std::string& name) const;  // not empty
-  const std::string& origin() const { return origin_; }
+  bool has(std::string_view key) const { return !(*this)[key].is_null(); }
+  std::vector<std::string> keys() const;  // also of fields that are null
+  // The field, or null for one that is missing.
+  const Json& operator[](std::string_view key) const;
+
+  // None where the field is missing; throw where it is of another type.
+  std::optional<std::int64_t> integer(std::string_view key) const;
+  std::optional<double> number(std::string_view key) const;
+  std::optional<bool> boolean(std::string_view key) const;
+  std::optional<std::string> text(std::string_view key) const;
+  // The index of the field's value in `words`; 0 where the field is missing.
+  std::size_t word(std::string_view key, const std::vector<std::string>& words) const;
+
+  // Throw where the field is missing.
+  const Json& get(std::string_view key) const;
+  std::int64_t required_integer(std::string_view key) const;
+  std::string required_text(std::string_view key) const;
+  std::string filled_text(std::string_view key) const;  // not empty
+  const Json& list(std::string_view key) const;         // not empty
+
+  const std::string& where() const { return where_; }
 
  private:
-  const nlohmann::json& object_;
-  std::string origin_;
+  const Json& object_;
+  std::string where_;
 };
+
+using JsonFields = BasicJsonFields<nlohmann::json>;
+using OrderedJsonFields = BasicJsonFields<nlohmann::ordered_json>;
 
 }  // namespace chorus

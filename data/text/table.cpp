@@ -5,24 +5,17 @@
 
 #include <fmt/format.h>
 
+#include "data/text/text.h"
+
 namespace chorus {
-
-namespace {
-
-// In characters of UTF-8.
-std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
-}
-
-}  // namespace
 
 std::string aligned(std::span<const TableRow> rows) {
   std::size_t name_width = 0;
   std::vector<std::size_t> widths(rows.empty() ? 0 : rows[0].cells.size(), 0);
   for (const TableRow& row : rows) {
-    name_width = std::max(name_width, width(row.name));
-    for (std::size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], width(row.cells[i]));
+    name_width = std::max(name_width, character_count(row.name));
+    for (std::size_t i = 0; i < widths.size(); ++i)
+      widths[i] = std::max(widths[i], character_count(row.cells[i]));
   }
   std::string table;
   for (const TableRow& row : rows) {

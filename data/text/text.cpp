@@ -12,7 +12,12 @@
 
 namespace chorus {
 
-std::int64_t edit_distance(std::string_view a, std::string_view b) {
+namespace {
+
+constexpr std::string_view white_space = " \t\r\n";
+
+template <typename Text>
+std::int64_t distance_of(Text a, Text b) {
   std::vector<std::int64_t> row(b.size() + 1);  // distances of a prefix of `a` to every prefix of `b`
   std::iota(row.begin(), row.end(), 0);
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -24,6 +29,16 @@ std::int64_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row.back();
+}
+
+}  // namespace
+
+std::int64_t edit_distance(std::string_view a, std::string_view b) { return distance_of(a, b); }
+std::int64_t edit_distance(std::u32string_view a, std::u32string_view b) { return distance_of(a, b); }
+
+std::size_t character_count(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
 std::string nearest(std::string_view word, std::span<const std::string> known) {
@@ -46,10 +61,6 @@ std::string joined(std::span<const std::string> words, std::string_view separato
     text += words[i];
   }
   return text;
-}
-
-namespace {
-constexpr std::string_view white_space = " \t\r\n";
 }
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(white_space) == std::string_view::npos; }

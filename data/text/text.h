@@ -12,6 +12,11 @@ namespace chorus {
 
 // Insertions, deletions and substitutions of bytes that turn `a` into `b` (Levenshtein 1966).
 std::int64_t edit_distance(std::string_view a, std::string_view b);
+// The same of characters.
+std::int64_t edit_distance(std::u32string_view a, std::u32string_view b);
+
+// Characters of UTF-8, which is how wide most texts are.
+std::size_t character_count(std::string_view text);
 
 // The element of `known` with the smallest edit distance to `word`, the first of several; "" if there is
 // none.

@@ -111,13 +111,4 @@ std::string read_text_file(const std::filesystem::path& path) {
   return text;
 }
 
-void write_new_file(const std::filesystem::path& path, std::string_view bytes) {
-  require<ConfigurationError>(!std::filesystem::exists(path), path.string(),
-                              ": exists already and is not overwritten; remove it or choose another name");
-  std::ofstream file(path, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  require<DataError>(!file.fail(), path.string(), ": cannot be written");
-}
-
 }  // namespace chorus

@@ -21,9 +21,6 @@ std::string read_text_file(const std::filesystem::path& path);
 // the file itself.
 void refuse_git_lfs_pointer(std::string_view beginning, const std::filesystem::path& path);
 
-// Writes a new file; throws ConfigurationError if it exists.
-void write_new_file(const std::filesystem::path& path, std::string_view bytes);
-
 // Offset of the first byte that is not part of valid UTF-8 (RFC 3629), or is zero, which no text holds.
 std::optional<std::size_t> invalid_utf8(std::string_view text);
 

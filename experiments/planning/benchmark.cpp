@@ -1,20 +1,18 @@
 #include "experiments/planning/benchmark.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
 #include "core/model/flops.h"
 #include "core/planning/model_setup.h"
 #include "core/training/optimizer.h"
+#include "ops/base/clock.h"
 #include "ops/transfer.h"
 
 namespace chorus {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Random, so that a GPU's power and clocks are those of real work; one block over and over, so that it is made soon.
 std::vector<float> random_block() {
@@ -290,10 +288,10 @@ Stopwatch::Stopwatch(Backend& backend, Communicator& world, Arena& arena, double
 double Stopwatch::seconds_of(std::int32_t calls, const std::function<void()>& call) const {
   std::int32_t flag = 0;
   world_.barrier();
-  const Clock::time_point start = Clock::now();
+  const Clock clock;
   for (std::int32_t i = 0; i < calls; ++i) call();
   backend_.download(&flag, flag_);
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return clock.seconds();
 }
 
 std::int32_t Stopwatch::agree(std::int32_t calls) const {

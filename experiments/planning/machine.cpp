@@ -17,22 +17,20 @@ namespace {
 constexpr double giga = 1e9, mebi = 1 << 20, gibi = 1 << 30, micro = 1e-6;
 
 // A number of [least, most], above 0 unless least is 0 itself.
-double number(const JsonObject& object, const std::string& name, double least, double most) {
-  const nlohmann::json& json = object.get(name);
-  require<DataError>(json.is_number(), object.origin(), ": field '", name, "' must be a number, is ",
-                     json.type_name());
-  const double value = json.get<double>();
-  require<DataError>(std::isfinite(value) && value >= least && value <= most, object.origin(), ": field '",
+double number(const JsonFields& object, const std::string& name, double least, double most) {
+  object.get(name);
+  const double value = *object.number(name);
+  require<DataError>(std::isfinite(value) && value >= least && value <= most, object.where(), ": field '",
                      name, "' is ", value, ", it must be from ", least, " to ", most);
   return value;
 }
 
-double rate(const JsonObject& object, const std::string& name) { return number(object, name, 1e-6, 1e9); }
-double share(const JsonObject& object, const std::string& name) { return number(object, name, 0.01, 1); }
-double amount(const JsonObject& object, const std::string& name) { return number(object, name, 0, 1e9); }
+double rate(const JsonFields& object, const std::string& name) { return number(object, name, 1e-6, 1e9); }
+double share(const JsonFields& object, const std::string& name) { return number(object, name, 0.01, 1); }
+double amount(const JsonFields& object, const std::string& name) { return number(object, name, 0, 1e9); }
 
-LinkRate parse_link(const JsonObject& machine, const std::string& name) {
-  const JsonObject link(machine.get(name), machine.origin() + ": " + name, {"gb_per_second", "hop_us"});
+LinkRate parse_link(const JsonFields& machine, const std::string& name) {
+  const JsonFields link(machine.get(name), machine.where() + ": " + name, {"gb_per_second", "hop_us"});
   return {giga * rate(link, "gb_per_second"), micro * amount(link, "hop_us")};
 }
 
@@ -40,17 +38,17 @@ LinkRate parse_link(const JsonObject& machine, const std::string& name) {
 
 Machine parse_machine(const std::string& text, const std::string& origin) {
   const nlohmann::json json = parse_json(text, origin);
-  const JsonObject object(json, origin,
+  const JsonFields object(json, origin,
                           {"name", "sources", "memory_gib", "reserved_gib", "communicator_mib", "peak_tflops",
                            "peak_share", "attention_share", "memory_gb_per_second", "memory_share", "call_us",
                            "gpus_per_node", "node_link", "network"});
   Machine machine;
-  machine.name = object.text("name");
-  machine.sources = object.text_or("sources", "");
+  machine.name = object.required_text("name");
+  machine.sources = object.text("sources").value_or("");
   machine.memory_bytes = gibi * rate(object, "memory_gib");
   machine.reserved_bytes = gibi * amount(object, "reserved_gib");
   machine.communicator_bytes = mebi * amount(object, "communicator_mib");
-  const JsonObject peak(object.get("peak_tflops"), origin + ": peak_tflops", {"bf16", "f32"});
+  const JsonFields peak(object.get("peak_tflops"), origin + ": peak_tflops", {"bf16", "f32"});
   machine.bf16_flops = 1e12 * rate(peak, "bf16");
   machine.f32_flops = 1e12 * rate(peak, "f32");
   machine.peak_share = share(object, "peak_share");

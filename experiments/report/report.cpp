@@ -4,13 +4,12 @@
 #include <map>
 #include <regex>
 #include <set>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "data/text/csv.h"
-#include "data/text/files.h"
+#include "data/text/json.h"
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
 
@@ -37,13 +36,8 @@ std::string group_of(const std::string& name) {
 }
 
 void read_log(const fs::path& path, ReportedTraining& training) {
-  std::istringstream lines(read_file(path));
-  std::int64_t number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    if (line.empty()) continue;
-    const Json entry = Json::parse(line, nullptr, false);
-    require<DataError>(entry.is_object() && entry.contains("current_steps"), path.string(), ":", number,
+  for_each_json_line(path, [&](const nlohmann::ordered_json& entry, const std::string& where) {
+    require<DataError>(entry.is_object() && entry.contains("current_steps"), where,
                        ": is no line of a training's log");
     const double step = entry["current_steps"].get<double>();
     const auto add = [&](Curve& curve, const char* key) {
@@ -53,7 +47,7 @@ void read_log(const fs::path& path, ReportedTraining& training) {
     };
     add(training.loss, "loss");
     add(training.dev_f1, "eval_weighted_f1");
-  }
+  });
 }
 
 ReportedTraining read_training(const fs::path& folder, const fs::path& root) {

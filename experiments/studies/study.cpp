@@ -40,15 +40,15 @@ bool is_relative_path(const std::string& value) {
   return !value.starts_with("{") && path.is_relative() && (path.has_parent_path() || path.has_extension());
 }
 
-CommandOptions parse_options(const JsonObject& fields, const std::string& name,
+CommandOptions parse_options(const JsonFields& fields, const std::string& name,
                              const std::filesystem::path& folder) {
   CommandOptions options;
   if (!fields.has(name)) return options;
   const Json& object = fields.get(name);
-  require<DataError>(object.is_object(), fields.origin(), ": field '", name,
+  require<DataError>(object.is_object(), fields.where(), ": field '", name,
                      "' must be an object of options, is ", object.dump());
   for (const auto& [option, value] : object.items()) {
-    const std::string where = fmt::format("{}: option '{}' of {}", fields.origin(), option, name);
+    const std::string where = fmt::format("{}: option '{}' of {}", fields.where(), option, name);
     require<DataError>(!option.empty() && !option.starts_with("-"), where, ": is written without dashes");
     if (value.is_null()) {
       options[option] = std::nullopt;
@@ -63,16 +63,16 @@ CommandOptions parse_options(const JsonObject& fields, const std::string& name,
 }
 
 std::map<std::string, std::map<std::string, double>> parse_published(
-    const JsonObject& fields, const std::vector<std::string>& corpora) {
+    const JsonFields& fields, const std::vector<std::string>& corpora) {
   std::map<std::string, std::map<std::string, double>> published;
   if (!fields.has("published")) return published;
   const Json& bases = fields.get("published");
-  require<DataError>(bases.is_object(), fields.origin(), ": field 'published' must be an object, is ",
+  require<DataError>(bases.is_object(), fields.where(), ": field 'published' must be an object, is ",
                      bases.dump());
   for (const auto& [base, scores] : bases.items()) {
-    const JsonObject of_base(scores, fmt::format("{}: published for {}", fields.origin(), base), corpora);
+    const JsonFields of_base(scores, fmt::format("{}: published for {}", fields.where(), base), corpora);
     for (const auto& [corpus, score] : scores.items()) {
-      require<DataError>(score.is_number(), of_base.origin(), ": the score of ", corpus,
+      require<DataError>(score.is_number(), of_base.where(), ": the score of ", corpus,
                          " must be a number, is ", score.dump());
       published[base][corpus] = score.get<double>();
     }
@@ -91,22 +91,22 @@ void check_name(const std::string& name, const std::string& where) {
 
 StudyRow parse_row(const Json& json, const std::string& where, const std::vector<std::string>& corpora,
                    const std::filesystem::path& folder) {
-  const JsonObject fields(json, where,
+  const JsonFields fields(json, where,
                           {"name", "title", "prepare", "train", "evaluate", "stages", "mixed", "published"});
   StudyRow row;
   row.name = fields.filled_text("name");
   check_name(row.name, where);
-  row.title = fields.text_or("title", row.name);
+  row.title = fields.text("title").value_or(row.name);
   row.prepare = parse_options(fields, "prepare", folder);
   row.trained = !fields.has("train") || fields.get("train") != false;
   if (row.trained) row.train = parse_options(fields, "train", folder);
   row.evaluate = parse_options(fields, "evaluate", folder);
-  row.mixed = fields.flag_or("mixed", false);
+  row.mixed = fields.boolean("mixed").value_or(false);
   row.published = parse_published(fields, corpora);
   if (!fields.has("stages")) return row;
   require<DataError>(row.trained, where, ": has stages, but \"train\": false");
   for (const Json& stage : fields.list("stages")) {
-    const JsonObject of_stage(stage, fmt::format("{}: stage {}", where, row.stages.size() + 1),
+    const JsonFields of_stage(stage, fmt::format("{}: stage {}", where, row.stages.size() + 1),
                               {"prepare", "train"});
     row.stages.push_back(
         {parse_options(of_stage, "prepare", folder), parse_options(of_stage, "train", folder)});
@@ -114,26 +114,25 @@ StudyRow parse_row(const Json& json, const std::string& where, const std::vector
   return row;
 }
 
-std::vector<std::string> parse_corpora(const JsonObject& fields) {
+std::vector<std::string> parse_corpora(const JsonFields& fields) {
   std::vector<std::string> corpora;
   for (const Json& corpus : fields.list("corpora")) {
-    require<DataError>(corpus.is_string(), fields.origin(), ": a corpus must be a string, is ",
-                       corpus.dump());
+    require<DataError>(corpus.is_string(), fields.where(), ": a corpus must be a string, is ", corpus.dump());
     corpora.push_back(corpus.get<std::string>());
-    check_name(corpora.back(), fields.origin());
-    require<DataError>(std::ranges::count(corpora, corpora.back()) == 1, fields.origin(), ": the corpus '",
+    check_name(corpora.back(), fields.where());
+    require<DataError>(std::ranges::count(corpora, corpora.back()) == 1, fields.where(), ": the corpus '",
                        corpora.back(), "' stands there twice");
   }
   return corpora;
 }
 
-std::vector<std::uint64_t> parse_seeds(const JsonObject& fields) {
+std::vector<std::uint64_t> parse_seeds(const JsonFields& fields) {
   std::vector<std::uint64_t> seeds;
   for (const Json& seed : fields.list("seeds")) {
-    require<DataError>(seed.is_number_unsigned(), fields.origin(),
+    require<DataError>(seed.is_number_unsigned(), fields.where(),
                        ": a seed must be a whole number that is not negative, is ", seed.dump());
     seeds.push_back(seed.get<std::uint64_t>());
-    require<DataError>(std::ranges::count(seeds, seeds.back()) == 1, fields.origin(), ": the seed ",
+    require<DataError>(std::ranges::count(seeds, seeds.back()) == 1, fields.where(), ": the seed ",
                        seeds.back(), " stands there twice");
   }
   return seeds;
@@ -215,21 +214,21 @@ CommandOptions parse_command_options(std::string_view text, const std::string& o
 
 Study Study::parse(const std::string& json, const std::string& origin, const std::filesystem::path& folder) {
   const Json parsed = parse_json(json, origin);
-  const JsonObject fields(parsed, origin,
+  const JsonFields fields(parsed, origin,
                           {"name", "title", "source", "notes", "corpora", "seeds", "prepare", "train",
                            "evaluate", "published_base", "rows"});
   Study study;
   study.name = fields.filled_text("name");
   check_name(study.name, origin);
   study.title = fields.filled_text("title");
-  study.source = fields.text_or("source", "");
-  study.notes = fields.text_or("notes", "");
+  study.source = fields.text("source").value_or("");
+  study.notes = fields.text("notes").value_or("");
   study.corpora = parse_corpora(fields);
   study.seeds = parse_seeds(fields);
   study.prepare = parse_options(fields, "prepare", folder);
   study.train = parse_options(fields, "train", folder);
   study.evaluate = parse_options(fields, "evaluate", folder);
-  study.published_base = fields.text_or("published_base", "");
+  study.published_base = fields.text("published_base").value_or("");
   std::set<std::string> names;
   for (const Json& row : fields.list("rows")) {
     const std::string where = fmt::format("{}: row {}", origin, study.rows.size() + 1);

@@ -18,7 +18,7 @@ struct MissingValue {
   std::string name;
 };
 
-// Replaces every {name}.
+// Replaces every {name}. Unlike fill_in(), it says which value is missing, and options may hold other braces.
 std::string fill(const std::string& text, const Values& values) {
   std::string out;
   std::size_t begin = 0;

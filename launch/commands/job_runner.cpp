@@ -8,7 +8,6 @@
 #include <numeric>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -21,10 +20,12 @@
 #include <unistd.h>
 
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "data/text/text.h"
 #include "data/text/text_file.h"
 #include "launch/process/environment.h"
 #include "launch/process/stop_signals.h"
+#include "ops/base/clock.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -60,11 +61,9 @@ bool succeeded(const std::optional<nlohmann::ordered_json>& record) {
 
 // What Chorus says of its failure, or the end of the log: behind an error, mpirun adds lines that explain nothing.
 std::string last_lines(const std::filesystem::path& log) {
-  std::istringstream text(read_file(log));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(text, line);) {
+  const std::vector<std::string> lines = split_lines(read_file(log));
+  for (const std::string& line : lines) {
     if (line.starts_with("chorus") && line.find(": error: ") != std::string::npos) return line;
-    lines.push_back(std::move(line));
   }
   std::string out;
   for (std::size_t i = lines.size() > lines_shown ? lines.size() - lines_shown : 0; i < lines.size(); ++i)
@@ -247,7 +246,7 @@ class JobQueue {
  private:
   struct Running {
     std::size_t job = 0;
-    std::chrono::steady_clock::time_point start;
+    Clock clock;
   };
 
   // Whether the job need not wait any longer: it runs, or will not.
@@ -268,7 +267,7 @@ class JobQueue {
       return true;
     }
     if (running_.size() >= side_by_side) return false;
-    running_[start(job, launcher_)] = {i, std::chrono::steady_clock::now()};
+    running_[start(job, launcher_)] = {i, Clock()};
     return true;
   }
 
@@ -284,10 +283,9 @@ class JobQueue {
     const auto [process, exit_code] = *ended;
     const auto found = running_.find(process);
     if (found == running_.end()) return;
-    const auto [job, start] = found->second;
+    const auto [job, clock] = found->second;
     running_.erase(found);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    end(job, record(jobs_[job], launcher_, exit_code, seconds));
+    end(job, record(jobs_[job], launcher_, exit_code, clock.seconds()));
   }
 
   void end(std::size_t i, JobOutcome outcome) {

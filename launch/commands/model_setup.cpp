@@ -8,7 +8,7 @@
 
 #include "data/corpora/split_files.h"
 #include "data/prompts/tokenizer.h"
-#include "data/text/files.h"
+#include "data/text/json.h"
 #include "data/text/text.h"
 
 namespace chorus {

@@ -5,6 +5,7 @@
 
 #include "core/formats/model_tensors.h"
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "data/text/text_file.h"
 #include "experiments/studies/study_plan.h"
 #include "experiments/studies/study_table.h"

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "experiments/studies/study_table.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/job_runner.h"

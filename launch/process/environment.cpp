@@ -1,7 +1,6 @@
 #include "launch/process/environment.h"
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -9,22 +8,11 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "launch/process/system_facts.h"
 #include "launch/process/version.h"
 #include "ops/base/error.h"
 
 namespace chorus {
-
-namespace {
-
-std::string processor_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
-}
-
-}  // namespace
 
 std::int64_t peak_resident_bytes() {
   rusage usage{};

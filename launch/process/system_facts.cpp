@@ -14,6 +14,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "data/text/text.h"
+
 namespace chorus {
 
 namespace {
@@ -36,8 +38,7 @@ std::string whole_file(const std::filesystem::path& path) {
 // Busy and all ticks of each core since the machine was started; what the host of a virtual machine took (steal) is busy.
 std::map<int, std::pair<std::int64_t, std::int64_t>> ticks_of_cores(const std::string& stat) {
   std::map<int, std::pair<std::int64_t, std::int64_t>> ticks;
-  std::istringstream lines(stat);
-  for (std::string line; std::getline(lines, line);) {
+  for (const std::string& line : split_lines(stat)) {
     if (!line.starts_with("cpu") || line.starts_with("cpu ")) continue;
     std::istringstream words(line.substr(3));
     int core = 0;
@@ -88,7 +89,7 @@ std::string chosen_word(const std::string& words) {
 }
 
 void read_processor(SystemFacts& facts) {
-  facts.processor = field("/proc/cpuinfo", "model name");
+  facts.processor = processor_name();
   const std::string flags = fmt::format(" {} ", field("/proc/cpuinfo", "flags"));
   const auto has = [&](std::string_view flag) {
     return flags.find(fmt::format(" {} ", flag)) != std::string::npos;
@@ -240,6 +241,11 @@ Finding output(const SystemFacts& facts) {
 
 }  // namespace
 
+std::string processor_name() {
+  const std::string name = field("/proc/cpuinfo", "model name");
+  return name.empty() ? "unknown" : name;
+}
+
 SystemFacts read_system(const std::filesystem::path& output, int ranks_here) {
   SystemFacts facts;
   utsname system{};
@@ -313,8 +319,7 @@ std::string print_findings(const std::vector<Finding>& findings) {
 
 std::vector<Finding> parse_findings(const std::string& text) {
   std::vector<Finding> findings;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
+  for (const std::string& line : split_lines(text)) {
     std::istringstream parts(line);
     std::string level;
     Finding& finding = findings.emplace_back();

@@ -31,6 +31,8 @@ struct SystemFacts {
   std::int64_t output_free = 0;
 };
 
+std::string processor_name();  // "unknown" where the system does not tell it
+
 // Takes 200 ms, in which this process sleeps to see what others do.
 SystemFacts read_system(const std::filesystem::path& output, int ranks_here);
 

@@ -123,11 +123,12 @@ TEST_F(PrepareTest, HistoryCanBeOverridden) {
 TEST_F(PrepareTest, NeverOverwritesAnOutputFolder) {
   folder_.write("out/precious.txt", "mine");
   expect_contains(message_of<ConfigurationError>([&] { prepare(meld()); }),
-                  "is not empty and is never overwritten");
+                  "exists and is not empty, and nothing is ever overwritten");
   EXPECT_EQ(bytes_of(folder_ / "out/precious.txt"), "mine");
   PrepareOptions options = meld();
   options.output = folder_.write("file", "x");
-  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "exists and is not a folder");
+  expect_contains(message_of<ConfigurationError>([&] { prepare(options); }),
+                  "is an existing file; name a folder");
   options.output = "";
   expect_contains(message_of<ConfigurationError>([&] { prepare(options); }), "--output is missing");
   options.output = folder_ / "empty";

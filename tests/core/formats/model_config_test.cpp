@@ -195,10 +195,10 @@ TEST(ReadModelConfig, RefusesOtherRotaryPositions) {
   scaling["original_max_position_embeddings"] = 0;
   EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "original_max_position_embeddings is 0"));
   scaling.erase("original_max_position_embeddings");
-  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "has no original_max_position_embeddings"));
+  EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "field 'original_max_position_embeddings' is missing"));
   EXPECT_TRUE(
       holds(refusal("rope_parameters", {{"partial_rotary_factor", 0.5}}), "partial_rotary_factor is 0.5"));
-  EXPECT_TRUE(holds(refusal("rope_scaling", "llama3"), "rope_scaling holds no JSON object but string"));
+  EXPECT_TRUE(holds(refusal("rope_scaling", "llama3"), "rope_scaling: must be an object, is string"));
   EXPECT_TRUE(holds(refusal("rope_theta", 0), "rope_theta is 0, not above 0"));
 }
 
@@ -226,7 +226,8 @@ TEST(ReadModelConfig, RefusesNumbersThatDoNotFit) {
   EXPECT_TRUE(holds(refusal("num_attention_heads", 0), "num_attention_heads 0"));
   EXPECT_TRUE(holds(refusal("num_key_value_heads", -4), "num_key_value_heads is -4"));
   EXPECT_TRUE(holds(refusal("vocab_size", 1LL << 40), "vocab_size is 1099511627776"));
-  EXPECT_TRUE(holds(refusal("intermediate_size", "172"), "intermediate_size is \"172\", not a whole number"));
+  EXPECT_TRUE(holds(refusal("intermediate_size", "172"),
+                    "field 'intermediate_size' must be a whole number of 64 bits, is \"172\""));
   EXPECT_TRUE(holds(refusal("max_position_embeddings", 0), "max_position_embeddings is 0"));
   EXPECT_TRUE(holds(refusal("rms_norm_eps", -1), "rms_norm_eps is -1"));
   EXPECT_TRUE(holds(refusal("bos_token_id", 512), "bos_token_id is 512, not an id below the vocab_size 512"));
@@ -234,7 +235,8 @@ TEST(ReadModelConfig, RefusesNumbersThatDoNotFit) {
   EXPECT_TRUE(holds(refusal("eos_token_id", {1, -1}), "eos_token_id is [1,-1], not an id"));
   json content = valid();
   content.erase("vocab_size");
-  EXPECT_TRUE(holds(message_of<DataError>([&] { read(content); }), "config.json has no vocab_size"));
+  EXPECT_TRUE(
+      holds(message_of<DataError>([&] { read(content); }), "config.json: field 'vocab_size' is missing"));
 }
 
 TEST(ReadModelConfig, NamesAMissingFile) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "data/text/json.h"
 #include "ops/base/error.h"
 #include "ops/bfloat16.h"
 #include "tests/core/tiny_base.h"

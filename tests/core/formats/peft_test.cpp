@@ -278,8 +278,8 @@ TEST(Peft, RefusesWhatItDoesNotCompute) {
 
 TEST(Peft, RefusesNumbersThatMakeNoSense) {
   EXPECT_TRUE(holds(peft_refusal("r", 0), "r is 0, not above 0"));
-  EXPECT_TRUE(holds(peft_refusal("r", "4"), "r is \"4\", not a whole number"));
-  EXPECT_TRUE(holds(peft_refusal("r", nullptr), "has no r"));
+  EXPECT_TRUE(holds(peft_refusal("r", "4"), "field 'r' must be a whole number of 64 bits, is \"4\""));
+  EXPECT_TRUE(holds(peft_refusal("r", nullptr), "field 'r' is missing"));
   EXPECT_TRUE(holds(peft_refusal("lora_dropout", 1.5), "lora_dropout is 1.5, not at least 0 and below 1"));
   EXPECT_TRUE(holds(peft_refusal("r", 8), "q_proj.lora_B.weight is [10, 4], not [outputs, r] with r = 8") ||
               holds(peft_refusal("r", 8), "not [r, inputs] with r = 8"));

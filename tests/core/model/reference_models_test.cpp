@@ -10,7 +10,7 @@
 #include "core/planning/model_setup.h"
 #include "core/scoring/generator.h"
 #include "data/prompts/tokenizer.h"
-#include "data/text/files.h"
+#include "data/text/json.h"
 #include "ops/checked_backend.h"
 #include "ops/cpu/cpu_backend.h"
 #include "parallel/thread_communicator.h"

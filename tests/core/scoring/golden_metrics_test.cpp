@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/scoring/metrics.h"
-#include "data/text/files.h"
+#include "data/text/json.h"
 
 namespace chorus {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "ops/bfloat16.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/transfer.h"

@@ -85,7 +85,8 @@ TEST(Hdf5File, NothingStaysWithoutCommitAndNothingIsOverwritten) {
   expect_contains(message_of<ConfigurationError>([&] { Hdf5Writer file(path); }),
                   "x.h5: exists already and is not overwritten");
   EXPECT_EQ(bytes_of(path), before);
-  expect_contains(message_of<DataError>([&] { Hdf5Writer file(folder / "none/x.h5"); }), "cannot be created");
+  expect_contains(message_of<DataError>([&] { Hdf5Writer file(folder / "none/x.h5"); }),
+                  "none/x.h5: No such file or directory");
 }
 
 TEST(Hdf5File, FloatsOfEveryWidthAndShape) {

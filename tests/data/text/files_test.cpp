@@ -4,7 +4,6 @@
 #include <utility>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
 #include "data/text/text_file.h"
@@ -104,6 +103,33 @@ TEST(AtomicFile, LeavesNothingUnlessPublished) {
   EXPECT_EQ(entries(folder.path()), 0);
 }
 
+TEST(WriteNewFile, NeverOverwritesAndIsThereAsAWhole) {
+  const ScratchFolder folder;
+  {
+    const FileSizeLimit limit(1000);
+    const auto write = [&] { write_new_file(folder / "a", std::string(5000, 'x')); };
+    EXPECT_TRUE(holds(message_of<DataError>(write), "File too large"));
+  }
+  EXPECT_EQ(entries(folder.path()), 0);
+  write_new_file(folder / "a", "1");
+  EXPECT_TRUE(holds(message_of<ConfigurationError>([&] { write_new_file(folder / "a", "2"); }),
+                    "a: exists already and is not overwritten"));
+  EXPECT_EQ(read_bytes(folder / "a"), "1");
+}
+
+TEST(WriteNewFile, KeepsTheDataWhereTheNameWasTakenMeanwhile) {
+  const ScratchFolder folder;
+  AtomicFile file(folder / "a", 4, Former::kept);
+  file.write(std::as_bytes(std::span("text", 4)));
+  write_bytes(folder / "a", "other");
+  const std::string written = file.temporary().string();
+  EXPECT_TRUE(holds(
+      message_of<ConfigurationError>([&] { file.publish(); }),
+      "a: was created by someone else in the meantime and is not overwritten; the data are in " + written));
+  EXPECT_EQ(read_bytes(folder / "a"), "other");
+  EXPECT_EQ(read_bytes(written), "text");
+}
+
 TEST(AppendedFile, GoesOnBehindWhatIsThere) {
   const ScratchFolder folder;
   write_bytes(folder / "log", "old ");
@@ -150,18 +176,6 @@ TEST(MappedFile, RefusesWhatIsNoFile) {
   EXPECT_TRUE(holds(message_of<DataError>([&] { MappedFile(folder / "none"); }),
                     "cannot open " + (folder / "none").string() + ": No such file or directory"));
   EXPECT_TRUE(holds(message_of<DataError>([&] { MappedFile{folder.path()}; }), "is not a regular file"));
-}
-
-TEST(ReadJsonFile, NamesThePlaceOfAMistake) {
-  const ScratchFolder folder;
-  write_bytes(folder / "a.json", R"({"a": 1,})");
-  const auto message = message_of<DataError>([&] { read_json_file(folder / "a.json"); });
-  EXPECT_TRUE(holds(message, (folder / "a.json").string() + " is not valid JSON: "));
-  EXPECT_TRUE(holds(message, "line 1, column 9"));
-  write_bytes(folder / "a.json", R"({"a": 1e999})");
-  EXPECT_TRUE(holds(message_of<DataError>([&] { read_json_file(folder / "a.json"); }), "1e999"));
-  write_bytes(folder / "a.json", R"({"a": [1, 2]})");
-  EXPECT_EQ(read_json_file(folder / "a.json")["a"][1], 2);
 }
 
 TEST(CreateOutputFolder, CreatesParentsAndTakesAnEmptyOne) {
@@ -247,34 +261,6 @@ TEST(RemoveFolder, RemovesEverythingAndMayBeRepeated) {
   remove_folder(folder / "a");
   EXPECT_FALSE(std::filesystem::exists(folder / "a"));
   EXPECT_NO_THROW(remove_folder(folder / "a"));
-}
-
-TEST(JsonFields, ReadsTypedFields) {
-  const auto object = nlohmann::json::parse(R"({"i": 3, "d": 0.5, "b": true, "t": "x", "n": null})");
-  const JsonFields fields(object, "here");
-  EXPECT_EQ(fields.integer("i"), 3);
-  EXPECT_EQ(fields.number("i"), 3.0);
-  EXPECT_EQ(fields.number("d"), 0.5);
-  EXPECT_EQ(fields.boolean("b"), true);
-  EXPECT_EQ(fields.text("t"), "x");
-  EXPECT_EQ(fields.integer("n"), std::nullopt);
-  EXPECT_EQ(fields.text("none"), std::nullopt);
-  EXPECT_TRUE(fields["none"].is_null());
-  EXPECT_EQ(fields.keys(), (std::vector<std::string>{"b", "d", "i", "n", "t"}));
-}
-
-TEST(JsonFields, NamesFieldsOfAnotherType) {
-  const auto object = nlohmann::json::parse(R"({"d": 0.5, "t": "x", "big": 18446744073709551615})");
-  const JsonFields fields(object, "here");
-  EXPECT_EQ(message_of<DataError>([&] { fields.integer("d"); }),
-            "here: d is 0.5, not a whole number of 64 bits");
-  EXPECT_TRUE(holds(message_of<DataError>([&] { fields.integer("big"); }), "big is 18446744073709551615"));
-  EXPECT_EQ(message_of<DataError>([&] { fields.number("t"); }), "here: t is \"x\", not a number");
-  EXPECT_EQ(message_of<DataError>([&] { fields.boolean("t"); }), "here: t is \"x\", not true or false");
-  EXPECT_EQ(message_of<DataError>([&] { fields.text("d"); }), "here: d is 0.5, not a text");
-  EXPECT_EQ(message_of<DataError>([&] { fields.required_integer("none"); }), "here has no none");
-  const nlohmann::json list = nlohmann::json::array();
-  EXPECT_EQ(message_of<DataError>([&] { JsonFields(list, "here"); }), "here holds no JSON object but array");
 }
 
 }  // namespace

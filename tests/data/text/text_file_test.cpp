@@ -35,13 +35,9 @@ TEST(TextFile, RefusesWhatIsMissingEmptyOrAFolder) {
   expect_contains(message_of<DataError>([&] { read_text_file(folder.path()); }), "is a folder");
 }
 
-TEST(TextFile, DropsTheByteOrderMarkAndNeverOverwrites) {
+TEST(TextFile, DropsTheByteOrderMark) {
   const ScratchFolder folder;
   EXPECT_EQ(read_text_file(folder.write("bom", "\xEF\xBB\xBFtext")), "text");
-  write_new_file(folder / "new", "1");
-  expect_contains(message_of<ConfigurationError>([&] { write_new_file(folder / "new", "2"); }),
-                  "exists already");
-  EXPECT_EQ(bytes_of(folder / "new"), "1");
 }
 
 TEST(TextFile, NamesTheEncodingAndHowToConvertIt) {

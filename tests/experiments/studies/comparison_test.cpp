@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "data/text/files.h"
+#include "data/text/json.h"
 #include "tests/support/scratch.h"
 
 namespace chorus {
