@@ -357,6 +357,8 @@ std::uint64_t content_hash(std::vector<TensorView> tensors) {
     const std::size_t length = std::min(piece, bytes.size());
     for (std::size_t i = 0; i < pieces; ++i)
       hash.add(bytes.subspan((bytes.size() - length) * i / (pieces - 1), length));
+    // The system maps more than is read; what a run copies it keeps no second time.
+    if (tensor.file != nullptr) tensor.file->give_back(bytes);
   }
   return hash.value();
 }
