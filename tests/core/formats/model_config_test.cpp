@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/formats/model_tensors.h"
 #include "ops/base/error.h"
 #include "tests/support/scratch.h"
 
