@@ -15,8 +15,8 @@ enum class TensorRole { embedding, attention_norm, projection, mlp_norm, final_n
 // One tensor of LlamaForCausalLM.
 struct ModelTensor {
   std::string name;  // in files
-  std::vector<std::int64_t>
-      shape;  // [outputs, inputs] of a projection, [V, D] of embedding and head, [D] of a norm
+  // [outputs, inputs] of a projection, [V, D] of embedding and head, [D] of a norm.
+  std::vector<std::int64_t> shape;
   TensorRole role = TensorRole::embedding;
   std::int64_t layer = 0;                 // of what stands in a block
   Projection projection = Projection::q;  // of the role

@@ -61,7 +61,8 @@ struct Engine {
   StopRequested stop_requested = {};
 };
 
-// Trains a model that is loaded and initialised. All members are collective.
+// Trains a model, which must be loaded and initialised before the first of its members is called. All of them are
+// collective.
 class Trainer {
  public:
   // All references must outlive the trainer.

@@ -58,8 +58,7 @@ class Answers {
         base_(base),
         dataset_(dataset),
         runtime_(runtime),
-        setup_(base.config(), {.precision = options.precision}, runtime.backend(), runtime.groups().groups(),
-               weights_in_place(base, runtime)) {
+        setup_(take_base(base, {.precision = options.precision}, runtime)) {
     setup_.llama.load(base);
   }
 

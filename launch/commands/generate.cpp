@@ -34,8 +34,7 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   ModelOptions model_options;
   model_options.precision = options.precision;
   if (adapter) model_options.lora = adapter->config;
-  BaseSetup base_setup(base.config(), model_options, runtime->backend(), runtime->groups().groups(),
-                       weights_in_place(base, *runtime));
+  BaseSetup base_setup = take_base(base, model_options, *runtime);
   base_setup.llama.load(base);
   ModelSetup setup(base_setup, model_options,
                    pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)));

@@ -13,9 +13,11 @@
 
 namespace chorus {
 
-StoredWeights weights_in_place(const BaseModel& base, const Runtime& runtime) {
-  if (!runtime.computes_in_host_memory()) return {};
-  return [&base](const std::string& name) { return base.tensor(name); };
+BaseSetup take_base(const BaseModel& base, const ModelOptions& options, Runtime& runtime) {
+  StoredWeights in_place;
+  if (runtime.computes_in_host_memory())
+    in_place = [&base](const std::string& name) { return base.tensor(name); };
+  return BaseSetup(base.config(), options, runtime.backend(), runtime.groups().groups(), in_place);
 }
 
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces) {

@@ -13,8 +13,9 @@
 
 namespace chorus {
 
-// Where a base stores its weights, if `runtime` computes in host memory and can read them there.
-StoredWeights weights_in_place(const BaseModel& base, const Runtime& runtime);
+// The memory of a base on this rank. On a CPU, frozen weights that `base` stores as they are computed with stay in its
+// files. `base` must outlive it.
+BaseSetup take_base(const BaseModel& base, const ModelOptions& options, Runtime& runtime);
 
 // "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);

@@ -223,8 +223,7 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   return [&choices, &make_runtime](std::span<const std::string> texts) {
     const BaseModel base(choices.base);
     const std::unique_ptr<Runtime> runtime = make_runtime({});
-    BaseSetup base_setup(base.config(), {}, runtime->backend(), runtime->groups().groups(),
-                         weights_in_place(base, *runtime));
+    BaseSetup base_setup = take_base(base, {}, *runtime);
     base_setup.llama.load(base);
     ModelSetup setup(base_setup, {}, {.tokens = tokens_at_once});
     auto vectors =

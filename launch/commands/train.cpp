@@ -199,17 +199,10 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
 
   ModelOptions model = model_options(config);
   model.projector = projector_config(config, inputs.train.features, inputs.base.config());
-  BaseSetup base(inputs.base.config(), model, runtime->backend(), runtime->groups().groups(),
-                 weights_in_place(inputs.base, *runtime));
+  BaseSetup base = take_base(inputs.base, model, *runtime);
   ModelSetup setup(base, model, {.tokens = config.tokens_per_microbatch, .training = true});
   console.print(setup.plan.to_table());
-  base.llama.load(inputs.base);
-  load_or_initialise(setup.model, inputs);
-  const std::int64_t trainable = setup.model.parameters().full_elements();
-  const std::int64_t of_base = parameter_count(inputs.base.config());
-  console.print(fmt::format("{} of {} parameters are trained", trainable,
-                            config.method == Method::lora ? of_base + trainable : trainable));
-
+  // Made before the base is loaded: for the identity of the run it reads samples of the file, and gives the pages back.
   Trainer trainer(
       config,
       {inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
@@ -217,6 +210,12 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
       setup.model, {runtime->backend(), runtime->groups(), setup.optimizer, setup.activations, [&] {
                       return runtime->stop_requested();
                     }});
+  base.llama.load(inputs.base);
+  load_or_initialise(setup.model, inputs);
+  const std::int64_t trainable = setup.model.parameters().full_elements();
+  const std::int64_t of_base = parameter_count(inputs.base.config());
+  console.print(fmt::format("{} of {} parameters are trained", trainable,
+                            config.method == Method::lora ? of_base + trainable : trainable));
   say_cut_warmup(trainer.schedule(), console);
   if (const auto checkpoint = checkpoint_to_resume(config)) {
     if (const std::string remark = trainer.resume(*checkpoint); !remark.empty()) console.print(remark);
