@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "ops/base/forest.h"
 #include "ops/base/random.h"
+#include "ops/low_rank.h"
 #include "ops/memory.h"
 #include "ops/tensor.h"
 
@@ -64,6 +66,16 @@ class Backend {
   // Rounded once, save that a library may round a bf16 product before adding it; never what a low-rank factor adds:
   // a as stored, an even K <= 32, rows of out that are whole 16-byte words.
   virtual void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) = 0;
+
+  // --- low-rank paths beside layers that read the same x (ops/low_rank.h) -------------------------------------
+  // Where a mask drops anything: token_ids i64 [N], and scratch [N, I] of x's type, which a call may write over.
+  // Rounded once at least per path.
+  virtual void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
+                             Tensor scratch) = 0;
+  virtual void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths,
+                                       ConstTensor token_ids, Tensor scratch) = 0;
+  virtual void low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
+                                        ConstTensor token_ids, Tensor scratch) = 0;
 
   // --- rows ---------------------------------------------------------------------------------------------------
   // out[i] = x[rows[i]]                                     x [N, D]  out [M, D]  rows i32 [M]

@@ -117,6 +117,32 @@ void check_attention_inputs(const Contract& contract, const Argument& q, const A
   validate(forest);
 }
 
+// drop(x) of tensors of x's shape, as the operators of low-rank paths do it.
+void check_mask(const Contract& contract, const Argument& x, const DropoutMask& mask, ConstTensor token_ids) {
+  contract.expect(mask.probability >= 0 && mask.probability < 1, "probability ", mask.probability,
+                  " is not in [0, 1)");
+  contract.expect(mask.first_feature >= 0, "first_feature is ", mask.first_feature);
+  contract.type({"token_ids", token_ids}, DType::i64);
+  contract.shape({"token_ids", token_ids}, {x.tensor.dim(0)});
+}
+
+// Of each path: its mask, and its u [N, R] and a [R, I] beside x [N, I].
+void check_path(const Contract& contract, const Argument& x, const Argument& u, const Argument& a,
+                const DropoutMask& mask, ConstTensor token_ids, ConstTensor scratch) {
+  contract.rank(x, 2);
+  contract.rank(u, 2);
+  contract.rank(a, 2);
+  contract.expect(u.tensor.dim(0) == x.tensor.dim(0) && a.tensor.dim(1) == x.tensor.dim(1) &&
+                      u.tensor.dim(1) == a.tensor.dim(0),
+                  u, " and ", a, " do not fit ", x);
+  if (mask.probability == 0) return;
+  check_mask(contract, x, mask, token_ids);
+  const Argument memory{"scratch", scratch};
+  contract.float_type(x, {memory});
+  contract.same_shape(x, {memory});
+  contract.apart(memory, {x, u, a, {"token_ids", token_ids}});
+}
+
 // rows, tokens i32 [T] of logits acc [M, V/P] with lse acc [M]
 void check_targets(const Contract& contract, const Argument& logits, const Argument& lse,
                    const Argument& rows, const Argument& tokens, std::int64_t first) {
@@ -199,11 +225,7 @@ void CheckedBackend::dropout(Tensor out, ConstTensor x, ConstTensor token_ids, c
   contract.float_type({"x", x}, {{"out", out}});
   contract.rank({"x", x}, 2);
   contract.same_shape({"x", x}, {{"out", out}});
-  contract.type({"token_ids", token_ids}, DType::i64);
-  contract.shape({"token_ids", token_ids}, {x.dim(0)});
-  contract.expect(mask.probability >= 0 && mask.probability < 1, "probability ", mask.probability,
-                  " is not in [0, 1)");
-  contract.expect(mask.first_feature >= 0, "first_feature is ", mask.first_feature);
+  check_mask(contract, {"x", x}, mask, token_ids);
   contract.apart_or_same({"out", out}, {{"x", x}});
   contract.apart({"out", out}, {{"token_ids", token_ids}});
   inner_.dropout(out, x, token_ids, mask);
@@ -225,6 +247,40 @@ void CheckedBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOpti
   contract.expect(std::isfinite(options.scale), "scale is ", options.scale);
   contract.apart({"out", out}, {{"a", a}, {"b", b}});
   inner_.matmul(out, a, b, options);
+}
+
+void CheckedBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
+                                   Tensor scratch) {
+  const Contract contract("low_rank_down");
+  for (const LowRankDown& path : paths) {
+    contract.float_type({"x", x}, {{"u", path.u}, {"a", path.a}});
+    check_path(contract, {"x", x}, {"u", path.u}, {"a", path.a}, path.mask, token_ids, scratch);
+    contract.apart({"u", path.u}, {{"x", x}, {"a", path.a}, {"token_ids", token_ids}});
+  }
+  inner_.low_rank_down(paths, x, token_ids, scratch);
+}
+
+void CheckedBackend::low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths,
+                                             ConstTensor token_ids, Tensor scratch) {
+  const Contract contract("low_rank_input_gradient");
+  for (const LowRankInputGradient& path : paths) {
+    contract.float_type({"dx", dx}, {{"du", path.du}, {"a", path.a}});
+    check_path(contract, {"dx", dx}, {"du", path.du}, {"a", path.a}, path.mask, token_ids, scratch);
+    contract.apart({"dx", dx}, {{"du", path.du}, {"a", path.a}, {"token_ids", token_ids}});
+  }
+  inner_.low_rank_input_gradient(dx, paths, token_ids, scratch);
+}
+
+void CheckedBackend::low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
+                                              ConstTensor token_ids, Tensor scratch) {
+  const Contract contract("low_rank_factor_gradient");
+  for (const LowRankFactorGradient& path : paths) {
+    contract.float_type({"x", x}, {{"du", path.du}});
+    contract.accumulator_of({"x", x}, {{"da", path.da}});
+    check_path(contract, {"x", x}, {"du", path.du}, {"da", path.da}, path.mask, token_ids, scratch);
+    contract.apart({"da", path.da}, {{"x", x}, {"du", path.du}, {"token_ids", token_ids}});
+  }
+  inner_.low_rank_factor_gradient(paths, x, token_ids, scratch);
 }
 
 void CheckedBackend::gather_rows(Tensor out, ConstTensor x, ConstTensor rows) {

@@ -27,6 +27,17 @@ class DryBackend : public Backend {
     if (options.accumulate) return traffic({out, out, a, b});
     traffic({out, a, b});
   }
+  void low_rank_down(std::span<const LowRankDown>, ConstTensor x, ConstTensor, Tensor) override {
+    traffic({x});
+  }
+  void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient>, ConstTensor,
+                               Tensor) override {
+    traffic({dx, dx});
+  }
+  void low_rank_factor_gradient(std::span<const LowRankFactorGradient>, ConstTensor x, ConstTensor,
+                                Tensor) override {
+    traffic({x});
+  }
   void gather_rows(Tensor out, ConstTensor, ConstTensor) override { traffic({out, out}); }
   void scatter_rows(Tensor, ConstTensor x, ConstTensor) override { traffic({x, x}); }
   void embed(Tensor out, ConstTensor, ConstTensor, std::int64_t) override { traffic({out, out}); }

@@ -1,38 +1,54 @@
 #include "parallel/linear.h"
 
+#include <vector>
+
 namespace chorus {
 
-void Linear::multiply(Tensor y, ConstTensor x, ConstTensor u, const Addition& addition,
-                      const Shard& rows) const {
-  const Tensor part = y.rows(rows.begin, rows.end);
-  backend_.matmul(part, x.rows(rows.begin, rows.end), weight.value(), {.transpose_b = true});
-  if (addition.path != nullptr) addition.path->project_up(part, u.rows(rows.begin, rows.end));
+void Linear::forward(std::span<const Forward> layers, const Input& x, const std::optional<Dropout>& dropout,
+                     Arena& arena) {
+  std::vector<LowRank::Down> paths;
+  for (const Forward& one : layers) {
+    if (one.added.path != nullptr) paths.push_back(one.added);
+  }
+  LowRank::project_down(paths, x.own, dropout, arena);
+  for (const Forward& one : layers) one.layer->project(one.y, x.all, one.added);
 }
 
-void Linear::forward(Tensor y, Tensor u, const Input& x, const Addition& addition, Arena& arena) const {
-  if (addition.path != nullptr) addition.path->project_down(u, x.own, addition.dropout, arena);
+void Linear::multiply(Tensor y, ConstTensor x, const LowRank::Down& added, const Shard& rows) const {
+  const Tensor part = y.rows(rows.begin, rows.end);
+  backend_.matmul(part, x.rows(rows.begin, rows.end), weight.value(), {.transpose_b = true});
+  if (added.path != nullptr) added.path->project_up(part, added.u.rows(rows.begin, rows.end));
+}
+
+void Linear::project(Tensor y, ConstTensor x, const LowRank::Down& added) const {
   const std::int64_t tokens = y.dim(0);
   if (split_ == Split::rows && overlap_chunks > 1 && !rows_.divided()) {
     for (int chunk = 0; chunk < overlap_chunks; ++chunk) {
       const Shard rows = shard(tokens, chunk, overlap_chunks);
       if (rows.length() == 0) continue;
-      multiply(y, x.all, u, addition, rows);
+      multiply(y, x, added, rows);
       tensor_.begin_all_reduce(y.rows(rows.begin, rows.end));
     }
     return tensor_.finish();
   }
-  multiply(y, x.all, u, addition, {0, tokens});
+  multiply(y, x, added, {0, tokens});
   if (split_ == Split::rows) rows_.reduce(y);
 }
 
-void Linear::backward(Tensor dx, Into into, ConstTensor dy, ConstTensor x, ConstTensor u,
-                      const Addition& addition, Arena& arena) const {
-  backend_.matmul(dx, dy, weight.value(), {.accumulate = into == Into::accumulate});
-  if (weight.trained != nullptr) {
-    require(!rows_.divided(), "a trained base and a divided sequence");
-    backend_.matmul(weight.trained->gradient, dy, x, {.transpose_a = true, .accumulate = true});
+void Linear::backward(Tensor dx, std::span<const Backward> layers, ConstTensor x,
+                      const std::optional<Dropout>& dropout, Arena& arena) {
+  Arena::Scope scope(arena);
+  std::vector<LowRank::Down> paths;
+  for (const auto& [layer, dy, added] : layers) {
+    layer->backend_.matmul(dx, dy, layer->weight.value(), {.accumulate = layer != layers.front().layer});
+    if (layer->weight.trained != nullptr) {
+      require(!layer->rows_.divided(), "a trained base and a divided sequence");
+      layer->backend_.matmul(layer->weight.trained->gradient, dy, x,
+                             {.transpose_a = true, .accumulate = true});
+    }
+    if (added.path != nullptr) paths.push_back({added.path, added.path->backward_up(dy, added.u, arena)});
   }
-  if (addition.path != nullptr) addition.path->backward(dx, dy, x, u, addition.dropout, arena);
+  LowRank::backward_down(dx, paths, x, dropout, arena);
 }
 
 }  // namespace chorus

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "ops/backend.h"
 #include "parallel/communicator.h"
@@ -17,8 +18,8 @@ namespace chorus {
 //   columns   [O/P, I]   dx
 //   rows      [O, I/P]   y
 //
-// y is summed here, once, with what the path has added. The sum of dx is left to the caller, who adds several layers with
-// one input first.
+// y is summed here, once, with what the path has added. The sum of dx is left to the caller, who may add more to it.
+// Layers that read the same x, of one split, pass it together.
 class Linear {
  public:
   Linear(Backend& backend, Communicator& tensor, Split split, TokenDivision division = TokenDivision::none)
@@ -28,12 +29,6 @@ class Linear {
   // A row-split layer multiplies its rows in so many pieces and sums each while the next is multiplied.
   int overlap_chunks = 1;
 
-  // What a pass adds to the layer; without `path` nothing.
-  struct Addition {
-    const LowRank* path = nullptr;
-    std::optional<Dropout> dropout = {};  // of the path, while training
-  };
-
   // The two are one tensor unless the layer is split by columns and the sequence is divided.
   struct Input {
     Input(const Tensor& x) : own(x), all(x) {}  // NOLINT: every tensor is an input
@@ -42,18 +37,31 @@ class Linear {
     ConstTensor own, all;  // [N/P, I], [N, I]
   };
 
-  // y is complete on return; of a row-split layer with a divided sequence only the own rows. u [N, R] of the path is
-  // written, for backward.                                  x [N, I or I/P]  y [N, O/P or O]
-  void forward(Tensor y, Tensor u, const Input& x, const Addition& addition, Arena& arena) const;
-  // dx = or += this rank's term; adds dW, dA, dB to the gradients of trained parameters.
+  // One of the layers in a pass, with the path beside it and its u [N, R], or null.
+  struct Forward {
+    const Linear* layer;
+    Tensor y;  // [N, O/P or O]
+    LowRank::Down added = {};
+  };
+  struct Backward {
+    const Linear* layer;
+    ConstTensor dy;
+    LowRank::Down added = {};
+  };
+
+  // y is complete on return; of a row-split layer with a divided sequence only the own rows. u is written, for backward.
+  // `dropout` is of the paths, while training.               x [N, I or I/P]
+  static void forward(std::span<const Forward> layers, const Input& x, const std::optional<Dropout>& dropout,
+                      Arena& arena);
+  // dx = this rank's term; adds dW, dA, dB to the gradients of trained parameters.
   //                                                         x: the own rows, where the sequence is divided
-  enum class Into { write, accumulate };
-  void backward(Tensor dx, Into into, ConstTensor dy, ConstTensor x, ConstTensor u, const Addition& addition,
-                Arena& arena) const;
+  static void backward(Tensor dx, std::span<const Backward> layers, ConstTensor x,
+                       const std::optional<Dropout>& dropout, Arena& arena);
 
  private:
+  void project(Tensor y, ConstTensor x, const LowRank::Down& added) const;
   // y = x Wᵀ + s u Bᵀ of the same rows.
-  void multiply(Tensor y, ConstTensor x, ConstTensor u, const Addition& addition, const Shard& rows) const;
+  void multiply(Tensor y, ConstTensor x, const LowRank::Down& added, const Shard& rows) const;
 
   Backend& backend_;
   Communicator& tensor_;

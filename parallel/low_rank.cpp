@@ -1,5 +1,6 @@
 #include "parallel/low_rank.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -43,52 +44,68 @@ Tensor LowRank::take_u(Arena& arena, std::int64_t tokens, DType dtype) const {
   return arena.take(dtype, {tokens, options_.rank});
 }
 
-void LowRank::drop(Tensor out, ConstTensor x, const Dropout& dropout) const {
-  const DropoutMask mask{.probability = options_.dropout,
-                         .seed = options_.seed,
-                         .step = dropout.step,
-                         .stream = options_.stream,
-                         .first_feature = split_ == Split::rows ? tensor_.rank() * x.dim(1) : 0};
-  backend_.dropout(out, x, divides_input() ? rows_.own(dropout.token_ids) : dropout.token_ids, mask);
+DropoutMask LowRank::mask(const std::optional<Dropout>& dropout, std::int64_t features) const {
+  if (!drops(dropout)) return {};
+  return {.probability = options_.dropout,
+          .seed = options_.seed,
+          .step = dropout->step,
+          .stream = options_.stream,
+          .first_feature = split_ == Split::rows ? tensor_.rank() * features : 0};
 }
 
-ConstTensor LowRank::dropped(ConstTensor x, const std::optional<Dropout>& dropout, Arena& arena) const {
-  if (!dropout || options_.dropout == 0) return x;
-  const Tensor kept = arena.take(x.dtype(), x.shape());
-  drop(kept, x, *dropout);
-  return kept;
+LowRank::Dropping LowRank::dropping(std::span<const Down> paths, ConstTensor x,
+                                    const std::optional<Dropout>& dropout, Arena& arena) {
+  const auto drops = [&](const Down& down) { return down.path->drops(dropout); };
+  if (std::none_of(paths.begin(), paths.end(), drops)) return {};
+  const LowRank& path = *paths.front().path;
+  return {path.divides_input() ? path.rows_.own(dropout->token_ids) : dropout->token_ids,
+          arena.take(x.dtype(), x.shape())};
 }
 
-void LowRank::project_down(Tensor u, ConstTensor x, const std::optional<Dropout>& dropout,
-                           Arena& arena) const {
+void LowRank::project_down(std::span<const Down> paths, ConstTensor x, const std::optional<Dropout>& dropout,
+                           Arena& arena) {
+  if (paths.empty()) return;
   Arena::Scope scope(arena);
-  backend_.matmul(divides_input() ? rows_.own(u) : u, dropped(x, dropout, arena), a_.value,
-                  {.transpose_b = true});
-  if (divides_input()) rows_.gather_in_place(u);
+  const auto [token_ids, scratch] = dropping(paths, x, dropout, arena);
+  std::vector<LowRankDown> down;
+  for (const auto& [path, u] : paths) {
+    const Tensor rows = path->divides_input() ? path->rows_.own(u) : u;
+    down.push_back({rows, path->a_.value, path->mask(dropout, x.dim(1))});
+  }
+  paths.front().path->backend_.low_rank_down(down, x, token_ids, scratch);
+  for (const auto& [path, u] : paths) {
+    if (path->divides_input()) path->rows_.gather_in_place(u);
+  }
 }
 
 void LowRank::project_up(Tensor y, ConstTensor u) const {
   backend_.matmul(y, u, b_.value, {.transpose_b = true, .accumulate = true, .scale = options_.scale});
 }
 
-void LowRank::backward(Tensor dx, ConstTensor dy, ConstTensor x, ConstTensor u,
-                       const std::optional<Dropout>& dropout, Arena& arena) const {
-  Arena::Scope scope(arena);
-  const Tensor du_all = arena.take(x.dtype(), u.shape());
-  backend_.matmul(du_all, dy, b_.value, {.scale = options_.scale});
+Tensor LowRank::backward_up(ConstTensor dy, ConstTensor u, Arena& arena) const {
+  const Tensor du = arena.take(u.dtype(), u.shape());
+  backend_.matmul(du, dy, b_.value, {.scale = options_.scale});
   backend_.matmul(b_.gradient, dy, u, {.transpose_a = true, .accumulate = true, .scale = options_.scale});
   // With a divided sequence du is complete for the own rows from here on, and so is what it adds to dx.
-  const Tensor du = divides_input() ? rows_.reduce(du_all) : du_all;
-  const Tensor dx_own = divides_input() ? rows_.own(dx) : dx;
-  backend_.matmul(a_.gradient, du, dropped(x, dropout, arena), {.transpose_a = true, .accumulate = true});
-  if (!dropout || options_.dropout == 0) {
-    backend_.matmul(dx_own, du, a_.value, {.accumulate = true});
-    return;
+  return divides_input() ? rows_.reduce(du) : du;
+}
+
+void LowRank::backward_down(Tensor dx, std::span<const Down> paths, ConstTensor x,
+                            const std::optional<Dropout>& dropout, Arena& arena) {
+  if (paths.empty()) return;
+  Arena::Scope scope(arena);
+  const auto [token_ids, scratch] = dropping(paths, x, dropout, arena);
+  std::vector<LowRankFactorGradient> factors;
+  std::vector<LowRankInputGradient> inputs;
+  for (const auto& [path, du] : paths) {
+    const DropoutMask mask = path->mask(dropout, x.dim(1));
+    factors.push_back({path->a_.gradient, du, mask});
+    inputs.push_back({du, path->a_.value, mask});
   }
-  const Tensor through_path = arena.take(x.dtype(), x.shape());
-  backend_.matmul(through_path, du, a_.value);
-  drop(through_path, through_path, *dropout);
-  backend_.add(dx_own, dx_own, through_path);
+  const LowRank& first = *paths.front().path;
+  first.backend_.low_rank_factor_gradient(factors, x, token_ids, scratch);
+  first.backend_.low_rank_input_gradient(first.divides_input() ? first.rows_.own(dx) : dx, inputs, token_ids,
+                                         scratch);
 }
 
 }  // namespace chorus

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "ops/backend.h"
@@ -45,6 +46,8 @@ struct LayerShape {
 // Where the sequence is divided, a column-split layer gets its own rows of x beside the gathered ones: u = drop(x) Aᵀ is
 // computed for them and gathered ([N, R] instead of [N, I]), and du is summed to them, so that backward needs no gathered
 // x. Both factors' gradients stay the same partial sums.
+//
+// What has to do with x, paths beside layers that read the same one do together.
 class LowRank {
  public:
   // Registers A and B under these names.
@@ -57,22 +60,38 @@ class LowRank {
 
   // Memory for u of all rows.                               [N, R]
   Tensor take_u(Arena& arena, std::int64_t tokens, DType dtype) const;
+
+  // A path and its u, or du of the rows that take part in its input's gradient.
+  struct Down {
+    const LowRank* path;
+    Tensor u;
+  };
   // u = drop(x) Aᵀ, all rows of it. x: the own rows, where the sequence is divided.
-  void project_down(Tensor u, ConstTensor x, const std::optional<Dropout>& dropout, Arena& arena) const;
+  static void project_down(std::span<const Down> paths, ConstTensor x, const std::optional<Dropout>& dropout,
+                           Arena& arena);
   // y += s u Bᵀ of the same rows.
   void project_up(Tensor y, ConstTensor u) const;
-  // dx += this rank's term; adds dA and dB to the gradients. x as above.
-  void backward(Tensor dx, ConstTensor dy, ConstTensor x, ConstTensor u,
-                const std::optional<Dropout>& dropout, Arena& arena) const;
+  // du, in new memory: of the own rows, where the sequence is divided. Adds dB to its gradient.
+  Tensor backward_up(ConstTensor dy, ConstTensor u, Arena& arena) const;
+  // dx += this rank's term; adds dA to the gradients. x as above.
+  static void backward_down(Tensor dx, std::span<const Down> paths, ConstTensor x,
+                            const std::optional<Dropout>& dropout, Arena& arena);
 
   Parameter& a() const { return a_; }
   Parameter& b() const { return b_; }
 
  private:
   bool divides_input() const { return rows_.divided() && split_ == Split::columns; }
-  // drop(x), in new memory where anything is dropped.
-  ConstTensor dropped(ConstTensor x, const std::optional<Dropout>& dropout, Arena& arena) const;
-  void drop(Tensor out, ConstTensor x, const Dropout& dropout) const;
+  bool drops(const std::optional<Dropout>& dropout) const { return dropout && options_.dropout > 0; }
+  // For an input of so many features on this rank.
+  DropoutMask mask(const std::optional<Dropout>& dropout, std::int64_t features) const;
+  // What the operators of all `paths` need where one drops anything.
+  struct Dropping {
+    ConstTensor token_ids;
+    Tensor scratch;
+  };
+  static Dropping dropping(std::span<const Down> paths, ConstTensor x, const std::optional<Dropout>& dropout,
+                           Arena& arena);
 
   LowRankOptions options_;
   Split split_;

@@ -50,15 +50,20 @@ Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype,
   return saved;
 }
 
-void Block::project(Projection which, Tensor out, Saved& saved, const Linear::Input& in, const Pass& pass,
+void Block::project(const Outputs& outputs, const Saved& saved, const Linear::Input& in, const Pass& pass,
                     Arena& arena) const {
-  linear(which).forward(out, saved.u[index(which)], in, {path(pass.adapters, which), pass.dropout}, arena);
+  std::vector<Linear::Forward> layers;
+  for (const auto& [which, out] : outputs)
+    layers.push_back({&linear(which), out, {path(pass.adapters, which), saved.u[index(which)]}});
+  Linear::forward(layers, in, pass.dropout, arena);
 }
 
-void Block::backward_projection(Projection which, Tensor din, Linear::Into into, ConstTensor dout,
-                                ConstTensor in, const Saved& saved, const Pass& pass, Arena& arena) const {
-  linear(which).backward(din, into, dout, in, saved.u[index(which)],
-                         {path(pass.adapters, which), pass.dropout}, arena);
+void Block::backward_projections(Tensor din, const Gradients& gradients, ConstTensor in, const Saved& saved,
+                                 const Pass& pass, Arena& arena) const {
+  std::vector<Linear::Backward> layers;
+  for (const auto& [which, dout] : gradients)
+    layers.push_back({&linear(which), dout, {path(pass.adapters, which), saved.u[index(which)]}});
+  Linear::backward(din, layers, in, pass.dropout, arena);
 }
 
 void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const LayerCache* cache,
@@ -68,9 +73,7 @@ void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const L
     Arena::Scope scope(arena);
     backend_.rms_norm(s.n, s.rstd1, x, norm1.value(), norm_epsilon_);
     const Linear::Input n(s.n, rows_.gather(s.n, arena));
-    project(Projection::q, s.q, s, n, pass, arena);
-    project(Projection::k, s.k, s, n, pass, arena);
-    project(Projection::v, s.v, s, n, pass, arena);
+    project({{Projection::q, s.q}, {Projection::k, s.k}, {Projection::v, s.v}}, s, n, pass, arena);
   }
   attend(s, pass, cache);
   add_product(s.h, Projection::o, s, s.attended, x, pass, arena);
@@ -78,8 +81,7 @@ void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const L
     Arena::Scope scope(arena);
     backend_.rms_norm(s.m, s.rstd2, s.h, norm2.value(), norm_epsilon_);
     const Linear::Input m(s.m, rows_.gather(s.m, arena));
-    project(Projection::gate, s.gate, s, m, pass, arena);
-    project(Projection::up, s.up, s, m, pass, arena);
+    project({{Projection::gate, s.gate}, {Projection::up, s.up}}, s, m, pass, arena);
   }
   backend_.swiglu(s.product, s.gate, s.up);
   add_product(y, Projection::down, s, s.product, s.h, pass, arena);
@@ -89,7 +91,7 @@ void Block::add_product(Tensor y, Projection which, Saved& s, ConstTensor in, Co
                         Arena& arena) const {
   Arena::Scope scope(arena);
   const Tensor product = rows_.all_for(y, arena);
-  project(which, product, s, in, pass, arena);
+  project({{which, product}}, s, in, pass, arena);
   backend_.add(y, rows_.own(product), x);
 }
 
@@ -116,44 +118,36 @@ void Block::backward(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) 
 
 void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
-  const auto back = [&](Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in) {
-    backward_projection(which, din, into, dout, in, s, pass, arena);
-  };
   const Tensor dgate = arena.take(s.gate.dtype(), s.gate.shape());
   const Tensor dup = arena.take(s.up.dtype(), s.up.shape());
   {
     Arena::Scope product_scope(arena);
     const Tensor dproduct = arena.take(s.product.dtype(), s.product.shape());
-    back(Projection::down, dproduct, Linear::Into::write, rows_.gather(dx, arena), s.product);
+    backward_projections(dproduct, {{Projection::down, rows_.gather(dx, arena)}}, s.product, s, pass, arena);
     backend_.swiglu_backward(dgate, dup, dproduct, s.gate, s.up);
   }
   const Tensor dm = arena.take(dx.dtype(), {s.gate.dim(0), width_});
-  back(Projection::gate, dm, Linear::Into::write, dgate, s.m);
-  back(Projection::up, dm, Linear::Into::accumulate, dup, s.m);
+  backward_projections(dm, {{Projection::gate, dgate}, {Projection::up, dup}}, s.m, s, pass, arena);
   backward_norm(dx, dm, s.h, norm2, s.rstd2);
 }
 
 void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
-  const auto back = [&](Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in) {
-    backward_projection(which, din, into, dout, in, s, pass, arena);
-  };
   const Tensor dq = arena.take(s.q.dtype(), s.q.shape());
   const Tensor dk = arena.take(s.k.dtype(), s.k.shape());
   const Tensor dv = arena.take(s.v.dtype(), s.v.shape());
   {
     Arena::Scope attended_scope(arena);
     const Tensor dattended = arena.take(s.attended.dtype(), s.attended.shape());
-    back(Projection::o, dattended, Linear::Into::write, rows_.gather(dx, arena), s.attended);
+    backward_projections(dattended, {{Projection::o, rows_.gather(dx, arena)}}, s.attended, s, pass, arena);
     backend_.attention_backward(heads(dq), heads(dk), heads(dv), heads(dattended), heads(s.attended), s.lse,
                                 heads(s.q), heads(s.k), heads(s.v), *pass.forest);
   }
   backend_.rope(heads(dq), pass.positions, pass.cos_sin, Rotation::backward);
   backend_.rope(heads(dk), pass.positions, pass.cos_sin, Rotation::backward);
   const Tensor dn = arena.take(dx.dtype(), {s.q.dim(0), width_});
-  back(Projection::q, dn, Linear::Into::write, dq, s.n);
-  back(Projection::k, dn, Linear::Into::accumulate, dk, s.n);
-  back(Projection::v, dn, Linear::Into::accumulate, dv, s.n);
+  backward_projections(dn, {{Projection::q, dq}, {Projection::k, dk}, {Projection::v, dv}}, s.n, s, pass,
+                       arena);
   backward_norm(dx, dn, s.x, norm1, s.rstd1);
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <array>
+#include <initializer_list>
 #include <optional>
+#include <utility>
 
 #include "core/formats/model_tensors.h"
 #include "core/model/adapters.h"
@@ -70,10 +72,13 @@ class Block {
   const LowRank* path(const Adapters* adapters, Projection which) const {
     return adapters == nullptr ? nullptr : adapters->path(layer_, which);
   }
-  void project(Projection which, Tensor out, Saved& saved, const Linear::Input& in, const Pass& pass,
+  // Projections of the same input, and what they give.
+  using Outputs = std::initializer_list<std::pair<Projection, Tensor>>;
+  void project(const Outputs& outputs, const Saved& saved, const Linear::Input& in, const Pass& pass,
                Arena& arena) const;
-  void backward_projection(Projection which, Tensor din, Linear::Into into, ConstTensor dout, ConstTensor in,
-                           const Saved& saved, const Pass& pass, Arena& arena) const;
+  using Gradients = std::initializer_list<std::pair<Projection, ConstTensor>>;
+  void backward_projections(Tensor din, const Gradients& gradients, ConstTensor in, const Saved& saved,
+                            const Pass& pass, Arena& arena) const;
   void attend(Saved& saved, const Pass& pass, const LayerCache* cache) const;
   void backward_attention(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
   void backward_mlp(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;

@@ -88,6 +88,7 @@ class OperatorBenchmark {
 
   std::vector<Measurement> run() {
     products();
+    low_rank_paths();
     attention();
     element_wise();
     rows();
@@ -128,12 +129,48 @@ class OperatorBenchmark {
     product("gate, up", n, f, d, {.transpose_b = true});
     product("down", n, d, f, {.transpose_b = true});
     product("dx of gate, up", n, d, f, {});
-    product("adapter x A", n, r, d, {.transpose_b = true});
     product("adapter u B", n, d, r, {.transpose_b = true, .accumulate = true, .scale = 2});
-    product("adapter dA", r, d, n, {.transpose_a = true, .accumulate = true});
+    product("adapter dy B", n, r, d, {});
     product("adapter dB", d, r, n, {.transpose_a = true, .accumulate = true});
     product("head", std::min<std::int64_t>(n, VocabularyHead::rows_per_chunk), model_.vocabulary_size, d,
             {.transpose_b = true});
+  }
+
+  // What adapters do with the input of q, k, v; of gate, up; of down.
+  void low_rank_paths() {
+    for (const float dropout : {0.0F, 0.1F}) {
+      low_rank_paths_of(model_.hidden_size, 3, dropout);
+      low_rank_paths_of(model_.hidden_size, 2, dropout);
+      low_rank_paths_of(model_.intermediate_size, 1, dropout);
+    }
+  }
+
+  void low_rank_paths_of(std::int64_t inputs, int count, float dropout) {
+    Arena::Scope scope(arena_);
+    const std::int64_t n = shape_.tokens, r = shape_.lora_rank;
+    const Tensor x = take({n, inputs}), scratch = take({n, inputs});
+    std::vector<std::int64_t> ids(static_cast<std::size_t>(n));
+    std::iota(ids.begin(), ids.end(), 0);
+    const Tensor token_ids = upload_integers(backend_, arena_, ids);
+    std::vector<LowRankDown> down;
+    std::vector<LowRankInputGradient> input;
+    std::vector<LowRankFactorGradient> factor;
+    for (int i = 0; i < count; ++i) {
+      const DropoutMask mask{.probability = dropout, .seed = 1, .stream = static_cast<std::uint32_t>(i)};
+      const Tensor a = take({r, inputs}), u = take({n, r}), da = take(acc(), {r, inputs});
+      down.push_back({u, a, mask});
+      input.push_back({u, a, mask});
+      factor.push_back({da, u, mask});
+    }
+    const std::string shape =
+        fmt::format("[{}, {}], {} of {}{}", n, inputs, count, r, dropout > 0 ? ", dropout" : "");
+    const double flops = 2.0 * count * static_cast<double>(n * inputs * r);
+    measure("low-rank", "x A", shape, bytes_of({x}), flops,
+            [&] { backend_.low_rank_down(down, x, token_ids, scratch); });
+    measure("low-rank", "dx += du A", shape, bytes_of({x, x}), flops,
+            [&] { backend_.low_rank_input_gradient(x, input, token_ids, scratch); });
+    measure("low-rank", "dA", shape, bytes_of({x}), flops,
+            [&] { backend_.low_rank_factor_gradient(factor, x, token_ids, scratch); });
   }
 
   void attention() {

@@ -6,6 +6,18 @@
 
 namespace chorus {
 
+namespace {
+
+// Of each element of x with the rank of every path, whose u or du is `thin`.
+template <typename Path, typename Thin>
+double flops_with(ConstTensor x, std::span<const Path> paths, Thin Path::*thin) {
+  std::int64_t ranks = 0;
+  for (const Path& path : paths) ranks += (path.*thin).dim(1);
+  return 2 * static_cast<double>(x.elements() * ranks);
+}
+
+}  // namespace
+
 Price& Price::operator+=(const Price& other) {
   seconds += other.seconds;
   product_seconds += other.product_seconds;
@@ -44,11 +56,32 @@ void PricedBackend::traffic(std::initializer_list<ConstTensor> tensors) {
   ++price_.calls;
 }
 
+PricedBackend::Arithmetic PricedBackend::product_arithmetic(double flops, DType dtype) const {
+  return {flops, flops / (machine_.peak_flops(dtype) * machine_.peak_share)};
+}
+
 void PricedBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options) {
   const auto inner = static_cast<double>(a.dim(options.transpose_a ? 0 : 1));
-  const double flops = 2 * static_cast<double>(out.elements()) * inner;
-  arithmetic_ = {flops, flops / (machine_.peak_flops(a.dtype()) * machine_.peak_share)};
+  arithmetic_ = product_arithmetic(2 * static_cast<double>(out.elements()) * inner, a.dtype());
   DryBackend::matmul(out, a, b, options);
+}
+
+void PricedBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
+                                  Tensor scratch) {
+  arithmetic_ = product_arithmetic(flops_with(x, paths, &LowRankDown::u), x.dtype());
+  DryBackend::low_rank_down(paths, x, token_ids, scratch);
+}
+
+void PricedBackend::low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths,
+                                            ConstTensor token_ids, Tensor scratch) {
+  arithmetic_ = product_arithmetic(flops_with(dx, paths, &LowRankInputGradient::du), dx.dtype());
+  DryBackend::low_rank_input_gradient(dx, paths, token_ids, scratch);
+}
+
+void PricedBackend::low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
+                                             ConstTensor token_ids, Tensor scratch) {
+  arithmetic_ = product_arithmetic(flops_with(x, paths, &LowRankFactorGradient::du), x.dtype());
+  DryBackend::low_rank_factor_gradient(paths, x, token_ids, scratch);
 }
 
 PricedBackend::Arithmetic PricedBackend::attention_arithmetic(double flops_per_pair, ConstTensor q,

@@ -33,6 +33,12 @@ class PricedBackend final : public DryBackend {
 
   // Those whose arithmetic counts.
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
+  void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
+                     Tensor scratch) override;
+  void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths, ConstTensor token_ids,
+                               Tensor scratch) override;
+  void low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
+                                ConstTensor token_ids, Tensor scratch) override;
   void attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
                  const Forest& forest) override;
   void attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out, ConstTensor lse,
@@ -43,6 +49,7 @@ class PricedBackend final : public DryBackend {
   struct Arithmetic {
     double flops = 0, seconds = 0;
   };
+  Arithmetic product_arithmetic(double flops, DType dtype) const;
   Arithmetic attention_arithmetic(double flops_per_pair, ConstTensor q, const Forest& forest) const;
   void traffic(std::initializer_list<ConstTensor> tensors) override;
 

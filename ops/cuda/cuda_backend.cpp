@@ -8,6 +8,7 @@
 #include "ops/cuda/gpu.h"
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/resources.h"
+#include "ops/low_rank_composed.h"
 
 namespace chorus {
 
@@ -133,6 +134,21 @@ void CudaBackend::upload(Tensor to, const void* from) { resources_->upload(to.ad
 
 void CudaBackend::download(void* to, ConstTensor from) {
   resources_->download(to, from.address(), from.bytes());
+}
+
+void CudaBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
+                                Tensor scratch) {
+  composed::low_rank_down(*this, paths, x, token_ids, scratch);
+}
+
+void CudaBackend::low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths,
+                                          ConstTensor token_ids, Tensor scratch) {
+  composed::low_rank_input_gradient(*this, dx, paths, token_ids, scratch);
+}
+
+void CudaBackend::low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
+                                           ConstTensor token_ids, Tensor scratch) {
+  composed::low_rank_factor_gradient(*this, paths, x, token_ids, scratch);
 }
 
 }  // namespace chorus

@@ -33,6 +33,13 @@ class CudaBackend final : public Backend {
 
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
 
+  void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
+                     Tensor scratch) override;
+  void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths, ConstTensor token_ids,
+                               Tensor scratch) override;
+  void low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
+                                ConstTensor token_ids, Tensor scratch) override;
+
   void gather_rows(Tensor out, ConstTensor x, ConstTensor rows) override;
   void scatter_rows(Tensor out, ConstTensor x, ConstTensor rows) override;
   void embed(Tensor out, ConstTensor table, ConstTensor tokens, std::int64_t first) override;

@@ -110,6 +110,20 @@ TEST_F(CheckedBackendTest, Elementwise) {
   refuses("dropout: token_ids (i64 [3]) must be [4]", [&] { checked_.dropout(x, x, i64({3}), {}); });
   refuses("dropout: probability 1 is not in [0, 1)",
           [&] { checked_.dropout(x, x, i64({4}), {.probability = 1.0F}); });
+  const std::vector<LowRankDown> path{{f32({4, 2}), f32({2, 4}), {.probability = 0.1F}}};
+  EXPECT_NO_THROW(checked_.low_rank_down(path, x, i64({4}), f32({4, 4})));
+  refuses("low_rank_down: scratch (f32 [4, 3]) must have the shape of x (f32 [4, 4])", [&] {
+    checked_.low_rank_down(path, x, i64({4}), f32({4, 3}));
+  });
+  refuses("low_rank_down: scratch (f32 [4, 4]) must not overlap x (f32 [4, 4])",
+          [&] { checked_.low_rank_down(path, x, i64({4}), x); });
+  const std::vector<LowRankInputGradient> wrong_rank{{f32({4, 3}), f32({2, 4}), {}}};
+  refuses("low_rank_input_gradient: du (f32 [4, 3]) and a (f32 [2, 4]) do not fit dx (f32 [4, 4])",
+          [&] { checked_.low_rank_input_gradient(x, wrong_rank, {}, {}); });
+  const std::vector<LowRankFactorGradient> narrow{{bf16({2, 4}), bf16({4, 2}), {}}};
+  refuses("low_rank_factor_gradient: da (bf16 [2, 4]) must be of type f32", [&] {
+    checked_.low_rank_factor_gradient(narrow, bf16({4, 4}), {}, {});
+  });
   refuses("upload: no memory to read to (f32 [4, 4]) from", [&] { checked_.upload(x, nullptr); });
   refuses("download: no memory to write from (f32 [4, 4]) to", [&] { checked_.download(nullptr, x); });
   refuses("swiglu: up (f32 [2, 8]) must have the shape of out", [&] {

@@ -58,9 +58,11 @@ class LinearCase {
                  dx = arena_.take(DType::f64, {n, in.length()});
     const Tensor u = path_.take_u(arena_, n, DType::f64);
     const std::vector<std::int64_t> ids{7, 8, 100, 3, 5};
-    const Linear::Addition addition{&path_, Dropout{upload_integers(backend_, arena_, ids), 6}};
-    linear_.forward(y, u, x, addition, arena_);
-    linear_.backward(dx, Linear::Into::write, dy, x, u, addition, arena_);
+    const Dropout dropout{upload_integers(backend_, arena_, ids), 6};
+    const std::vector<Linear::Forward> forward{{&linear_, y, {&path_, u}}};
+    const std::vector<Linear::Backward> backward{{&linear_, dy, {&path_, u}}};
+    Linear::forward(forward, x, dropout, arena_);
+    Linear::backward(dx, backward, x, dropout, arena_);
     if (split_ == Split::columns) groups_.tensor.all_reduce(dx);
     parameters_.reduce_gradients();
     Results results;
@@ -148,9 +150,11 @@ TEST(Linear, EquationOfTheHeader) {
   linear.weight.frozen = w.value;
   const Tensor x = arena.take(DType::f64, {1, 2}), y = arena.take(DType::f64, {1, 2});
   upload_floats(backend, x, std::vector<float>{5, 6});
-  linear.forward(y, path.take_u(arena, 1, DType::f64), x, {&path}, arena);
+  const std::vector<Linear::Forward> with{{&linear, y, {&path, path.take_u(arena, 1, DType::f64)}}};
+  Linear::forward(with, x, {}, arena);
   EXPECT_EQ(download_floats(backend, y), (std::vector<float>{5 + 2 * 17 * 3, 6 + 2 * 17 * 4}));
-  linear.forward(y, {}, x, {}, arena);
+  const std::vector<Linear::Forward> without{{&linear, y}};
+  Linear::forward(without, x, {}, arena);
   EXPECT_EQ(download_floats(backend, y), (std::vector<float>{5, 6})) << "the same layer without";
 }
 

@@ -32,6 +32,7 @@ EveryOperator::EveryOperator(Backend& backend, DType dtype, const Forest& forest
     : backend_(backend), dtype_(dtype), tokens_(forest.tokens), width_(width), vocabulary_(vocabulary) {
   add_elementwise();
   add_products();
+  add_low_rank_paths();
   add_rows();
   add_norms();
   add_attention(forest);
@@ -82,6 +83,28 @@ void EveryOperator::add_products() {
   add("matmul", {accumulated({vocabulary_, width_})}, [=](Backend& backend, const Outputs& out) {
     backend.matmul(out[0], y, x, {.transpose_a = true, .accumulate = true});
   });
+}
+
+void EveryOperator::add_low_rank_paths() {
+  constexpr std::int64_t rank = 4;
+  const Shape wide{tokens_, width_}, thin{tokens_, rank}, factor{rank, width_};
+  const Tensor x = random(wide), a = random(factor), b = random(factor), du = random(thin), dv = random(thin),
+               scratch = random(wide);
+  const Tensor ids = take(integers(DType::i64, ascending(tokens_)));
+  const DropoutMask mask{.probability = 0.1F, .seed = 4};
+  add("low_rank_down", {random(thin), random(thin)}, [=](Backend& backend, const Outputs& out) {
+    const std::vector<LowRankDown> paths{{out[0], a, mask}, {out[1], b, {}}};
+    backend.low_rank_down(paths, x, ids, scratch);
+  });
+  add("low_rank_input_gradient", {random(wide)}, [=](Backend& backend, const Outputs& out) {
+    const std::vector<LowRankInputGradient> paths{{du, a, mask}, {dv, b, {}}};
+    backend.low_rank_input_gradient(out[0], paths, ids, scratch);
+  });
+  add("low_rank_factor_gradient", {accumulated(factor), accumulated(factor)},
+      [=](Backend& backend, const Outputs& out) {
+        const std::vector<LowRankFactorGradient> paths{{out[0], du, mask}, {out[1], dv, {}}};
+        backend.low_rank_factor_gradient(paths, x, ids, scratch);
+      });
 }
 
 void EveryOperator::add_rows() {

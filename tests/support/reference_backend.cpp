@@ -51,6 +51,15 @@ void write(const Tensor& x, std::int64_t i, double value) {
   }
 }
 
+// What drop() multiplies feature i of row n by.
+double survival(const DropoutMask& mask, const ConstTensor& token_ids, std::int64_t n, std::int64_t i) {
+  if (mask.probability == 0) return 1;
+  const std::int64_t feature = mask.first_feature + i;
+  const Philox::Counter words = mask.words(token_ids.data<std::int64_t>()[n], feature / 4);
+  const bool kept = uniform(words[static_cast<std::size_t>(feature % 4)]) >= mask.probability;
+  return kept ? 1 / (1 - static_cast<double>(mask.probability)) : 0;
+}
+
 // visible[i · N + j]: whether token i attends to token j.
 std::vector<bool> visibility(const Forest& forest) {
   const auto tokens = static_cast<std::size_t>(forest.tokens);
@@ -135,13 +144,8 @@ void ReferenceBackend::relu_backward(Tensor dx, ConstTensor dout, ConstTensor x)
 void ReferenceBackend::dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) {
   const std::int64_t width = x.dim(1);
   for (std::int64_t n = 0; n < x.dim(0); ++n) {
-    for (std::int64_t i = 0; i < width; ++i) {
-      const std::int64_t feature = mask.first_feature + i;
-      const Philox::Counter words = mask.words(token_ids.data<std::int64_t>()[n], feature / 4);
-      const bool kept = uniform(words[static_cast<std::size_t>(feature % 4)]) >= mask.probability;
-      const double probability = static_cast<double>(mask.probability);
-      of(out)[n * width + i] = kept ? of(x)[n * width + i] / (1 - probability) : 0;
-    }
+    for (std::int64_t i = 0; i < width; ++i)
+      of(out)[n * width + i] = of(x)[n * width + i] * survival(mask, token_ids, n, i);
   }
 }
 
@@ -157,6 +161,53 @@ void ReferenceBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOp
       }
       const double before = options.accumulate ? of(out)[m * columns + n] : 0;
       of(out)[m * columns + n] = before + static_cast<double>(options.scale) * sum;
+    }
+  }
+}
+
+void ReferenceBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
+                                     Tensor) {
+  const std::int64_t width = x.dim(1);
+  for (const LowRankDown& path : paths) {
+    const std::int64_t rank = path.a.dim(0);
+    for (std::int64_t n = 0; n < x.dim(0); ++n) {
+      for (std::int64_t r = 0; r < rank; ++r) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < width; ++i)
+          sum += of(x)[n * width + i] * survival(path.mask, token_ids, n, i) * of(path.a)[r * width + i];
+        of(path.u)[n * rank + r] = sum;
+      }
+    }
+  }
+}
+
+void ReferenceBackend::low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths,
+                                               ConstTensor token_ids, Tensor) {
+  const std::int64_t width = dx.dim(1);
+  for (const LowRankInputGradient& path : paths) {
+    const std::int64_t rank = path.a.dim(0);
+    for (std::int64_t n = 0; n < dx.dim(0); ++n) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        double sum = 0;
+        for (std::int64_t r = 0; r < rank; ++r) sum += of(path.du)[n * rank + r] * of(path.a)[r * width + i];
+        of(dx)[n * width + i] += sum * survival(path.mask, token_ids, n, i);
+      }
+    }
+  }
+}
+
+void ReferenceBackend::low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
+                                                ConstTensor token_ids, Tensor) {
+  const std::int64_t width = x.dim(1);
+  for (const LowRankFactorGradient& path : paths) {
+    const std::int64_t rank = path.da.dim(0);
+    for (std::int64_t r = 0; r < rank; ++r) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        double sum = 0;
+        for (std::int64_t n = 0; n < x.dim(0); ++n)
+          sum += of(path.du)[n * rank + r] * of(x)[n * width + i] * survival(path.mask, token_ids, n, i);
+        of(path.da)[r * width + i] += sum;
+      }
     }
   }
 }
