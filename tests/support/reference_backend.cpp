@@ -137,9 +137,9 @@ void ReferenceBackend::dropout(Tensor out, ConstTensor x, ConstTensor token_ids,
   for (std::int64_t n = 0; n < x.dim(0); ++n) {
     for (std::int64_t i = 0; i < width; ++i) {
       const std::int64_t feature = mask.first_feature + i;
-      const Philox::Counter words = mask.words(token_ids.data<std::int64_t>()[n], feature / 4);
-      const bool kept = uniform(words[static_cast<std::size_t>(feature % 4)]) >= mask.probability;
-      const double probability = static_cast<double>(mask.probability);
+      const Philox::Counter words = mask.words(token_ids.data<std::int64_t>()[n], feature / 8);
+      const bool kept = DropoutMask::bits(words, static_cast<int>(feature % 8)) >= mask.threshold();
+      const double probability = mask.threshold() / 65536.0;
       of(out)[n * width + i] = kept ? of(x)[n * width + i] / (1 - probability) : 0;
     }
   }
