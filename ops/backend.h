@@ -58,7 +58,7 @@ class Backend {
   virtual void relu(Tensor out, ConstTensor x) = 0;
   // dx = dout, or 0 where x <= 0. x may be what relu() made of it, dx may be dout.
   virtual void relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) = 0;
-  // out = x · m / (1 - p), m drawn by `mask`. Its own backward. out may be x.  x, out [N, I]  token_ids i64 [N]
+  // out = x · m / (1 - p), m drawn by `mask`, p its probability as drawn. Its own backward. out may be x.  x, out [N, I]  token_ids i64 [N]
   virtual void dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) = 0;
 
   // --- matrix product -----------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace chorus {
@@ -58,11 +60,26 @@ struct DropoutMask {
   std::uint32_t stream = 0;
   std::int64_t first_feature = 0;
 
-  // The four words that decide on features 4*block .. 4*block+3 of a token.
+  // How many features one draw decides on: each has 16 of its 128 bits.
+  static constexpr int features_per_draw = 8;
+
+  // A feature is dropped where its 16 bits are below this: the nearest multiple of 2^-16 to the probability, and 0 where
+  // nothing is dropped. Less than 1, so that the scale is finite.
+  constexpr std::uint32_t threshold() const {
+    return std::min(static_cast<std::uint32_t>(probability * 0x1p16F + 0.5F), 0xffffU);
+  }
+  // What survivors are multiplied by. Of the probability as drawn, so that the mean stays.
+  constexpr float scale() const { return 0x1p16F / static_cast<float>(0x10000U - threshold()); }
+
+  // The words that decide on features 8*block .. 8*block+7 of a token.
   constexpr Philox::Counter words(std::int64_t token_id, std::int64_t block) const {
     const Philox::Counter counter{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(token_id),
                                   step, (static_cast<std::uint32_t>(RandomUse::dropout) << 24) ^ stream};
     return Philox::words(counter, seed);
+  }
+  // The 16 bits of the i-th of those features: of each word first the lower ones.
+  static constexpr std::uint32_t bits(const Philox::Counter& words, int i) {
+    return words[static_cast<std::size_t>(i / 2)] >> (16 * (i % 2)) & 0xffffU;
   }
 };
 

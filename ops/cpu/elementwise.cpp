@@ -86,33 +86,40 @@ void CpuBackend::relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) {
 
 namespace {
 
-// How many Philox blocks (of four words) are drawn at once, so that the drawing vectorises.
-constexpr std::int64_t blocks_at_once = 64;
+// How many Philox blocks (of eight features) are drawn at once, so that the drawing vectorises.
+constexpr std::int64_t blocks_at_once = 64,
+                       features_at_once = DropoutMask::features_per_draw * blocks_at_once;
+using Bits = std::array<std::uint16_t, features_at_once>;
 
-// The words of features 4 * first_block .. of a token, in the order of the features.
-void draw_words(std::uint32_t* words, const DropoutMask& mask, std::int64_t token_id,
-                std::int64_t first_block) {
-  for (std::int64_t i = 0; i < blocks_at_once; ++i) {
-    const Philox::Counter drawn = mask.words(token_id, first_block + i);
-    for (std::size_t w = 0; w < drawn.size(); ++w) words[4 * i + static_cast<std::int64_t>(w)] = drawn[w];
+// The bits of features 8 * first_block .. of a token, in the order of the features.
+void draw_bits(Bits& bits, const DropoutMask& mask, std::int64_t token_id, std::int64_t first_block) {
+  std::array<std::uint32_t, features_at_once / 2> words;
+  for (std::size_t i = 0; i < blocks_at_once; ++i) {
+    const Philox::Counter drawn = mask.words(token_id, first_block + static_cast<std::int64_t>(i));
+    for (std::size_t w = 0; w < drawn.size(); ++w) words[drawn.size() * i + w] = drawn[w];
+  }
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    bits[2 * i] = static_cast<std::uint16_t>(words[i]);
+    bits[2 * i + 1] = static_cast<std::uint16_t>(words[i] >> 16);
   }
 }
 
 template <typename T>
 void drop_row(T* out, const T* x, std::int64_t width, std::int64_t token_id, const DropoutMask& mask) {
-  const float scale = 1.0F / (1.0F - mask.probability);
-  std::array<std::uint32_t, 4 * blocks_at_once> words;
+  const float scale = mask.scale();
+  const std::uint32_t threshold = mask.threshold();
+  Bits bits;
   // `skip` features of the first block belong to the rank before this one.
-  const std::int64_t skip = mask.first_feature % 4;
-  for (std::int64_t drawn = -skip; drawn < width; drawn += 4 * blocks_at_once) {
-    draw_words(words.data(), mask, token_id, (mask.first_feature + drawn) / 4);
+  const std::int64_t skip = mask.first_feature % DropoutMask::features_per_draw;
+  for (std::int64_t drawn = -skip; drawn < width; drawn += features_at_once) {
+    draw_bits(bits, mask, token_id, (mask.first_feature + drawn) / DropoutMask::features_per_draw);
     const std::int64_t begin = std::max<std::int64_t>(drawn, 0);
-    const std::int64_t end = std::min(width, drawn + 4 * blocks_at_once);
-    const std::uint32_t* word = words.data() + (begin - drawn);
+    const std::int64_t end = std::min(width, drawn + features_at_once);
+    const std::uint16_t* own = bits.data() + (begin - drawn);
 #pragma omp simd
     for (std::int64_t i = 0; i < end - begin; ++i) {
       const float kept = static_cast<float>(x[begin + i]) * scale;
-      store(out[begin + i], uniform(word[i]) >= mask.probability ? kept : 0.0F);
+      store(out[begin + i], own[i] >= threshold ? kept : 0.0F);
     }
   }
 }
@@ -120,7 +127,7 @@ void drop_row(T* out, const T* x, std::int64_t width, std::int64_t token_id, con
 }  // namespace
 
 void CpuBackend::dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) {
-  if (mask.probability == 0) {
+  if (mask.threshold() == 0) {
     if (out.address() != x.address()) convert(out, x);
     return;
   }

@@ -71,32 +71,36 @@ __global__ void __launch_bounds__(threads_per_block)
   });
 }
 
-// One draw decides on four features, of which some of a row's first and last may lie outside it.
-// width 4: every row is made of whole blocks, which move at once. width 1: feature by feature.
+// One draw decides on eight features, of which some of a row's first and last may lie outside it.
+// width 8: every row is made of whole blocks, which move at once. width 1: feature by feature.
 template <typename T, int width>
 __global__ void __launch_bounds__(threads_per_block)
     dropout_kernel(T* out, const T* x, const std::int64_t* token_ids, std::int64_t rows, std::int64_t columns,
-                   DropoutMask mask, float scale) {
-  const std::int64_t before = mask.first_feature % 4;  // features of the first block that another rank holds
-  const std::int64_t blocks_of_row = (before + columns + 3) / 4;
-  const auto drop = [&](float value, std::uint32_t word) {
-    return uniform(word) >= mask.probability ? value * scale : 0.0F;
-  };
+                   DropoutMask mask) {
+  constexpr int drawn = DropoutMask::features_per_draw;
+  const std::int64_t before =
+      mask.first_feature % drawn;  // features of the first block that another rank holds
+  const std::int64_t blocks_of_row = (before + columns + drawn - 1) / drawn;
+  const std::uint32_t threshold = mask.threshold();
+  const float scale = mask.scale();
   for_each_pack<1>(rows * blocks_of_row, [&]<int n>(Width<n>, std::int64_t block) {
-    const std::int64_t row = block / blocks_of_row, first = block % blocks_of_row * 4 - before;
-    const Philox::Counter words = mask.words(token_ids[row], (mask.first_feature + first) / 4);
-    if constexpr (width == 4) {
-      float value[4];
+    const std::int64_t row = block / blocks_of_row, first = block % blocks_of_row * drawn - before;
+    const Philox::Counter words = mask.words(token_ids[row], (mask.first_feature + first) / drawn);
+    const auto drop = [&](float value, int i) {
+      return DropoutMask::bits(words, i) >= threshold ? value * scale : 0.0F;
+    };
+    if constexpr (width == drawn) {
+      float value[drawn];
       load_floats(value, x + row * columns + first);
 #pragma unroll
-      for (int k = 0; k < 4; ++k) value[k] = drop(value[k], words[static_cast<std::size_t>(k)]);
+      for (int k = 0; k < drawn; ++k) value[k] = drop(value[k], k);
       store_floats(out + row * columns + first, value);
     } else {
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
+      for (int k = 0; k < drawn; ++k) {
         if (first + k < 0 || first + k >= columns) continue;
         const std::int64_t i = row * columns + first + k;
-        out[i] = static_cast<T>(drop(static_cast<float>(x[i]), words[static_cast<std::size_t>(k)]));
+        out[i] = static_cast<T>(drop(static_cast<float>(x[i]), k));
       }
     }
   });
@@ -173,24 +177,23 @@ void CudaBackend::relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) {
 }
 
 void CudaBackend::dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) {
-  if (mask.probability == 0) {
+  if (mask.threshold() == 0) {
     if (out.address() != x.address()) convert(out, x);
     return;
   }
-  const std::int64_t rows = x.dim(0), columns = x.dim(1), before = mask.first_feature % 4;
+  constexpr int drawn = DropoutMask::features_per_draw;
+  const std::int64_t rows = x.dim(0), columns = x.dim(1), before = mask.first_feature % drawn;
   if (x.empty()) return;
   cuda::visit_float(out.dtype(), [&]<typename T>(T) {
     const auto run = [&]<int width>(cuda::Width<width>) {
       cuda::launch(cuda::dropout_kernel<T, width>,
-                   cuda::blocks_for(rows * cuda::divide_up(before + columns, 4)), cuda::threads_per_block, 0,
-                   stream(), cuda::elements<T>(out), cuda::elements<T>(x), token_ids.data<std::int64_t>(),
-                   rows, columns, mask, 1.0F / (1.0F - mask.probability));
+                   cuda::blocks_for(rows * cuda::divide_up(before + columns, drawn)), cuda::threads_per_block,
+                   0, stream(), cuda::elements<T>(out), cuda::elements<T>(x), token_ids.data<std::int64_t>(),
+                   rows, columns, mask);
     };
-    const auto aligned = [](const void* p) {
-      return reinterpret_cast<std::uintptr_t>(p) % (4 * sizeof(T)) == 0;
-    };
-    const bool whole = before == 0 && columns % 4 == 0 && aligned(out.address()) && aligned(x.address());
-    whole ? run(cuda::Width<4>{}) : run(cuda::Width<1>{});
+    const auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+    const bool whole = before == 0 && columns % drawn == 0 && aligned(out.address()) && aligned(x.address());
+    whole ? run(cuda::Width<drawn>{}) : run(cuda::Width<1>{});
   });
 }
 

@@ -119,7 +119,7 @@ TEST_P(ElementwiseTest, MoreElementsThanThreadsOfAGrid) {
 }
 
 TEST_P(ElementwiseTest, DropoutDropsTheSameElementsEverywhere) {
-  for (const std::int64_t width : {1, 7, 255, 256, 257, 600}) {
+  for (const std::int64_t width : {1, 4, 7, 255, 256, 257, 600}) {
     const Both x = random({5, width}), out = random({5, width});
     const Both ids = index<std::int64_t>({0, 3, 1LL << 31, 77, 3});
     const DropoutMask mask{
@@ -139,7 +139,7 @@ TEST_P(ElementwiseTest, DropoutOfSlicesIsASliceOfDropout) {
   const DeviceTensor whole(*backend, x), whole_out(*backend, dtype(), {2, width});
   backend->dropout(whole_out, whole, ids, mask);
   const HostTensor expected = whole_out.download();
-  for (const std::int64_t begin : {0, 1, 3, 4, 263, 529}) {
+  for (const std::int64_t begin : {0, 1, 3, 4, 8, 263, 529}) {
     const std::int64_t count = std::min<std::int64_t>(width - begin, 258);
     HostTensor slice(dtype(), {2, count}), expected_slice(dtype(), {2, count});
     for (std::int64_t n = 0; n < 2; ++n) {
@@ -168,8 +168,10 @@ TEST_P(ElementwiseTest, DropoutKeepsTheExpectedShareAndAll) {
   for (std::int64_t i = 0; i < width; ++i) kept += dropped.at(i) != 0;
   // Five standard deviations of a binomial distribution.
   EXPECT_NEAR(kept / width, 0.75, 5 * std::sqrt(0.75 * 0.25 / width));
-  backend->dropout(out, x, ids, {.probability = 0});
-  EXPECT_TRUE(is_same(out.download(), ones));
+  for (const float none : {0.0F, 1e-6F}) {  // the second is less than half of what 16 bits can tell
+    backend->dropout(out, x, ids, {.probability = none});
+    EXPECT_TRUE(is_same(out.download(), ones)) << none;
+  }
 }
 
 }  // namespace

@@ -55,9 +55,9 @@ void write(const Tensor& x, std::int64_t i, double value) {
 double survival(const DropoutMask& mask, const ConstTensor& token_ids, std::int64_t n, std::int64_t i) {
   if (mask.probability == 0) return 1;
   const std::int64_t feature = mask.first_feature + i;
-  const Philox::Counter words = mask.words(token_ids.data<std::int64_t>()[n], feature / 4);
-  const bool kept = uniform(words[static_cast<std::size_t>(feature % 4)]) >= mask.probability;
-  return kept ? 1 / (1 - static_cast<double>(mask.probability)) : 0;
+  const Philox::Counter words = mask.words(token_ids.data<std::int64_t>()[n], feature / 8);
+  const bool kept = DropoutMask::bits(words, static_cast<int>(feature % 8)) >= mask.threshold();
+  return kept ? 1 / (1 - mask.threshold() / 65536.0) : 0;
 }
 
 // visible[i · N + j]: whether token i attends to token j.

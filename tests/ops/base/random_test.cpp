@@ -42,5 +42,27 @@ TEST(DropoutMaskTest, DependsOnEveryField) {
   EXPECT_NE(words, (DropoutMask{.probability = 0.1F, .seed = 1, .step = 2, .stream = 4}.words(10, 4)));
 }
 
+TEST(DropoutMaskTest, EightFeaturesShareADraw) {
+  const Philox::Counter words{0x00010000U, 0x00030002U, 0x00050004U, 0xffff0006U};
+  for (int i = 0; i < 7; ++i) EXPECT_EQ(DropoutMask::bits(words, i), static_cast<std::uint32_t>(i));
+  EXPECT_EQ(DropoutMask::bits(words, 7), 0xffffU);
+}
+
+// What survives is scaled by exactly what is drawn: scale · (1 - threshold / 65536) = 1.
+TEST(DropoutMaskTest, TheProbabilityIsRoundedAndTheMeanStays) {
+  const auto mask = [](float probability) { return DropoutMask{.probability = probability}; };
+  EXPECT_EQ(mask(0.25F).threshold(), 16384U);
+  EXPECT_EQ(mask(0.5F).scale(), 2.0F);
+  EXPECT_EQ(mask(0.05F).threshold(), 3277U);
+  EXPECT_FLOAT_EQ(mask(0.05F).scale(), 65536.0F / 62259.0F);
+  for (const float none : {0.0F, 1e-30F, 0x1p-18F}) {
+    EXPECT_EQ(mask(none).threshold(), 0U) << none;
+    EXPECT_EQ(mask(none).scale(), 1.0F) << none;
+  }
+  EXPECT_EQ(mask(0x1p-16F).threshold(), 1U);
+  EXPECT_EQ(mask(1.0F - 0x1p-24F).threshold(), 65535U);
+  EXPECT_EQ(mask(1.0F - 0x1p-24F).scale(), 65536.0F);
+}
+
 }  // namespace
 }  // namespace chorus
