@@ -162,14 +162,14 @@ class OperatorBenchmark {
       input.push_back({u, a, mask});
       factor.push_back({da, u, mask});
     }
-    const std::string shape =
-        fmt::format("[{}, {}], {} of {}{}", n, inputs, count, r, dropout > 0 ? ", dropout" : "");
+    const std::string group = dropout > 0 ? "low-rank paths, dropout" : "low-rank paths";
+    const std::string shape = fmt::format("[{}, {}], {} of {}", n, inputs, count, r);
     const double flops = 2.0 * count * static_cast<double>(n * inputs * r);
-    measure("low-rank", "x A", shape, bytes_of({x}), flops,
+    measure(group, "x A", shape, bytes_of({x}), flops,
             [&] { backend_.low_rank_down(down, x, token_ids, scratch); });
-    measure("low-rank", "dx += du A", shape, bytes_of({x, x}), flops,
+    measure(group, "dx += du A", shape, bytes_of({x, x}), flops,
             [&] { backend_.low_rank_input_gradient(x, input, token_ids, scratch); });
-    measure("low-rank", "dA", shape, bytes_of({x}), flops,
+    measure(group, "dA", shape, bytes_of({x}), flops,
             [&] { backend_.low_rank_factor_gradient(factor, x, token_ids, scratch); });
   }
 
@@ -395,6 +395,7 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   options.lora = LoraConfig{};
   options.lora->rank = shape.lora_rank;
   options.lora->alpha = 2 * static_cast<double>(shape.lora_rank);
+  options.lora->dropout = shape.lora_dropout;
   options.lora->targets.assign(all_projections.begin(), all_projections.end());
   BaseSetup base(shape.model, options, backend, groups.groups());
   ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});

@@ -14,6 +14,7 @@ struct Options {
   std::string model = "tiny", output;
   std::optional<std::int64_t> layers;
   std::int64_t tokens = 512, sequence_length = 256, targets_per_sequence = 16, lora_rank = 16, matrix = 1024;
+  double lora_dropout = 0;
   bool operators = true, step = true;
   double least_seconds = 0.2;
   DType precision = DType::f32;
@@ -42,7 +43,8 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
                        .tokens = options.tokens,
                        .sequence_length = options.sequence_length,
                        .targets_per_sequence = options.targets_per_sequence,
-                       .lora_rank = options.lora_rank};
+                       .lora_rank = options.lora_rank,
+                       .lora_dropout = options.lora_dropout};
   if (options.layers) shape.model.layers = *options.layers;
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
   if (!options.output.empty() && runtime->is_first()) begin_file(options.output, "--output");
@@ -90,6 +92,9 @@ int bench(const Arguments& arguments) {
     table.add("targets-per-sequence", options.targets_per_sequence, "learned tokens at the end of each")
         .at_least(1);
     table.add("lora-rank", options.lora_rank, "rank r of the adapters").at_least(1);
+    table.add("lora-dropout", options.lora_dropout, "of the adapters' inputs in the step")
+        .at_least(0)
+        .less_than(1);
     table.add("matrix", options.matrix, "width of the square product that is the ceiling").at_least(1);
     table.add("operators", options.operators, "measure each operator");
     table.add("step", options.step, "measure a training step");
