@@ -2,17 +2,12 @@
 
 #include <cstdint>
 
+#include "parallel/host_values.h"
+
 namespace chorus {
 
 bool StopAgreement::any(bool here, Communicator& ranks) {
-  if (ranks.size() == 1) return here;
-  Arena::Scope scope(arena_);
-  const Tensor tensor = arena_.take(DType::i32, {1});
-  std::int32_t count = here ? 1 : 0;
-  backend_.upload(tensor, &count);
-  ranks.all_reduce(tensor);
-  backend_.download(&count, tensor);
-  return count > 0;
+  return sum_over_ranks<std::int32_t>(here ? 1 : 0, ranks, backend_, arena_) > 0;
 }
 
 bool StopAgreement::stops() {

@@ -36,7 +36,13 @@ class Model {
   ParameterSet& parameters() { return parameters_; }
   const ParameterSet& parameters() const { return parameters_; }
 
-  std::int64_t token_multiple() const { return base_.token_multiple(); }
+  Backend& backend() const { return base_.backend(); }
+  const Groups& groups() const { return base_.groups(); }
+
+  // As the passes take it.
+  DeviceBatch upload(const MicroBatch& batch, Arena& arena) const {
+    return chorus::upload(batch, backend(), arena, options_.precision, base_.token_multiple());
+  }
   std::vector<LayerCache> take_caches(std::int64_t sequences, std::int64_t length, Arena& arena) const {
     return base_.take_caches(sequences, length, arena);
   }

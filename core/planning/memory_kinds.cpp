@@ -22,8 +22,7 @@ std::int64_t step_bytes(ModelConfig config, ModelOptions options, const ProcessG
   Arena memory = Arena::measuring(), arena = Arena::measuring();
   Llama base(config, options, rank.backend, rank.groups, memory);
   const Model model(base, options, memory);
-  const DeviceBatch batch =
-      upload(rehearsal_batch(tokens, 1), rank.backend, arena, options.precision, model.token_multiple());
+  const DeviceBatch batch = model.upload(rehearsal_batch(tokens, 1), arena);
   const Tensor log_probability = arena.take(accumulator(options.precision), {1});
   model.score_and_backward(log_probability, batch, 1, 0, arena);
   return arena.peak_bytes();

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/planning/rehearsal.h"
-#include "core/training/optimizer.h"
+#include "core/training/training_step.h"
 #include "ops/transfer.h"
 
 namespace chorus {
@@ -44,21 +44,21 @@ MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, c
 
   if (limits.cached_sequences > 0) {
     const auto caches = model.take_caches(limits.cached_sequences, limits.cached_length, activations);
-    DeviceBatch batch = upload(rehearsal_batch(limits.tokens, limits.cached_sequences), backend, activations,
-                               options.precision);
+    DeviceBatch batch = model.upload(rehearsal_batch(limits.tokens, limits.cached_sequences), activations);
     batch.features = most_features(options, limits.tokens, activations);
     CacheAccess access;
     access.rows = upload_integers(backend, activations, batch.forest.positions());
     model.logits(batch, access, caches, activations);
   } else {
-    DeviceBatch batch = upload(rehearsal_batch(limits.tokens, limits.tokens), backend, activations,
-                               options.precision, model.token_multiple());
+    DeviceBatch batch = model.upload(rehearsal_batch(limits.tokens, limits.tokens), activations);
     batch.features = most_features(options, limits.tokens, activations);
-    const Tensor log_probability = activations.take(accumulator(options.precision), {limits.tokens});
-    model.score(log_probability, batch, activations);
+    {
+      Arena::Scope scope(activations);
+      model.score(activations.take(accumulator(options.precision), {limits.tokens}), batch, activations);
+    }
     if (limits.training) {
-      AdamW adamw(backend, model.parameters(), options.precision, optimizer);
-      model.score_and_backward(log_probability, batch, 1, 0, activations);
+      TrainingStep step(model, optimizer, activations);
+      step.accumulate(batch, 1, 0);
       // Checkpoints gather one tensor at a time.
       Arena::Scope scope(activations);
       activations.take(accumulator(options.precision), {largest_parameter(model.parameters())});

@@ -10,31 +10,21 @@
 #include "ops/base/clock.h"
 #include "ops/base/index.h"
 #include "ops/transfer.h"
+#include "parallel/host_values.h"
 
 namespace chorus {
 
 namespace {
 
-// Adds a host array over the data ranks.
-void sum_over_data_ranks(std::vector<float>& values, Backend& backend, const Groups& groups, Arena& arena) {
-  if (groups.data.size() == 1) return;
-  Arena::Scope scope(arena);
-  const Tensor tensor = arena.take(DType::f32, {std::ssize(values)});
-  upload_floats(backend, tensor, values);
-  groups.data.all_reduce(tensor);
-  values = download_floats(backend, tensor);
-}
-
 // Adds the scores of this rank's samples to `scores` and counts them in `times`.
-void score_microbatch(const MicroBatch& microbatch, const Model& model, Backend& backend, Arena& arena,
+void score_microbatch(const MicroBatch& microbatch, const Model& model, Arena& arena,
                       std::vector<float>& scores, std::vector<float>& times) {
   Arena::Scope scope(arena);
-  const DeviceBatch batch =
-      upload(microbatch, backend, arena, model.options().precision, model.token_multiple());
+  const DeviceBatch batch = model.upload(microbatch, arena);
   const Tensor log_probability =
       arena.take(accumulator(model.options().precision), {std::ssize(microbatch.targets)});
   model.score(log_probability, batch, arena);
-  const std::vector<float> values = download_floats(backend, log_probability);
+  const std::vector<float> values = download_floats(model.backend(), log_probability);
   for (std::size_t t = 0; t < values.size(); ++t) {
     scores[at(microbatch.samples[at(microbatch.targets[t].sample)])] += values[t];
   }
@@ -125,9 +115,10 @@ bool has_candidates(const Dataset& dataset) {
 }
 
 Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
-                    bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
-                    const Progress& progress, const StopRequested& stop_requested) {
+                    bool prefix_sharing, Arena& arena, const Progress& progress,
+                    const StopRequested& stop_requested) {
   const Clock clock;
+  const Groups& groups = model.groups();
   // One step of all samples, so that no tree is cut more often than micro-batches and ranks ask for.
   const Batches batches(dataset, {.batch_size = std::ssize(dataset.samples),
                                   .tokens_per_microbatch = tokens_per_microbatch,
@@ -140,14 +131,14 @@ Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tok
   evaluation.unshared_tokens = step.unshared_tokens;
   evaluation.sample_scores.resize(dataset.samples.size());
   std::vector<float> times(dataset.samples.size());
-  StopAgreement agreement(stop_requested, groups, backend, arena);
+  StopAgreement agreement(stop_requested, groups, model.backend(), arena);
   for (std::size_t i = 0; i < step.microbatches.size() && !agreement.stops(); ++i) {
-    score_microbatch(step.microbatches[i], model, backend, arena, evaluation.sample_scores, times);
+    score_microbatch(step.microbatches[i], model, arena, evaluation.sample_scores, times);
     if (progress) progress(static_cast<std::int64_t>(i) + 1, std::ssize(step.microbatches));
   }
   agreement.conclude();
-  sum_over_data_ranks(evaluation.sample_scores, backend, groups, arena);
-  sum_over_data_ranks(times, backend, groups, arena);
+  for (std::vector<float>* values : {&evaluation.sample_scores, &times})
+    sum_over_ranks(std::span(*values), groups.data, model.backend(), arena);
   for (std::size_t i = 0; i < times.size(); ++i) {
     require(times[i] == 1, "sample ", i, " of the ", dataset.origin.split, " split was scored ", times[i],
             " times");

@@ -27,8 +27,8 @@ struct Evaluation {
 // Every rank returns the same. Throws Error if a sample was not scored exactly once, DataError with the first utterance
 // where a score is not finite, and Interrupted, on all ranks, within one micro-batch of a request to stop. Collective.
 Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
-                    bool prefix_sharing, Backend& backend, const Groups& groups, Arena& arena,
-                    const Progress& progress, const StopRequested& stop_requested = {});
+                    bool prefix_sharing, Arena& arena, const Progress& progress,
+                    const StopRequested& stop_requested = {});
 
 // The prompt of each utterance, up to its answer.
 std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset);

@@ -9,6 +9,7 @@
 #include "core/formats/finite.h"
 #include "ops/base/index.h"
 #include "ops/transfer.h"
+#include "parallel/host_values.h"
 
 namespace chorus {
 
@@ -20,13 +21,12 @@ class Decoding {
   // `numbers` are those of the prompts among all.
   Decoding(const Model& model, std::span<const std::vector<std::int32_t>> prompts,
            std::span<const std::int64_t> numbers, std::int64_t length, const GenerateOptions& options,
-           Backend& backend, Arena& arena)
+           Arena& arena)
       : model_(model),
         prompts_(prompts),
         numbers_(numbers),
         length_(length),
         options_(options),
-        backend_(backend),
         arena_(arena),
         caches_(model.take_caches(std::ssize(prompts), length, arena)),
         answers_(prompts.size()),
@@ -75,9 +75,8 @@ class Decoding {
     batch.token_ids.resize(batch.tokens.size());
     Arena::Scope scope(arena_);
     CacheAccess access;
-    access.rows = upload_integers(backend_, arena_, cache_rows);
-    take_best(
-        model_.logits(upload(batch, backend_, arena_, model_.options().precision), access, caches_, arena_));
+    access.rows = upload_integers(model_.backend(), arena_, cache_rows);
+    take_best(model_.logits(model_.upload(batch, arena_), access, caches_, arena_));
   }
 
   // One more token of every prompt; those that have ended go on unread, which keeps the shapes.
@@ -98,12 +97,12 @@ class Decoding {
     batch.forest.tokens = static_cast<std::int32_t>(prompts_.size());
     batch.token_ids.resize(batch.tokens.size());
     Arena::Scope scope(arena_);
-    DeviceBatch device = upload(batch, backend_, arena_, model_.options().precision);
-    device.positions = upload_integers(backend_, arena_, positions);
+    DeviceBatch device = model_.upload(batch, arena_);
+    device.positions = upload_integers(model_.backend(), arena_, positions);
     CacheAccess access;
-    access.rows = upload_integers(backend_, arena_, cache_rows);
+    access.rows = upload_integers(model_.backend(), arena_, cache_rows);
     access.decoding = true;
-    access.lengths = upload_integers(backend_, arena_, lengths);
+    access.lengths = upload_integers(model_.backend(), arena_, lengths);
     take_best(model_.logits(device, access, caches_, arena_));
   }
 
@@ -129,7 +128,6 @@ class Decoding {
   std::span<const std::int64_t> numbers_;
   std::int64_t length_;  // S of the caches
   const GenerateOptions& options_;
-  Backend& backend_;
   Arena& arena_;
   std::vector<LayerCache> caches_;
   std::vector<std::vector<std::int32_t>> answers_;
@@ -147,8 +145,8 @@ std::vector<std::int64_t> own_prompts(std::int64_t prompts, const Communicator& 
 
 // Gives every data rank the answers of all: each fills its rows of an array of zeros.
 void share_answers(std::vector<std::vector<std::int32_t>>& answers, std::int64_t max_new_tokens,
-                   Backend& backend, Communicator& data, Arena& arena) {
-  if (data.size() == 1) return;
+                   const Model& model, Arena& arena) {
+  if (model.groups().data.size() == 1) return;
   const std::int64_t width = max_new_tokens + 1;
   std::vector<std::int32_t> table(at(std::ssize(answers) * width));
   for (std::size_t p = 0; p < answers.size(); ++p) {
@@ -156,10 +154,7 @@ void share_answers(std::vector<std::vector<std::int32_t>>& answers, std::int64_t
     *row = static_cast<std::int32_t>(answers[p].size());
     std::copy(answers[p].begin(), answers[p].end(), row + 1);
   }
-  Arena::Scope scope(arena);
-  const Tensor tensor = upload_integers(backend, arena, table);
-  data.all_reduce(tensor);
-  backend.download(table.data(), tensor);
+  sum_over_ranks(std::span(table), model.groups().data, model.backend(), arena);
   for (std::size_t p = 0; p < answers.size(); ++p) {
     const auto row = table.begin() + static_cast<std::int64_t>(p) * width;
     answers[p].assign(row + 1, row + 1 + *row);
@@ -201,27 +196,27 @@ GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> pr
 
 std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,
-                                                const GenerateOptions& options, Backend& backend,
-                                                const Groups& groups, Arena& arena, const Progress& progress,
+                                                const GenerateOptions& options, Arena& arena,
+                                                const Progress& progress,
                                                 const StopRequested& stop_requested) {
   const GenerationLimits limits = generation_limits(prompts, options, model.config().max_positions);
   std::vector<std::vector<std::int32_t>> answers(prompts.size());
-  const std::vector<std::int64_t> own = own_prompts(std::ssize(prompts), groups.data);
-  StopAgreement agreement(stop_requested, groups, backend, arena);
+  const std::vector<std::int64_t> own = own_prompts(std::ssize(prompts), model.groups().data);
+  StopAgreement agreement(stop_requested, model.groups(), model.backend(), arena);
   for (std::size_t begin = 0; begin < own.size() && !agreement.stops();
        begin += at(options.sequences_at_once)) {
     const std::size_t end = std::min(own.size(), begin + at(options.sequences_at_once));
     std::vector<std::vector<std::int32_t>> together;
     for (std::size_t i = begin; i < end; ++i) together.push_back(prompts[at(own[i])]);
     Arena::Scope scope(arena);
-    auto found = Decoding(model, together, std::span(own).subspan(begin, end - begin), limits.length, options,
-                          backend, arena)
-                     .run();
+    auto found =
+        Decoding(model, together, std::span(own).subspan(begin, end - begin), limits.length, options, arena)
+            .run();
     for (std::size_t i = begin; i < end; ++i) answers[at(own[i])] = std::move(found[i - begin]);
     if (progress) progress(static_cast<std::int64_t>(end), std::ssize(own));
   }
   agreement.conclude();
-  share_answers(answers, options.max_new_tokens, backend, groups.data, arena);
+  share_answers(answers, options.max_new_tokens, model, arena);
   return answers;
 }
 

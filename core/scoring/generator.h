@@ -47,8 +47,8 @@ AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer);
 // request to stop are answered. Collective.
 std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 std::span<const std::vector<std::int32_t>> prompts,
-                                                const GenerateOptions& options, Backend& backend,
-                                                const Groups& groups, Arena& arena, const Progress& progress,
+                                                const GenerateOptions& options, Arena& arena,
+                                                const Progress& progress,
                                                 const StopRequested& stop_requested = {});
 
 }  // namespace chorus

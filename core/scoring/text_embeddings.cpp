@@ -24,11 +24,9 @@ struct TextBatch {
 };
 
 // Appends the mean of the hidden states of each segment.
-void append_means(const TextBatch& batch, const Model& model, Backend& backend, Arena& arena,
-                  std::vector<float>& means) {
+void append_means(const TextBatch& batch, const Model& model, Arena& arena, std::vector<float>& means) {
   Arena::Scope scope(arena);
-  const DeviceBatch device =
-      upload(batch.microbatch, backend, arena, model.options().precision, model.token_multiple());
+  const DeviceBatch device = model.upload(batch.microbatch, arena);
   const std::vector<float> hidden = model.hidden_states(device, arena);
   require<DataError>(all_finite(hidden), "the vectors of lines are not finite: ", not_finite_advice);
   const auto width = static_cast<std::size_t>(model.config().hidden_size);
@@ -45,7 +43,7 @@ void append_means(const TextBatch& batch, const Model& model, Backend& backend, 
 
 std::vector<float> embed_texts(const Model& model, const Tokenizer& tokenizer,
                                std::span<const std::string> texts, std::int64_t tokens_per_microbatch,
-                               Backend& backend, Arena& arena, const Progress& progress) {
+                               Arena& arena, const Progress& progress) {
   std::vector<float> means;
   TextBatch batch;
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -54,13 +52,13 @@ std::vector<float> embed_texts(const Model& model, const Tokenizer& tokenizer,
     tokens.insert(tokens.end(), words.begin(), words.end());
     tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(tokens_per_microbatch)));
     if (batch.microbatch.forest.tokens + std::ssize(tokens) > tokens_per_microbatch) {
-      append_means(batch, model, backend, arena, means);
+      append_means(batch, model, arena, means);
       batch = {};
       if (progress) progress(static_cast<std::int64_t>(i), std::ssize(texts));
     }
     batch.add(tokens);
   }
-  if (batch.microbatch.forest.tokens > 0) append_means(batch, model, backend, arena, means);
+  if (batch.microbatch.forest.tokens > 0) append_means(batch, model, arena, means);
   return means;
 }
 

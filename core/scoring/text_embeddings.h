@@ -15,6 +15,6 @@ namespace chorus {
 // [texts, D]. A text of more than `tokens_per_microbatch` tokens is cut.
 std::vector<float> embed_texts(const Model& model, const Tokenizer& tokenizer,
                                std::span<const std::string> texts, std::int64_t tokens_per_microbatch,
-                               Backend& backend, Arena& arena, const Progress& progress);
+                               Arena& arena, const Progress& progress);
 
 }  // namespace chorus

@@ -179,7 +179,7 @@ CheckpointStore::GatheredTensors CheckpointStore::gather(const std::vector<const
 }
 
 void CheckpointStore::write_model(const std::filesystem::path& folder, Arena& arena) const {
-  if (groups_.grid.data_rank() != 0) return;
+  if (model_.groups().grid.data_rank() != 0) return;
   if (writes()) std::filesystem::create_directories(folder);
   if (model_.options().projector) {
     const GatheredTensors projector = gather(parameters_of(true), arena);
@@ -208,7 +208,7 @@ void CheckpointStore::write_result(bool has_best, Arena& arena) const {
     }
     remove_folder(best);
   }
-  groups_.world.barrier();
+  model_.groups().world.barrier();
 }
 
 void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
@@ -218,7 +218,8 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
   const std::filesystem::path folder = final_name.string() + std::string(unfinished_suffix);
   if (writes()) remove_folder(folder);
   write_model(folder, arena);
-  if (groups_.grid.data_rank() == 0) write_optimizer(folder / "optimizer.safetensors", optimizer, arena);
+  if (model_.groups().grid.data_rank() == 0)
+    write_optimizer(folder / "optimizer.safetensors", optimizer, arena);
   if (writes()) {
     nlohmann::ordered_json json = state.to_json();
     json["run"] = identity;
@@ -227,7 +228,7 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
     publish_folder(folder, final_name);
     remove_old();
   }
-  groups_.world.barrier();
+  model_.groups().world.barrier();
 }
 
 void CheckpointStore::remove_old() const {

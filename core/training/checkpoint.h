@@ -29,9 +29,8 @@ struct TrainingState {
 // on the grid that wrote it and every grid can read it. All calls are collective; data rank 0 of tensor rank 0 writes.
 class CheckpointStore {
  public:
-  CheckpointStore(const TrainConfig& config, const BaseModel& base, Model& model, Backend& backend,
-                  const Groups& groups)
-      : config_(config), base_(base), model_(model), backend_(backend), groups_(groups) {}
+  CheckpointStore(const TrainConfig& config, const BaseModel& base, Model& model)
+      : config_(config), base_(base), model_(model) {}
 
   // The trained model as its users read it: a PEFT adapter, or a Hugging Face folder for --method full, in the types of
   // the base and with its tokenizer files; and beside it the projector, if any. Files that are there are replaced one by
@@ -57,7 +56,7 @@ class CheckpointStore {
                const nlohmann::ordered_json& identity) const;
 
  private:
-  bool writes() const { return groups_.world.rank() == 0; }
+  bool writes() const { return model_.groups().world.rank() == 0; }
   // The chosen parameters, full, in host memory.
   struct GatheredTensors;
   GatheredTensors gather(const std::vector<const Parameter*>& chosen, Arena& arena) const;
@@ -74,8 +73,6 @@ class CheckpointStore {
   const TrainConfig& config_;
   const BaseModel& base_;
   Model& model_;
-  Backend& backend_;
-  Groups groups_;
 };
 
 // The checkpoint of the highest step in a folder, if any.

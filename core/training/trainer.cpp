@@ -6,72 +6,45 @@
 #include "core/formats/finite.h"
 #include "data/text/files.h"
 #include "ops/base/clock.h"
-#include "ops/transfer.h"
+#include "parallel/host_values.h"
 
 namespace chorus {
-
-namespace {
-
-double weighted_sum(const std::vector<float>& log_probability, const MicroBatch& batch) {
-  double sum = 0;
-  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
-    const float weight = batch.weights[static_cast<std::size_t>(batch.targets[t].sample)];
-    sum += static_cast<double>(weight) * static_cast<double>(log_probability[t]);
-  }
-  return sum;
-}
-
-}  // namespace
 
 Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine)
     : config_(config),
       train_(inputs.train),
       dev_(inputs.dev),
       model_(model),
-      backend_(engine.backend),
       activations_(engine.activations),
       timed_groups_(engine.groups),
       groups_(engine.groups.groups()),
       batches_(inputs.train, batch_options(config, groups_.data.size())),
       schedule_(make_schedule(config, chorus::total_steps(config, batches_.steps_per_epoch()))),
-      optimizer_(backend_, model.parameters(), config.precision, engine.optimizer_arena),
-      store_(config, inputs.base, model, backend_, groups_),
+      step_(model, engine.optimizer_arena, engine.activations),
+      store_(config, inputs.base, model),
       eval_steps_(dev_ == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
       identity_(run_identity(config, inputs, schedule_, eval_steps_)),
       stop_requested_(engine.stop_requested) {}
 
 std::string Trainer::resume(const std::filesystem::path& checkpoint) {
-  CheckpointStore::Resumed resumed = store_.read(checkpoint, optimizer_, identity_);
+  CheckpointStore::Resumed resumed = store_.read(checkpoint, step_.optimizer(), identity_);
   state_ = resumed.state;
   if (!state_.evaluation_due) saved_at_ = state_.step;
   return std::move(resumed.remark);
 }
 
 double Trainer::sum_over_data_ranks(double value) {
-  if (groups_.data.size() == 1) return value;
-  Arena::Scope scope(activations_);
-  const Tensor tensor = activations_.take(DType::f64, {1});
-  backend_.upload(tensor, &value);
-  groups_.data.all_reduce(tensor);
-  backend_.download(&value, tensor);
-  return value;
+  return sum_over_ranks(value, groups_.data, model_.backend(), activations_);
 }
 
 double Trainer::accumulate(const Batches::Step& batch) {
   // Without any weight there is nothing to learn, and nothing to divide by.
   const double scale = batch.weight > 0 ? 1.0 / batch.weight : 0.0;
   double sum = 0;
-  StopAgreement agreement(stop_requested_, groups_, backend_, activations_);
+  StopAgreement agreement(stop_requested_, groups_, model_.backend(), activations_);
   for (const MicroBatch& microbatch : batch.microbatches) {
     if (agreement.stops()) break;
-    Arena::Scope scope(activations_);
-    const DeviceBatch device =
-        upload(microbatch, backend_, activations_, config_.precision, model_.token_multiple());
-    const Tensor log_probability =
-        activations_.take(accumulator(config_.precision), {std::ssize(microbatch.targets)});
-    model_.score_and_backward(log_probability, device, scale, static_cast<std::uint32_t>(state_.step),
-                              activations_);
-    sum += weighted_sum(download_floats(backend_, log_probability), microbatch);
+    sum += step_.accumulate(microbatch, scale, static_cast<std::uint32_t>(state_.step));
   }
   agreement.conclude();
   return sum;
@@ -94,17 +67,17 @@ StepReport Trainer::step() {
   StepReport report;
   report.data_seconds = clock.seconds();
 
-  ParameterSet& parameters = model_.parameters();
-  parameters.zero_gradients();
+  step_.begin();
   const double log_probability = sum_over_data_ranks(accumulate(batch));
-  parameters.reduce_gradients();
+  step_.reduce();
   report.loss = batch.weight > 0 ? -log_probability / batch.weight : 0.0;
-  report.gradient_norm = parameters.gradient_norm();
+  report.gradient_norm = step_.gradient_norm();
   report.learning_rate = learning_rate(schedule_, state_.step);
   require<DataError>(std::isfinite(report.loss) && std::isfinite(report.gradient_norm), "step ",
                      state_.step + 1, " has loss ", report.loss, " and gradient norm ", report.gradient_norm,
                      ": lower --learning-rate, or use --precision f32");
   if (config_.log_tensor_norms) {
+    const ParameterSet& parameters = model_.parameters();
     for (const Parameter& p : parameters.all()) report.tensor_norms[p.name] = parameters.gradient_norm(p);
   }
   update(report.gradient_norm, report.learning_rate);
@@ -128,7 +101,7 @@ void Trainer::update(double gradient_norm, double learning_rate) {
   options.step = state_.step + 1;
   if (config_.max_grad_norm > 0)
     options.gradient_scale = std::min(1.0, config_.max_grad_norm / (gradient_norm + 1e-6));
-  optimizer_.update(options);
+  step_.update(options);
 }
 
 void Trainer::require_finite_weights() const {
@@ -139,7 +112,7 @@ void Trainer::require_finite_weights() const {
 void Trainer::save() {
   if (saved_at_ == state_.step) return;
   require_finite_weights();
-  store_.write(optimizer_, state_, identity_, activations_);
+  store_.write(step_.optimizer(), state_, identity_, activations_);
   saved_at_ = state_.step;
 }
 
@@ -184,7 +157,7 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
 // Chosen by weighted F1 where utterances have labels, else by loss.
 void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
   const Evaluation evaluation = evaluate(
-      model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, backend_, groups_, activations_,
+      model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, activations_,
       [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); }, stop_requested_);
   const double metric = evaluation.predictions.empty()
                             ? -evaluation.loss
@@ -202,13 +175,8 @@ void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
 // One clock decides, so that all ranks stop after the same step.
 bool Trainer::out_of_time(double elapsed) {
   if (config_.max_time <= 0) return false;
-  Arena::Scope scope(activations_);
-  const Tensor flag = activations_.take(DType::i32, {1});
-  std::int32_t over = elapsed >= config_.max_time ? 1 : 0;
-  backend_.upload(flag, &over);
-  groups_.world.broadcast(flag, 0);
-  backend_.download(&over, flag);
-  return over != 0;
+  const std::int32_t over = groups_.world.rank() == 0 && elapsed >= config_.max_time ? 1 : 0;
+  return sum_over_ranks(over, groups_.world, model_.backend(), activations_) > 0;
 }
 
 }  // namespace chorus

@@ -11,9 +11,9 @@
 #include "core/model/flops.h"
 #include "core/scoring/evaluator.h"
 #include "core/training/checkpoint.h"
-#include "core/training/optimizer.h"
 #include "core/training/run_identity.h"
 #include "core/training/train_config.h"
+#include "core/training/training_step.h"
 #include "parallel/interruption.h"
 #include "parallel/timed_communicator.h"
 
@@ -54,7 +54,6 @@ class TrainingObserver {
 
 // Memory and ranks that a training runs on. The model must have been made with the same groups.
 struct Engine {
-  Backend& backend;
   TimedGroups& groups;
   Arena& optimizer_arena;
   Arena& activations;
@@ -101,13 +100,12 @@ class Trainer {
   const Dataset& train_;
   const Dataset* dev_;
   Model& model_;
-  Backend& backend_;
   Arena& activations_;
   TimedGroups& timed_groups_;
   Groups groups_;
   Batches batches_;
   Schedule schedule_;
-  AdamW optimizer_;
+  TrainingStep step_;
   CheckpointStore store_;
   std::int64_t eval_steps_;
   nlohmann::ordered_json identity_;

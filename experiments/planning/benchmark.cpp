@@ -6,7 +6,7 @@
 
 #include "core/model/flops.h"
 #include "core/planning/model_setup.h"
-#include "core/training/optimizer.h"
+#include "core/training/training_step.h"
 #include "ops/base/clock.h"
 #include "ops/transfer.h"
 
@@ -62,6 +62,7 @@ MicroBatch dialogues(const BenchmarkShape& shape) {
     batch.tokens.push_back(static_cast<std::int32_t>(t * 7919 % vocabulary));
     batch.token_ids.push_back(t);
   }
+  batch.weights = {1};
   batch.forest.tokens = static_cast<std::int32_t>(tokens);
   for (std::int64_t first = 0; first < tokens; first += shape.sequence_length) {
     const std::int64_t length = std::min(shape.sequence_length, tokens - first);
@@ -136,13 +137,15 @@ class OperatorBenchmark {
             {.transpose_b = true});
   }
 
-  // What adapters do with the input of q, k, v; of gate, up; of down.
+  // What adapters do with the input of q, k, v; of gate, up; of o; of down.
   void low_rank_paths() {
-    for (const float dropout : {0.0F, 0.1F}) {
-      low_rank_paths_of(model_.hidden_size, 3, dropout);
-      low_rank_paths_of(model_.hidden_size, 2, dropout);
-      low_rank_paths_of(model_.intermediate_size, 1, dropout);
-    }
+    const std::int64_t d = model_.hidden_size, f = model_.intermediate_size;
+    low_rank_paths_of(d, 3, 0);
+    low_rank_paths_of(d, 2, 0);
+    low_rank_paths_of(d, 1, 0);
+    low_rank_paths_of(f, 1, 0);
+    low_rank_paths_of(d, 3, 0.1F);
+    low_rank_paths_of(f, 1, 0.1F);
   }
 
   void low_rank_paths_of(std::int64_t inputs, int count, float dropout) {
@@ -399,42 +402,41 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   options.lora->targets.assign(all_projections.begin(), all_projections.end());
   BaseSetup base(shape.model, options, backend, groups.groups());
   ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});
-  Model& model = setup.model;
   base.llama.load(random_weight);
-  model.adapters().initialise();
-  AdamW adamw(backend, model.parameters(), shape.precision, setup.optimizer);
-  Arena& activations = setup.activations;
+  setup.model.adapters().initialise();
+  TrainingStep step(setup.model, setup.optimizer, setup.activations);
 
   Arena agreements(backend, 1 << 10, "stopwatch");
   const Stopwatch watch(backend, groups.groups().world, agreements, least_seconds);
   const MicroBatch microbatch = dialogues(shape);
-  const DeviceBatch batch = upload(microbatch, backend, activations, shape.precision);
-  const Tensor log_probability =
-      activations.take(accumulator(shape.precision), {std::ssize(microbatch.targets)});
   const StepWork work{shape.tokens, std::ssize(microbatch.targets), microbatch.forest.attended_pairs()};
   const double flops = training_flops(shape.model, options, work) / groups.grid().tensor_size;
   const std::string what = fmt::format("{} layers, {} tokens a rank", shape.model.layers, shape.tokens);
-  const auto compute = [&] { model.score_and_backward(log_probability, batch, 1e-3, 0, activations); };
-  const auto reduce = [&] { model.parameters().reduce_gradients(); };
+  const auto score = [&] {
+    Arena::Scope scope(setup.activations);
+    const DeviceBatch batch = setup.model.upload(microbatch, setup.activations);
+    setup.model.score(setup.activations.take(accumulator(shape.precision), {std::ssize(microbatch.targets)}),
+                      batch, setup.activations);
+  };
+  const auto compute = [&] { step.accumulate(microbatch, 1e-3, 0); };
   const auto update = [&] {
-    model.parameters().gradient_norm();
-    adamw.update({.learning_rate = 1e-6});
-    model.parameters().zero_gradients();
+    step.gradient_norm();
+    step.update({.learning_rate = 1e-6});
+    step.begin();
   };
   std::vector<Measurement> measurements;
-  measurements.push_back({"training step", "forward", what,
-                          watch.seconds_per_call([&] { model.score(log_probability, batch, activations); }),
-                          0, 0});
-  measurements.push_back(
-      {"training step", "forward and backward", what, watch.seconds_per_call(compute), 0, flops});
-  measurements.push_back({"training step", "sum of gradients", what, watch.seconds_per_call(reduce), 0, 0});
-  measurements.push_back({"training step", "norm and update", what, watch.seconds_per_call(update), 0, 0});
-  measurements.push_back({"training step", "whole", what, watch.seconds_per_call([&] {
-                            compute();
-                            reduce();
-                            update();
-                          }),
-                          0, flops});
+  const auto measure = [&](const std::string& name, double flops_of_it, const std::function<void()>& call) {
+    measurements.push_back({"training step", name, what, watch.seconds_per_call(call), 0, flops_of_it});
+  };
+  measure("forward", 0, score);
+  measure("forward and backward", flops, compute);
+  measure("sum of gradients", 0, [&] { step.reduce(); });
+  measure("norm and update", 0, update);
+  measure("whole", flops, [&] {
+    compute();
+    step.reduce();
+    update();
+  });
   return measurements;
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "core/training/optimizer.h"
+#include "core/training/training_step.h"
 #include "ops/attention_tiles.h"
 #include "ops/device_memory.h"
 
@@ -40,28 +40,23 @@ class PricedRank {
         options_(options_of(request)),
         base_(request.model, options_, backend_, {grid, world_, data_, tensor_}, memory_),
         model_(base_, options_, memory_),
-        optimizer_(backend_, model_.parameters(), options_.precision, memory_) {}
+        step_(model_, memory_, activations_) {}
 
   Price microbatches(const std::vector<MicroBatch>& batches) {
     price_ = {};
-    for (const MicroBatch& batch : batches) {
-      Arena arena = Arena::measuring();
-      const DeviceBatch device = upload(batch, backend_, arena, options_.precision, model_.token_multiple());
-      const Tensor log_probability = arena.take(accumulator(options_.precision), {std::ssize(batch.targets)});
-      model_.score_and_backward(log_probability, device, 1, 0, arena);
-    }
+    for (const MicroBatch& batch : batches) step_.accumulate(batch, 1, 0);
     return price_;
   }
 
   // Sums of gradients, their norm, the update, and three sums of one number that Trainer::step() makes.
   Price update() {
     price_ = {};
-    Arena arena = Arena::measuring();
-    model_.parameters().zero_gradients();
-    model_.parameters().reduce_gradients();
-    model_.parameters().gradient_norm();
-    optimizer_.update({});
-    const Tensor number = arena.take(DType::f64, {1});
+    step_.begin();
+    step_.reduce();
+    step_.gradient_norm();
+    step_.update({});
+    Arena::Scope scope(activations_);
+    const Tensor number = activations_.take(DType::f64, {1});
     for (int sum = 0; sum < 3; ++sum) data_.all_reduce(number);
     return price_;
   }
@@ -72,10 +67,10 @@ class PricedRank {
   PricedBackend backend_;
   PricedCommunicator world_, data_, tensor_;
   ModelOptions options_;
-  Arena memory_ = Arena::measuring();
+  Arena memory_ = Arena::measuring(), activations_ = Arena::measuring();
   Llama base_;
   Model model_;
-  AdamW optimizer_;
+  TrainingStep step_;
 };
 
 std::vector<std::int64_t> evenly_spread(std::int64_t count, std::int64_t most) {

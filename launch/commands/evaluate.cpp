@@ -72,8 +72,7 @@ class Answers {
     ModelSetup setup(setup_, model_options(options_, contestant), {.tokens = options_.tokens_per_microbatch});
     load(setup.model, contestant);
     return chorus::evaluate(setup.model, dataset_, options_.tokens_per_microbatch, options_.prefix_sharing,
-                            runtime_.backend(), runtime_.groups().groups(), setup.activations, progress,
-                            [&] { return runtime_.stop_requested(); });
+                            setup.activations, progress, [&] { return runtime_.stop_requested(); });
   }
 
   // A generated answer per utterance.
@@ -86,9 +85,8 @@ class Answers {
     ModelSetup setup(setup_, model_options(options_, contestant),
                      pass_limits(generation_limits(prompts, answers_as, base_.config().max_positions)));
     load(setup.model, contestant);
-    const auto answers =
-        chorus::generate(setup.model, prompts, answers_as, runtime_.backend(), runtime_.groups().groups(),
-                         setup.activations, progress, [&] { return runtime_.stop_requested(); });
+    const auto answers = chorus::generate(setup.model, prompts, answers_as, setup.activations, progress,
+                                          [&] { return runtime_.stop_requested(); });
     std::vector<std::string> texts;
     for (const std::vector<std::int32_t>& answer : answers)
       texts.emplace_back(trimmed(tokenizer.decode(answer)));

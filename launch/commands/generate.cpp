@@ -39,9 +39,8 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   ModelSetup setup(base_setup, model_options,
                    pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)));
   if (adapter) setup.model.adapters().load(*adapter);
-  const auto answers =
-      chorus::generate(setup.model, prompts, answers_as, runtime->backend(), runtime->groups().groups(),
-                       setup.activations, {}, [&] { return runtime->stop_requested(); });
+  const auto answers = chorus::generate(setup.model, prompts, answers_as, setup.activations, {},
+                                        [&] { return runtime->stop_requested(); });
   // Decoded with the prompt, since a SentencePiece text depends on what stands before it.
   std::vector<std::int32_t> all = words;
   all.insert(all.end(), answers[0].begin(), answers[0].end());

@@ -226,12 +226,11 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
     BaseSetup base_setup = take_base(base, {}, *runtime);
     base_setup.llama.load(base);
     ModelSetup setup(base_setup, {}, {.tokens = tokens_at_once});
-    auto vectors =
-        embed_texts(setup.model, Tokenizer::load(choices.options.tokenizer), texts, tokens_at_once,
-                    runtime->backend(), setup.activations, [&](std::int64_t done, std::int64_t total) {
-                      runtime->console().progress("vectors of lines", done, total);
-                      stop_if_requested();
-                    });
+    auto vectors = embed_texts(setup.model, Tokenizer::load(choices.options.tokenizer), texts, tokens_at_once,
+                               setup.activations, [&](std::int64_t done, std::int64_t total) {
+                                 runtime->console().progress("vectors of lines", done, total);
+                                 stop_if_requested();
+                               });
     runtime->console().finish();
     return vectors;
   };

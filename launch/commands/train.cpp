@@ -207,9 +207,8 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
       config,
       {inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
        inputs.adapter ? &*inputs.adapter : nullptr, inputs.projector ? &*inputs.projector : nullptr},
-      setup.model, {runtime->backend(), runtime->groups(), setup.optimizer, setup.activations, [&] {
-                      return runtime->stop_requested();
-                    }});
+      setup.model,
+      {runtime->groups(), setup.optimizer, setup.activations, [&] { return runtime->stop_requested(); }});
   base.llama.load(inputs.base);
   load_or_initialise(setup.model, inputs);
   const std::int64_t trainable = setup.model.parameters().full_elements();
@@ -223,7 +222,8 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
   if (runtime->is_first()) describe_run(config, table);
-  TrainLog log(config, console, runtime->is_first(), trainer.state());
+  TrainLog log(config, console, runtime->is_first(), trainer.state(),
+               [&] { return runtime->memory_in_use(); });
   const TrainingSummary summary = trainer.run(log);
   // Started again after its end, there is nothing to tell.
   const bool idle = summary.finished && summary.tokens == 0;

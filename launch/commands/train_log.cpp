@@ -40,6 +40,11 @@ std::vector<nlohmann::ordered_json> kept_entries(const std::filesystem::path& pa
   return kept;
 }
 
+std::string print_flops(double per_second) {
+  return per_second < 1e12 ? fmt::format("{:.1f} GFLOP/s", per_second / 1e9)
+                           : fmt::format("{:.1f} TFLOP/s", per_second / 1e12);
+}
+
 std::string line(const nlohmann::ordered_json& entry) { return entry.dump() + "\n"; }
 
 void append(EventFile& events, double time, const nlohmann::ordered_json& entry) {
@@ -53,8 +58,9 @@ void append(EventFile& events, double time, const nlohmann::ordered_json& entry)
 
 }  // namespace
 
-TrainLog::TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start)
-    : config_(config), console_(console), start_(start) {
+TrainLog::TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
+                   std::function<std::string()> memory_in_use)
+    : config_(config), console_(console), start_(start), memory_in_use_(std::move(memory_in_use)) {
   if (!writes) return;
   const std::filesystem::path output = config.output;
   const std::filesystem::path path = output / "trainer_log.jsonl";
@@ -105,11 +111,11 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
   console_.print(fmt::format(
       "step {}/{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | lr {:.1e} | {:.0f} ms (data {:.0f} comm "
       "{:.0f}) | "
-      "{:.0f} tok/s (effective {:.0f}) | {:.1f} GFLOP/s | mem {:.2f} GiB | eta {}",
+      "{:.0f} tok/s (effective {:.0f}) | {} | {} | eta {}",
       report.step, total_steps, report.epoch, report.loss, report.gradient_norm, report.learning_rate,
       milliseconds(seconds_), milliseconds(data_seconds_), milliseconds(communication_seconds_),
-      rate(static_cast<double>(tokens_)), rate(static_cast<double>(unshared_tokens_)), rate(flops_) / 1e9,
-      static_cast<double>(peak_resident_bytes()) / (1 << 30), print_duration(remaining)));
+      rate(static_cast<double>(tokens_)), rate(static_cast<double>(unshared_tokens_)),
+      print_flops(rate(flops_)), memory_in_use_(), print_duration(remaining)));
 
   nlohmann::ordered_json entry{
       {"current_steps", report.step},

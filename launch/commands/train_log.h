@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string>
 
 #include "core/training/trainer.h"
 #include "data/text/files.h"
@@ -14,7 +16,9 @@ namespace chorus {
 class TrainLog : public TrainingObserver {
  public:
   // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
-  TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start);
+  // `memory_in_use` is told for people with each line.
+  TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
+           std::function<std::string()> memory_in_use);
 
   void step_done(const StepReport& report, std::int64_t total_steps) override;
   void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
@@ -30,6 +34,7 @@ class TrainLog : public TrainingObserver {
   std::optional<AppendedFile> file_;
   std::optional<EventFile> events_;
   TrainingState start_;
+  std::function<std::string()> memory_in_use_;
   std::int64_t session_tokens_ = 0;
   double session_seconds_ = 0;
   // Since the last line.

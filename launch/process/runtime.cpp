@@ -59,6 +59,7 @@ class RankRuntime : public Runtime {
   TimedGroups& groups() override { return groups_; }
   Console& console() override { return console_; }
   bool computes_in_host_memory() const override { return device_->computes_in_host_memory(); }
+  std::string memory_in_use() const override { return device_->memory_in_use(); }
   bool stop_requested() override {
     const bool here = chorus::stop_requested();
     if (session_ == nullptr) return here;

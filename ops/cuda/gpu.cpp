@@ -49,6 +49,12 @@ void require_supported(const Gpu& gpu) {
                               gpu.major, ".", gpu.minor, "; Chorus needs 8.0 (Ampere, 2020) or later");
 }
 
+std::int64_t gpu_memory_in_use() {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return static_cast<std::int64_t>(total - free);
+}
+
 std::string cuda_versions() {
   int driver = 0;
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");

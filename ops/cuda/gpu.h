@@ -22,6 +22,9 @@ std::vector<Gpu> list_gpus();
 // Throws ConfigurationError unless the kernels run on it.
 void require_supported(const Gpu& gpu);
 
+// Bytes of this thread's GPU that are taken, also by others.
+std::int64_t gpu_memory_in_use();
+
 // "driver for CUDA 13.0, built with CUDA 13.0": what the driver speaks, and what the program was built with.
 std::string cuda_versions();
 

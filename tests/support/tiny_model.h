@@ -8,7 +8,7 @@
 
 #include "core/formats/base_model.h"
 #include "core/planning/model_setup.h"
-#include "core/training/optimizer.h"
+#include "core/training/training_step.h"
 #include "data/sets/dataset.h"
 #include "ops/base/random.h"
 

@@ -309,20 +309,16 @@ Learned learn(bool informative) {
   const Dataset train = told_by_features(64, 1, false, informative),
                 dev = told_by_features(100, 2, true, informative);
   const Batches batches(train, {.batch_size = 16, .tokens_per_microbatch = 256});
-  AdamW optimizer(backend, tiny.model.parameters(), DType::f32, tiny.optimizer_arena);
+  TrainingStep training_step(tiny.model, tiny.optimizer_arena, tiny.activations);
   for (std::int64_t step = 0; step < 60; ++step) {
     const Batches::Step batch = batches.step(step, 0);
-    tiny.model.parameters().zero_gradients();
-    for (const MicroBatch& microbatch : batch.microbatches) {
-      Arena::Scope scope(tiny.activations);
-      const DeviceBatch device = upload(microbatch, backend, tiny.activations, DType::f32);
-      const Tensor log_probability = tiny.activations.take(DType::f32, {std::ssize(microbatch.targets)});
-      tiny.model.score_and_backward(log_probability, device, 1 / batch.weight, 0, tiny.activations);
-    }
-    optimizer.update({.learning_rate = 1e-2, .step = step + 1});
+    training_step.begin();
+    for (const MicroBatch& microbatch : batch.microbatches)
+      training_step.accumulate(microbatch, 1 / batch.weight, 0);
+    training_step.update({.learning_rate = 1e-2, .step = step + 1});
   }
   Learned learned;
-  const Evaluation evaluation = evaluate(tiny.model, dev, 256, true, backend, groups, tiny.activations, {});
+  const Evaluation evaluation = evaluate(tiny.model, dev, 256, true, tiny.activations, {});
   learned.f1 = Scores(dev.origin.labels, evaluation.predictions).weighted_f1();
   for (const Prediction& prediction : evaluation.predictions)
     learned.predicted.push_back(prediction.predicted);
@@ -334,7 +330,7 @@ Learned learn(bool informative) {
       tiny_config(), tiny.model.options(), groups.grid,
       {.tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length});
   Arena arena(backend, plan.activations, "generation");
-  for (const auto& answer : generate(tiny.model, prompts, options, backend, groups, arena, {}))
+  for (const auto& answer : generate(tiny.model, prompts, options, arena, {}))
     learned.generated.push_back(answer.empty() ? -1 : answer[0] - 20);
   return learned;
 }

@@ -66,7 +66,7 @@ std::vector<std::int32_t> continue_greedily(const BaseModel& base, const std::ve
                      {.tokens = limits.prompt_tokens,
                       .cached_sequences = limits.sequences,
                       .cached_length = limits.length});
-    const auto answers = generate(setup.model, prompts, options, backend, groups, setup.activations, {});
+    const auto answers = generate(setup.model, prompts, options, setup.activations, {});
     EXPECT_EQ(answers[0], answers[1]);
     if (groups.world.rank() == 0) result = answers[0];
   });

@@ -58,14 +58,10 @@ ModelOptions options_of(const MemoryCase& c) {
 std::int64_t measured_bytes(const ModelConfig& config, const ModelOptions& options, const Groups& groups) {
   CpuBackend backend(1);
   test::TinyModel tiny(config, options, backend, groups, tokens);
-  AdamW adamw(backend, tiny.model.parameters(), options.precision, tiny.optimizer_arena);
-  Arena::Scope scope(tiny.activations);
-  const DeviceBatch batch =
-      upload(full_batch(), backend, tiny.activations, options.precision, tiny.model.token_multiple());
-  const Tensor log_probability = tiny.activations.take(accumulator(options.precision), {tokens});
-  tiny.model.score_and_backward(log_probability, batch, 1e-3, 0, tiny.activations);
-  tiny.model.parameters().reduce_gradients();
-  adamw.update({.learning_rate = 1e-3});
+  TrainingStep step(tiny.model, tiny.optimizer_arena, tiny.activations);
+  step.accumulate(tiny.model.upload(full_batch(), tiny.activations), 1e-3, 0);
+  step.reduce();
+  step.update({.learning_rate = 1e-3});
   return tiny.model_bytes() + tiny.optimizer_arena.peak_bytes() + tiny.activations.peak_bytes();
 }
 

@@ -37,7 +37,7 @@ Answers answers_of(GenerateOptions options, const std::function<void(ParameterSe
     const PassLimits passes{
         .tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
     Arena arena(backend, plan_memory(config, model, groups.grid, passes).activations, "activation");
-    const Answers found = generate(tiny.model, prompts, options, backend, groups, arena, {});
+    const Answers found = generate(tiny.model, prompts, options, arena, {});
     if (groups.world.rank() == 0) answers = found;
   });
   return answers;

@@ -103,9 +103,9 @@ class StoppedTraining : public testing::Test {
                            config.tokens_per_microbatch);
       int& asked = session.asked[static_cast<std::size_t>(groups.world.rank())];
       const bool signalled = groups.world.rank() == rank;
-      Trainer trainer(config, {*base_, data_, &dev_}, tiny.model,
-                      {backend, timed, tiny.optimizer_arena, tiny.activations,
-                       [&] { return ++asked == question && signalled; }});
+      Trainer trainer(
+          config, {*base_, data_, &dev_}, tiny.model,
+          {timed, tiny.optimizer_arena, tiny.activations, [&] { return ++asked == question && signalled; }});
       if (const auto checkpoint = newest_checkpoint(config.output)) trainer.resume(*checkpoint);
       Observer observer;
       const TrainingSummary summary = trainer.run(observer);

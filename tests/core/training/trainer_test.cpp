@@ -68,7 +68,7 @@ class TrainerTest : public testing::Test {
       test::TinyModel tiny(test::tiny_config(), options, backend, timed.groups(),
                            config.tokens_per_microbatch);
       Trainer trainer(config, {*base_, dataset_}, tiny.model,
-                      {backend, timed, tiny.optimizer_arena, tiny.activations});
+                      {timed, tiny.optimizer_arena, tiny.activations});
       const auto before = gather(tiny);
       if (resume) trainer.resume(*newest_checkpoint(config.output));
       SilentObserver observer;
