@@ -31,7 +31,8 @@ TEST(BenchCommand, MeasuresEveryOperatorAndAStep) {
     EXPECT_GT(measurement["seconds"], 0) << measurement;
     groups.insert(measurement["group"]);
   }
-  EXPECT_THAT(groups, testing::ElementsAre("attention", "element-wise", "loss", "matmul", "optimizer", "rows",
+  EXPECT_THAT(groups, testing::ElementsAre("attention", "element-wise", "loss", "low-rank paths",
+                                           "low-rank paths, dropout", "matmul", "optimizer", "rows",
                                            "training step"));
 }
 
@@ -39,7 +40,8 @@ TEST(BenchCommand, RanksAlsoMeasureTheirSums) {
   if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
   const TemporaryFolder folder;
   std::vector<std::string> arguments = smallest(folder / "bench.json");
-  arguments.insert(arguments.end(), {"--operators", "off", "--tensor-parallel", "2"});
+  arguments.insert(arguments.end(),
+                   {"--operators", "off", "--tensor-parallel", "2", "--lora-dropout", "0.1"});
   const Outcome outcome = run_chorus(arguments, mpirun(2));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const nlohmann::json measurements = read(folder / "bench.json")["measurements"];
