@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/base/index.h"
+#include "ops/forest_paths.h"
 
 namespace chorus {
 
@@ -21,8 +22,6 @@ void append_words(std::vector<std::int32_t>& words, const std::vector<T>& list) 
   if (!list.empty()) std::memcpy(words.data() + before, list.data(), list.size() * sizeof(T));
 }
 
-using Ranges = std::vector<Forest::Range>;  // apart and ascending
-
 std::int32_t tiles_of(const Ranges& ranges) {
   std::int32_t tokens = 0;
   for (const Forest::Range& range : ranges) tokens += range.end - range.begin;
@@ -30,17 +29,39 @@ std::int32_t tiles_of(const Ranges& ranges) {
 }
 
 Ranges joined(const Ranges& a, const Ranges& b) {
-  Ranges all = a, result;
+  Ranges all = a;
   all.insert(all.end(), b.begin(), b.end());
-  std::sort(all.begin(), all.end(), [](const auto& x, const auto& y) { return x.begin < y.begin; });
-  for (const Forest::Range& range : all) {
-    if (!result.empty() && range.begin <= result.back().end) {
-      result.back().end = std::max(result.back().end, range.end);
-    } else {
-      result.push_back(range);
+  return joined(std::move(all));
+}
+
+// A slice joins a group unless that would have to read half as many tiles more as the slice needs alone.
+bool may_join(const Ranges& group, const Ranges& with, const Ranges& slice) {
+  return 2 * (tiles_of(with) - tiles_of(group)) <= tiles_of(slice);
+}
+
+// All tokens of the ranges, a tile at a time.
+template <typename F>
+void for_each_tile(const Ranges& ranges, const F& f) {
+  std::vector<std::int32_t> tokens;
+  for (const Forest::Range& range : ranges) {
+    for (std::int32_t token = range.begin; token < range.end; ++token) {
+      tokens.push_back(token);
+      if (count(tokens) < AttentionTiles::rows_per_tile) continue;
+      f(tokens);
+      tokens.clear();
     }
   }
-  return result;
+  if (!tokens.empty()) f(tokens);
+}
+
+// Appends the list of the next group of tiles to those of all. The groups of a long sequence go on where the one before
+// ended, which began at `before`, so that their lists grow with its length, not with its square. Returns where it begins.
+template <typename T>
+std::int32_t append_or_go_on(std::vector<T>& all, const std::vector<T>& list, std::int32_t before) {
+  const std::int32_t shared = count(all) - before;
+  const bool goes_on = shared <= count(list) && std::equal(all.begin() + before, all.end(), list.begin());
+  all.insert(all.end(), goes_on ? list.begin() + shared : list.begin(), list.end());
+  return count(all) - count(list);
 }
 
 }  // namespace
@@ -67,6 +88,38 @@ struct AttentionTiles::Member {
   }
 };
 
+// A slice of keys and who sees it.
+struct AttentionTiles::KeyMember {
+  std::vector<std::int32_t> keys;
+  std::vector<ForestPaths::Sight> seen_by;
+
+  bool all_seen_by(const std::vector<std::int32_t>& queries) const {
+    const auto sight = first_behind(queries.front());
+    return sight != seen_by.end() && sight->begin <= queries.front() && sight->end > queries.back() &&
+           seen(*sight, queries.front()) == count(keys);
+  }
+  // Adds how many keys each query sees, times `unit`, to its word.
+  void add_visible(const std::vector<std::int32_t>& queries, std::uint32_t unit,
+                   std::vector<std::uint32_t>& words) const {
+    auto sight = first_behind(queries.front());
+    for (std::size_t q = 0; q < queries.size(); ++q) {
+      while (sight != seen_by.end() && sight->end <= queries[q]) ++sight;
+      if (sight == seen_by.end()) return;
+      if (sight->begin <= queries[q]) words[q] += unit * static_cast<std::uint32_t>(seen(*sight, queries[q]));
+    }
+  }
+
+ private:
+  static std::int32_t seen(const ForestPaths::Sight& sight, std::int32_t query) {
+    return std::min(sight.from + query - sight.begin, sight.to);
+  }
+  // The first one that ends behind the query.
+  std::vector<ForestPaths::Sight>::const_iterator first_behind(std::int32_t query) const {
+    return std::upper_bound(seen_by.begin(), seen_by.end(), query,
+                            [](std::int32_t q, const ForestPaths::Sight& sight) { return q < sight.end; });
+  }
+};
+
 AttentionTiles::AttentionTiles(const Forest& forest) {
   std::vector<std::int32_t> first_tile;  // of each segment, and the end
   for (std::int32_t i = 0; i < count(forest.segments); ++i) {
@@ -84,10 +137,10 @@ AttentionTiles::AttentionTiles(const Forest& forest) {
   first_tile.push_back(count(tiles));
   add_runs_of_segments(forest, first_tile);
   add_groups(forest);
+  add_key_groups(forest);
 }
 
-// Slices in their order, which puts relatives near each other. One joins the group before it unless that would have to
-// read half as many tiles of keys more as the slice needs alone.
+// Slices in their order, which puts relatives near each other.
 void AttentionTiles::add_groups(const Forest& forest) {
   std::vector<Member> members;
   Ranges all;
@@ -103,8 +156,7 @@ void AttentionTiles::add_groups(const Forest& forest) {
       Member member{{segment.first + begin, std::min(rows_per_slice, segment.length - begin)}, ancestors};
       member.sees.push_back({segment.first, member.last() + 1});
       const Ranges with = joined(all, member.sees);
-      const bool joins =
-          count(members) < slices_per_group && 2 * (tiles_of(with) - tiles_of(all)) <= tiles_of(member.sees);
+      const bool joins = count(members) < slices_per_group && may_join(all, with, member.sees);
       if (joins || members.empty()) {
         all = with;
       } else {
@@ -119,27 +171,13 @@ void AttentionTiles::add_groups(const Forest& forest) {
 
 void AttentionTiles::add_group(const std::vector<Member>& members, const Ranges& all) {
   std::vector<GroupKeys> list;
-  std::vector<std::int32_t> tokens;
-  for (const Forest::Range& range : all) {
-    for (std::int32_t token = range.begin; token < range.end; ++token) {
-      tokens.push_back(token);
-      if (count(tokens) < rows_per_tile) continue;
-      list.push_back(gather(members, tokens));
-      tokens.clear();
-    }
-  }
-  if (!tokens.empty()) list.push_back(gather(members, tokens));
-  // The groups of a long sequence go on where the one before ended, so that their lists grow with its length, not
-  // with its square.
-  const std::int32_t begin = groups.empty() ? 0 : groups.back().keys_begin,
-                     before = count(group_keys) - begin;
-  const bool goes_on =
-      before <= count(list) && std::equal(group_keys.begin() + begin, group_keys.end(), list.begin());
-  group_keys.insert(group_keys.end(), goes_on ? list.begin() + before : list.begin(), list.end());
+  for_each_tile(all,
+                [&](const std::vector<std::int32_t>& tokens) { list.push_back(gather(members, tokens)); });
+  const std::int32_t before = groups.empty() ? 0 : groups.back().keys_begin;
   Group group{};
   for (std::size_t m = 0; m < members.size(); ++m) group.slices[m] = members[m].slice;
+  group.keys_begin = append_or_go_on(group_keys, list, before);
   group.keys_end = count(group_keys);
-  group.keys_begin = group.keys_end - count(list);
   groups.push_back(group);
 }
 
@@ -168,6 +206,89 @@ AttentionTiles::GroupKeys AttentionTiles::gather(const std::vector<Member>& memb
     append_words(seen, bits);
   }
   return tile;
+}
+
+// Slices in the order in which their paths begin: those of a path follow each other, then come those that leave it. From the
+// last to the first, so that the lists of a long sequence go on.
+void AttentionTiles::add_key_groups(const Forest& forest) {
+  struct Pending {
+    std::vector<KeyMember> members;
+    Ranges all;
+  };
+  std::vector<Pending> pending;
+  const auto add = [&](KeyMember member) {
+    Ranges queries;
+    for (const ForestPaths::Sight& sight : member.seen_by) queries.push_back({sight.begin, sight.end});
+    queries = joined(std::move(queries));
+    if (!pending.empty() && count(pending.back().members) < slices_per_group) {
+      Ranges with = joined(pending.back().all, queries);
+      if (may_join(pending.back().all, with, queries)) {
+        pending.back().all = std::move(with);
+        pending.back().members.push_back(std::move(member));
+        return;
+      }
+    }
+    pending.push_back({{std::move(member)}, std::move(queries)});
+  };
+  const ForestPaths paths(forest);
+  for (const std::vector<ForestPaths::Part>& path : paths.all()) {
+    std::vector<ForestPaths::Part> slice;
+    std::vector<std::int32_t> keys;
+    for (ForestPaths::Part part : path) {
+      while (part.begin < part.end) {
+        const std::int32_t rows = std::min(part.end - part.begin, rows_per_slice - count(keys));
+        slice.push_back({part.segment, part.begin, part.begin + rows});
+        for (std::int32_t i = 0; i < rows; ++i)
+          keys.push_back(forest.segments[at(part.segment)].first + part.begin + i);
+        part.begin += rows;
+        if (count(keys) < rows_per_slice) continue;
+        add({std::move(keys), paths.seen_by(slice)});
+        keys.clear();
+        slice.clear();
+      }
+    }
+    if (!keys.empty()) add({std::move(keys), paths.seen_by(slice)});
+  }
+  for (auto group = pending.rbegin(); group != pending.rend(); ++group)
+    add_key_group(group->members, group->all);
+}
+
+// Tiles from the last to the first: those of the keys themselves, in which not all is seen, stand at the end.
+void AttentionTiles::add_key_group(const std::vector<KeyMember>& members, const Ranges& all) {
+  const auto gathered_or_run = [&](const std::vector<std::int32_t>& tokens) {
+    if (tokens.back() - tokens.front() + 1 == count(tokens)) return std::int32_t{-1};
+    gathered.insert(gathered.end(), tokens.begin(), tokens.end());
+    return count(gathered) - count(tokens);
+  };
+  std::vector<std::vector<std::int32_t>> tiles_of_queries;
+  for_each_tile(all, [&](const std::vector<std::int32_t>& tokens) { tiles_of_queries.push_back(tokens); });
+  std::reverse(tiles_of_queries.begin(), tiles_of_queries.end());
+  std::vector<GroupQueries> list;
+  std::int32_t unmasked = 0;
+  KeyGroup group{};
+  group.masks = count(visible);
+  for (const std::vector<std::int32_t>& tokens : tiles_of_queries) {
+    const bool all_seen =
+        unmasked == count(list) &&
+        std::all_of(members.begin(), members.end(), [&](const auto& m) { return m.all_seen_by(tokens); });
+    list.push_back({tokens.front(), count(tokens), gathered_or_run(tokens)});
+    if (all_seen) {
+      ++unmasked;
+      continue;
+    }
+    std::vector<std::uint32_t> words(at(rows_per_tile));
+    for (std::size_t m = 0; m < members.size(); ++m) members[m].add_visible(tokens, 1U << (8 * m), words);
+    append_words(visible, words);
+  }
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    const std::vector<std::int32_t>& keys = members[m].keys;
+    group.slices[m] = {keys.front(), count(keys), gathered_or_run(keys)};
+  }
+  const std::int32_t before = key_groups.empty() ? 0 : key_groups.back().queries_begin;
+  group.queries_begin = append_or_go_on(group_queries, list, before);
+  group.masked_begin = group.queries_begin + unmasked;
+  group.queries_end = count(group_queries);
+  key_groups.push_back(group);
 }
 
 void AttentionTiles::add_keys(std::int32_t begin, std::int32_t end) {
@@ -209,11 +330,14 @@ void AttentionTiles::add_runs_of_segments(const Forest& forest, const std::vecto
 
 std::vector<std::int32_t> AttentionTiles::words() const {
   std::vector<std::int32_t> words;
+  append_words(words, visible);  // first, so that kernels can read four words at a time
   append_words(words, tiles);
   append_words(words, keys);
   append_words(words, runs);
   append_words(words, groups);
   append_words(words, group_keys);
+  append_words(words, key_groups);
+  append_words(words, group_queries);
   append_words(words, gathered);
   append_words(words, seen);
   return words;

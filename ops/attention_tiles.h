@@ -45,12 +45,33 @@ struct AttentionTiles {
     bool operator==(const GroupKeys&) const = default;
   };
 
+  // The kernel of dk and dv, which works by keys, takes groups of slices of keys that nearly the same queries see, and tiles
+  // of those queries. A slice follows a path (forest_paths.h), so that it is full where segments are short, and a query sees
+  // the beginning of it.
+  struct KeySlice {
+    std::int32_t first, rows, gathered;  // 0 rows: none; tokens as in GroupQueries
+  };
+  // The queries of the tiles group_queries[queries_begin .. masked_begin) see all keys of the group. Those of the tiles t up to
+  // queries_end have a word each, from visible[masks + rows_per_tile · (t - masked_begin)] on: byte s of it is how many keys of
+  // slice s the query sees.
+  struct KeyGroup {
+    KeySlice slices[slices_per_group];  // NOLINT: kernels read it
+    std::int32_t queries_begin, masked_begin, queries_end, masks;
+  };
+  // `count` tokens in ascending order, the first of them first: gathered[gathered ..], or, below 0, first and those behind it.
+  struct GroupQueries {
+    std::int32_t first, count, gathered;
+    bool operator==(const GroupQueries&) const = default;
+  };
+
   std::vector<Tile> tiles;
   std::vector<Keys> keys;
   std::vector<Run> runs;
   std::vector<Group> groups;
   std::vector<GroupKeys> group_keys;
-  std::vector<std::int32_t> gathered, seen;
+  std::vector<KeyGroup> key_groups;
+  std::vector<GroupQueries> group_queries;
+  std::vector<std::int32_t> gathered, seen, visible;
 
   explicit AttentionTiles(const Forest& forest);
   // All lists, one after another: what is copied to the GPU.
@@ -62,6 +83,9 @@ struct AttentionTiles {
   void add_groups(const Forest& forest);
   void add_group(const std::vector<Member>& members, const std::vector<Forest::Range>& all);
   GroupKeys gather(const std::vector<Member>& members, const std::vector<std::int32_t>& tokens);
+  struct KeyMember;
+  void add_key_groups(const Forest& forest);
+  void add_key_group(const std::vector<KeyMember>& members, const std::vector<Forest::Range>& all);
   void add_keys(std::int32_t begin, std::int32_t end);
   void add_run(const Run& run, std::int32_t runs_begin);
   void add_runs_of_segments(const Forest& forest, const std::vector<std::int32_t>& first_tile);

@@ -1,9 +1,9 @@
 #pragma once
 
 // What the kernels of attention share. There are two sets of them. The tile kernels (bf16, head widths 64 and 128)
-// compute 64 x 64 scores at a time on tensor cores, as FlashAttention-2 does (Dao 2023, algorithms 1 and 2): by queries
-// for groups of slices, by keys for the tiles of a segment. The row kernels (everything else) give a warp to each row, a
-// lane to each of 32 scores, all in f32.
+// compute 64 x 64 scores at a time on tensor cores, as FlashAttention-2 does (Dao 2023, algorithms 1 and 2), for groups
+// of slices of queries or of keys. The row kernels (everything else) give a warp to each row, a lane to each of 32
+// scores, all in f32.
 
 #include <cmath>
 
@@ -73,13 +73,13 @@ __device__ __forceinline__ void start_rows(__nv_bfloat16* to, const __nv_bfloat1
   }
 }
 
-// The same for a tile of rows of any tokens; token_of(row) below 0: zeros. `from` is where token 0's row begins.
-template <int width, typename F>
+// The same for rows of any tokens; token_of(row) below 0: zeros. `from` is where token 0's row begins.
+template <int width, int rows, typename F>
 __device__ __forceinline__ void start_listed_rows(__nv_bfloat16* to, const __nv_bfloat16* from,
                                                   std::int64_t stride, const F& token_of) {
   constexpr int words = width / 8;
 #pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < tile_rows * words; i += tile_threads) {
+  for (int i = static_cast<int>(threadIdx.x); i < rows * words; i += tile_threads) {
     const int row = i / words, word = i % words, token = token_of(row);
     start_copy(to + swizzled<width>(row, word), from + (token < 0 ? 0 : token * stride + word * 8),
                token >= 0);
@@ -95,13 +95,14 @@ __device__ __forceinline__ void start_keys(__nv_bfloat16* to, const __nv_bfloat1
     start_rows<width, tile_rows>(to, from + keys.first * stride, stride, keys.count);
   } else {
     const std::int32_t* tokens = lists.gathered + keys.gathered;
-    start_listed_rows<width>(to, from, stride, [&](int row) { return row < keys.count ? tokens[row] : -1; });
+    start_listed_rows<width, tile_rows>(to, from, stride,
+                                        [&](int row) { return row < keys.count ? tokens[row] : -1; });
   }
 }
 template <int width>
 __device__ __forceinline__ void start_slices(__nv_bfloat16* to, const __nv_bfloat16* from,
                                              std::int64_t stride, const AttentionTiles::Group& group) {
-  start_listed_rows<width>(to, from, stride, [&](int row) {
+  start_listed_rows<width, tile_rows>(to, from, stride, [&](int row) {
     const AttentionTiles::Slice slice = group.slices[row / AttentionTiles::rows_per_slice];
     const int in_slice = row % AttentionTiles::rows_per_slice;
     return in_slice < slice.rows ? slice.first + in_slice : -1;
@@ -174,12 +175,9 @@ __device__ __forceinline__ void store_fragment_row(__nv_bfloat16* row, const flo
   }
 }
 
-// Rows of a lane's fragments within the warp's 16 and within the tile, and the column of fragment n's elements 0 and 2.
+// Rows of a lane's fragments within the warp's 16, and the column of fragment n's elements 0 and 2.
 __device__ __forceinline__ int slice_row(int half) {
   return static_cast<int>(threadIdx.x % 32 / 4) + half * 8;
-}
-__device__ __forceinline__ int fragment_row(int half) {
-  return static_cast<int>(threadIdx.x / 32 * 16) + slice_row(half);
 }
 __device__ __forceinline__ int fragment_column(int n) {
   return n * 8 + static_cast<int>(threadIdx.x % 4) * 2;
@@ -230,42 +228,52 @@ struct SliceView {
   }
 };
 
-// Walks over the query heads of a key head, the runs of tiles that see a tile of keys, and the steps within each tile.
-template <int rows_per_step>
+// The token of a slice's row, -1 where there is none.
+__device__ __forceinline__ int key_of(const TileLists& lists, const AttentionTiles::KeySlice& slice,
+                                      int row) {
+  if (row >= slice.rows) return -1;
+  return slice.gathered < 0 ? slice.first + row : lists.gathered[slice.gathered + row];
+}
+
+// Walks over the query heads of a key head and, for each, over the tiles of queries that see a group of keys, `columns`
+// queries at a time.
+template <int columns>
 struct QuerySteps {
   const TileLists& lists;
-  const AttentionTiles::Tile& keys;
-  int head, end_head;
-  int run = 0, tile = 0, end_tile = 0, visible = 0;
-  int first = 0, left = 0;  // the queries of this step and after it in their tile
+  const AttentionTiles::KeyGroup& keys;
+  int head, end_head, tile;
+  int first_column = 0, count;  // of the step in its tile, which has so many queries
 
-  __device__ QuerySteps(const TileLists& l, const AttentionTiles::Tile& k, int begin_head, int group)
-      : lists(l), keys(k), head(begin_head), end_head(begin_head + group) {
-    if (!done()) enter_run(keys.runs_begin);
-  }
+  __device__ QuerySteps(const TileLists& l, const AttentionTiles::KeyGroup& k, int begin_head, int group)
+      : lists(l),
+        keys(k),
+        head(begin_head),
+        end_head(begin_head + group),
+        tile(k.queries_begin),
+        count(queries().count) {}
   __device__ bool done() const { return head == end_head; }
-  __device__ int rows() const { return min(left, rows_per_step); }
+  __device__ const AttentionTiles::GroupQueries& queries() const { return lists.group_queries[tile]; }
+  // The token of a row, -1 where there is none.
+  __device__ int query(int row) const {
+    const AttentionTiles::GroupQueries& of_tile = queries();
+    const int column = first_column + row;
+    if (column >= count) return -1;
+    return of_tile.gathered < 0 ? of_tile.first + column : lists.gathered[of_tile.gathered + column];
+  }
+  __device__ bool is_masked() const { return tile >= keys.masked_begin; }
+  // The words of the step's queries, where it is masked.
+  __device__ const std::int32_t* visible() const {
+    return lists.visible + keys.masks + (tile - keys.masked_begin) * tile_rows + first_column;
+  }
   __device__ void advance() {
-    first += rows_per_step;
-    left -= rows_per_step;
-    if (left > 0) return;
-    if (++tile < end_tile) return enter_tile();
-    if (++run < keys.runs_end) return enter_run(run);
-    if (++head < end_head) enter_run(keys.runs_begin);
-  }
-
- private:
-  __device__ void enter_run(int r) {
-    run = r;
-    const AttentionTiles::Run next = lists.runs[r];
-    tile = next.begin;
-    end_tile = next.end;
-    visible = next.visible;
-    enter_tile();
-  }
-  __device__ void enter_tile() {
-    first = lists.tiles[tile].first;
-    left = lists.tiles[tile].rows;
+    first_column += columns;
+    if (first_column < count) return;
+    first_column = 0;
+    if (++tile == keys.queries_end) {
+      tile = keys.queries_begin;
+      ++head;
+    }
+    count = queries().count;
   }
 };
 

@@ -228,26 +228,47 @@ struct DkvTileMemory {
   __nv_bfloat16 v[tile_rows * width];
   __nv_bfloat16 q[2][step_rows<width> * width];
   __nv_bfloat16 dout[2][step_rows<width> * width];
-  float lse[2][step_rows<width>];  // in units of ln 2
-  float delta[2][step_rows<width>];
+  float lse[step_rows<width>];  // in units of ln 2
+  float delta[step_rows<width>];
+  std::uint32_t visible[2][step_rows<width>];  // of each slice, a byte each
 };
 
-// pᵀ [16 keys of the warp, queries of the step]: scores to probabilities, 0 where the query does not see the key.
+// How many keys of the warp's slice a query sees, from the query's word.
+__device__ __forceinline__ int visible_keys(std::uint32_t word) {
+  return static_cast<int>(word >> (threadIdx.x / 32 * 8) & 0xff);
+}
+
+// Whether any query of the step sees a key of the warp's slice, the same for all lanes.
+template <int columns>
+__device__ __forceinline__ bool any_visible(const std::uint32_t* visible) {
+  std::uint32_t words = 0;
+#pragma unroll
+  for (int i = 0; i < columns; i += 32) words |= visible[i + static_cast<int>(threadIdx.x % 32)];
+  return __any_sync(full_warp, visible_keys(words) != 0) != 0;
+}
+
+// pᵀ [16 keys of the warp, queries of the step]: scores to probabilities.
 template <int columns>
 __device__ __forceinline__ void transposed_probabilities(float (&scores)[columns / 8][4], float factor,
-                                                         const float* lse, int visible, int first_key,
-                                                         int first_query) {
+                                                         const float* lse) {
 #pragma unroll
   for (int n = 0; n < columns / 8; ++n) {
-    const int column = fragment_column(n);
-    const float2 of_column = load_vector<float2>(lse + column);
+    const float2 of_column = load_vector<float2>(lse + fragment_column(n));
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int row = fragment_row(j / 2);
-      const bool seen = row < visible && first_key + row <= first_query + column + j % 2;
-      scores[n][j] =
-          seen ? fast_exp2(scores[n][j] * factor - (j % 2 == 0 ? of_column.x : of_column.y)) : 0.0F;
-    }
+    for (int j = 0; j < 4; ++j)
+      scores[n][j] = fast_exp2(scores[n][j] * factor - (j % 2 == 0 ? of_column.x : of_column.y));
+  }
+}
+
+// 0 where the query does not see the key.
+template <int columns>
+__device__ __forceinline__ void mask_transposed(float (&p)[columns / 8][4], const std::uint32_t* visible) {
+#pragma unroll
+  for (int n = 0; n < columns / 8; ++n) {
+    const uint2 words = load_vector<uint2>(visible + fragment_column(n));
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (slice_row(j / 2) >= visible_keys(j % 2 == 0 ? words.x : words.y)) p[n][j] = 0;
   }
 }
 
@@ -263,67 +284,86 @@ __device__ __forceinline__ void transposed_gradients(float (&dp)[columns / 8][4]
   }
 }
 
-// One block computes a tile of keys of one key head; scores are transposed, so that a warp owns 16 keys.
+// One block computes a group of keys of one key head; scores are transposed, so that a warp owns a slice of 16 keys.
 template <int width>
-__global__ void __launch_bounds__(tile_threads) dkv_tile_kernel(AttentionBackwardArguments<__nv_bfloat16> a) {
-  constexpr int columns = step_rows<width>;
+__global__ void __launch_bounds__(tile_threads, 2)
+    dkv_tile_kernel(AttentionBackwardArguments<__nv_bfloat16> a) {
+  constexpr int columns = step_rows<width>, words = width / 8;
   using Memory = DkvTileMemory<width>;
   Memory& memory = shared_memory<Memory>();
   const HeadShape& shape = a.shape;
-  const AttentionTiles::Tile keys = a.lists.tiles[blockIdx.x];
+  // The first keys of a sequence are seen by the most queries; they stand last and start first.
+  const AttentionTiles::KeyGroup& group = a.lists.key_groups[gridDim.x - 1 - blockIdx.x];
   const int key_head = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
   const int first_row = thread / 32 * 16;
-  QuerySteps<columns> ahead(a.lists, keys, key_head * shape.group(), shape.group());
+  QuerySteps<columns> ahead(a.lists, group, key_head * shape.group(), shape.group());
   // A query that is not there has probability 2^-∞.
   const auto start = [&](int buffer) {
     RowTerms terms{INFINITY, 0};
     if (!ahead.done()) {
-      const std::int64_t first = shape.query(ahead.first, ahead.head), stride = shape.query(1, 0);
-      start_rows<width, columns>(memory.q[buffer], a.q + first, stride, ahead.rows());
-      start_rows<width, columns>(memory.dout[buffer], a.dout + first, stride, ahead.rows());
-      if (thread < ahead.rows()) {
-        const std::int64_t query = ahead.first + thread;
-        terms = load_vector<RowTerms>(a.terms + query * shape.heads + ahead.head);
+      // All are looked up before the first copy, behind which the compiler moves no access to memory.
+      int queries[columns * words / tile_threads];
+#pragma unroll
+      for (int i = 0; i < columns * words / tile_threads; ++i)
+        queries[i] = ahead.query((thread + i * tile_threads) / words);
+      const std::int64_t mine = thread < columns ? ahead.query(thread) : -1;
+      if (mine >= 0) terms = load_vector<RowTerms>(a.terms + mine * shape.heads + ahead.head);
+#pragma unroll
+      for (int i = 0; i < columns * words / tile_threads; ++i) {
+        const int row = (thread + i * tile_threads) / words, word = thread % words;
+        const std::int64_t from = shape.query(max(queries[i], 0), ahead.head) + word * 8;
+        start_copy(memory.q[buffer] + swizzled<width>(row, word), a.q + from, queries[i] >= 0);
+        start_copy(memory.dout[buffer] + swizzled<width>(row, word), a.dout + from, queries[i] >= 0);
+      }
+      if (ahead.is_masked() && thread < columns / 4) {
+        start_copy(memory.visible[buffer] + thread * 4, ahead.visible() + thread * 4, true);
       }
     }
     commit_copies();
     return terms;
   };
-  const auto share = [&](const RowTerms& terms, int buffer) {
+  const auto share = [&](const RowTerms& terms) {
     if (thread >= columns) return;
-    memory.lse[buffer][thread] = terms.lse * log2_e;
-    memory.delta[buffer][thread] = terms.delta;
+    memory.lse[thread] = terms.lse * log2_e;
+    memory.delta[thread] = terms.delta;
   };
-  const std::int64_t first_key = shape.key(keys.first, key_head);
-  start_rows<width, tile_rows>(memory.k, a.k + first_key, shape.key(1, 0), keys.rows);
-  start_rows<width, tile_rows>(memory.v, a.v + first_key, shape.key(1, 0), keys.rows);
-  share(start(0), 0);
+  const auto start_slices_of_keys = [&](__nv_bfloat16* to, const __nv_bfloat16* from) {
+    start_listed_rows<width, tile_rows>(to, from + shape.key(0, key_head), shape.key(1, 0), [&](int row) {
+      return key_of(a.lists, group.slices[row / AttentionTiles::rows_per_slice],
+                    row % AttentionTiles::rows_per_slice);
+    });
+  };
+  start_slices_of_keys(memory.k, a.k);
+  start_slices_of_keys(memory.v, a.v);
+  share(start(0));
   float dk[width / 8][4] = {}, dv[width / 8][4] = {};
+  const bool has_keys = group.slices[thread / 32].rows > 0;
   for (int buffer = 0; !ahead.done(); buffer ^= 1) {
-    const int first_query = ahead.first, visible = ahead.visible;
+    const bool is_masked = ahead.is_masked();
     ahead.advance();
     const RowTerms next = start(buffer ^ 1);
     wait_for_copies<1>();
     __syncthreads();
-    float p[columns / 8][4], ds[columns / 8][4];
-    multiply_transposed<width, columns>(p, memory.k, first_row, memory.q[buffer]);
-    transposed_probabilities<columns>(p, shape.scale * log2_e, memory.lse[buffer], visible, keys.first,
-                                      first_query);
-    multiply_add<width, columns>(dv, p, memory.dout[buffer]);
-    multiply_transposed<width, columns>(ds, memory.v, first_row, memory.dout[buffer]);
-    transposed_gradients<columns>(ds, p, memory.delta[buffer]);
-    multiply_add<width, columns>(dk, ds, memory.q[buffer]);
-    share(next, buffer ^ 1);
-    __syncthreads();  // all have read this buffer
+    if (is_masked ? any_visible<columns>(memory.visible[buffer]) : has_keys) {
+      float p[columns / 8][4], ds[columns / 8][4];
+      multiply_transposed<width, columns>(p, memory.k, first_row, memory.q[buffer]);
+      transposed_probabilities<columns>(p, shape.scale * log2_e, memory.lse);
+      if (is_masked) mask_transposed<columns>(p, memory.visible[buffer]);
+      multiply_add<width, columns>(dv, p, memory.dout[buffer]);
+      multiply_transposed<width, columns>(ds, memory.v, first_row, memory.dout[buffer]);
+      transposed_gradients<columns>(ds, p, memory.delta);
+      multiply_add<width, columns>(dk, ds, memory.q[buffer]);
+    }
+    __syncthreads();  // all have read this step's queries
+    share(next);
   }
   wait_for_copies<0>();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = fragment_row(half);
-    if (row >= keys.rows) continue;
-    const std::int64_t key = shape.key(keys.first + row, key_head);
-    store_fragment_row<width>(a.dk + key, dk, half, shape.scale);
-    store_fragment_row<width>(a.dv + key, dv, half, 1);
+    const int key = key_of(a.lists, group.slices[thread / 32], slice_row(half));
+    if (key < 0) continue;
+    store_fragment_row<width>(a.dk + shape.key(key, key_head), dk, half, shape.scale);
+    store_fragment_row<width>(a.dv + shape.key(key, key_head), dv, half, 1);
   }
 }
 
@@ -337,7 +377,7 @@ void launch_backward(const AttentionBackwardArguments<T>& arguments, cudaStream_
     if constexpr (sizeof(T) == 2) {
       launch(dq_tile_kernel<width()>, blocks(arguments.lists.group_count, shape.heads), tile_threads,
              sizeof(DqTileMemory<width()>), stream, arguments);
-      launch(dkv_tile_kernel<width()>, blocks(tiles, shape.key_heads), tile_threads,
+      launch(dkv_tile_kernel<width()>, blocks(arguments.lists.key_group_count, shape.key_heads), tile_threads,
              sizeof(DkvTileMemory<width()>), stream, arguments);
     }
   });
@@ -350,7 +390,7 @@ void launch_backward(const AttentionBackwardArguments<T>& arguments, cudaStream_
 
 }  // namespace cuda
 
-// dq by tiles of queries, dk and dv by tiles of keys: every sum is one warp's own, in a fixed order.
+// dq by queries, dk and dv by keys: every sum is one warp's own, in a fixed order.
 void CudaBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out,
                                      ConstTensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
                                      const Forest& forest) {

@@ -12,24 +12,32 @@ namespace cuda {
 
 // AttentionTiles in the GPU's memory.
 struct TileLists {
+  const std::int32_t* visible;
   const AttentionTiles::Tile* tiles;
   const AttentionTiles::Keys* keys;
   const AttentionTiles::Run* runs;
   const AttentionTiles::Group* groups;
   const AttentionTiles::GroupKeys* group_keys;
+  const AttentionTiles::KeyGroup* key_groups;
+  const AttentionTiles::GroupQueries* group_queries;
   const std::int32_t *gathered, *seen;
-  std::int32_t count, group_count;  // of tiles and groups
+  std::int32_t count, group_count, key_group_count;  // of tiles, groups and key groups
 
   TileLists(const AttentionTiles& lists, const void* words)
-      : tiles(static_cast<const AttentionTiles::Tile*>(words)),
+      : visible(static_cast<const std::int32_t*>(words)),
+        tiles(reinterpret_cast<const AttentionTiles::Tile*>(visible + lists.visible.size())),
         keys(reinterpret_cast<const AttentionTiles::Keys*>(tiles + lists.tiles.size())),
         runs(reinterpret_cast<const AttentionTiles::Run*>(keys + lists.keys.size())),
         groups(reinterpret_cast<const AttentionTiles::Group*>(runs + lists.runs.size())),
         group_keys(reinterpret_cast<const AttentionTiles::GroupKeys*>(groups + lists.groups.size())),
-        gathered(reinterpret_cast<const std::int32_t*>(group_keys + lists.group_keys.size())),
+        key_groups(reinterpret_cast<const AttentionTiles::KeyGroup*>(group_keys + lists.group_keys.size())),
+        group_queries(
+            reinterpret_cast<const AttentionTiles::GroupQueries*>(key_groups + lists.key_groups.size())),
+        gathered(reinterpret_cast<const std::int32_t*>(group_queries + lists.group_queries.size())),
         seen(gathered + lists.gathered.size()),
         count(static_cast<std::int32_t>(lists.tiles.size())),
-        group_count(static_cast<std::int32_t>(lists.groups.size())) {}
+        group_count(static_cast<std::int32_t>(lists.groups.size())),
+        key_group_count(static_cast<std::int32_t>(lists.key_groups.size())) {}
 };
 
 }  // namespace cuda

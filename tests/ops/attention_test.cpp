@@ -103,6 +103,7 @@ TEST_P(AttentionTest, BackwardOnForestsWithWideHeads) {
     if (dtype() == DType::bf16) compare_backward({"one sequence", single_sequence(length)}, {2, 1, 64});
   }
   for (const NamedForest& example : deep_forests()) compare_backward(example, {2, 1, 128});
+  if (dtype() == DType::bf16) compare_backward(deep_forests().back(), {4, 2, 64});
 }
 
 // With one-hot q, k and dout the gradients are matrices of pairs: dq[n, j] and dk[j, n] have one term each, dv[j, n] is

@@ -1,5 +1,7 @@
 #include "ops/attention_tiles.h"
 
+#include <set>
+
 #include <gmock/gmock.h>
 
 #include "ops/base/random.h"
@@ -97,6 +99,65 @@ Pairs pairs_by_groups(const Forest& forest, const AttentionTiles& lists) {
   return pairs;
 }
 
+std::vector<std::int32_t> keys_of(const AttentionTiles& lists, const AttentionTiles::KeySlice& slice) {
+  std::vector<std::int32_t> keys;
+  for (std::int32_t row = 0; row < slice.rows; ++row) {
+    const std::int32_t listed = slice.gathered + row;
+    keys.push_back(slice.gathered < 0 ? slice.first + row : lists.gathered[static_cast<std::size_t>(listed)]);
+  }
+  return keys;
+}
+std::vector<std::int32_t> queries_of(const AttentionTiles& lists, const AttentionTiles::GroupQueries& tile) {
+  return keys_of(lists, {tile.first, tile.count, tile.gathered});
+}
+
+// How many keys of a slice of the group the query in a column of tile t sees.
+std::int32_t visible_keys(const AttentionTiles& lists, const AttentionTiles::KeyGroup& group, std::int32_t t,
+                          std::size_t column, std::size_t slice) {
+  if (t < group.masked_begin) return group.slices[slice].rows;
+  const auto masks =
+      static_cast<std::size_t>(group.masks + AttentionTiles::rows_per_tile * (t - group.masked_begin));
+  const auto word = static_cast<std::uint32_t>(lists.visible[masks + column]);
+  return static_cast<std::int32_t>(word >> (8 * slice) & 0xff);
+}
+
+Pairs pairs_by_key_groups(const Forest& forest, const AttentionTiles& lists) {
+  Pairs pairs = no_pairs(forest);
+  std::vector<int> in_slices(static_cast<std::size_t>(forest.tokens));
+  for (const AttentionTiles::KeyGroup& group : lists.key_groups) {
+    for (const AttentionTiles::KeySlice& slice : group.slices)
+      for (const std::int32_t key : keys_of(lists, slice)) ++in_slices[static_cast<std::size_t>(key)];
+    std::set<std::int32_t> queries;
+    for (std::int32_t t = group.queries_begin; t < group.queries_end; ++t) {
+      const std::vector<std::int32_t> tile =
+          queries_of(lists, lists.group_queries[static_cast<std::size_t>(t)]);
+      EXPECT_TRUE(std::is_sorted(tile.begin(), tile.end()));
+      EXPECT_THAT(tile, ::testing::SizeIs(::testing::Le(AttentionTiles::rows_per_tile)));
+      for (std::size_t c = 0; c < tile.size(); ++c) {
+        EXPECT_TRUE(queries.insert(tile[c]).second);
+        std::int32_t all_seen = 0;
+        for (std::size_t s = 0; s < AttentionTiles::slices_per_group; ++s) {
+          const std::vector<std::int32_t> keys = keys_of(lists, group.slices[s]);
+          EXPECT_THAT(keys, ::testing::SizeIs(::testing::Le(AttentionTiles::rows_per_slice)));
+          const std::int32_t seen = visible_keys(lists, group, t, c, s);
+          EXPECT_LE(seen, std::ssize(keys));
+          all_seen += seen;
+          for (std::int32_t k = 0; k < std::min<std::int64_t>(seen, std::ssize(keys)); ++k)
+            ++pair(pairs, tile[c], keys[static_cast<std::size_t>(k)]);
+        }
+        EXPECT_GT(all_seen, 0) << "query " << tile[c] << " is gathered in vain";
+      }
+      for (std::size_t c = tile.size(); c < AttentionTiles::rows_per_tile; ++c) {
+        if (t >= group.masked_begin) {
+          EXPECT_EQ(visible_keys(lists, group, t, c, 0), 0);
+        }
+      }
+    }
+  }
+  EXPECT_THAT(in_slices, ::testing::Each(1));
+  return pairs;
+}
+
 // The softmax of a row begins with a key that it sees.
 void expect_first_keys_seen(const AttentionTiles& lists) {
   for (const AttentionTiles::Group& group : lists.groups) {
@@ -141,6 +202,7 @@ void expect_exact(const NamedForest& example) {
   EXPECT_TRUE(pairs_by_queries(example.forest, lists) == visible);
   EXPECT_TRUE(pairs_by_keys(example.forest, lists) == visible);
   EXPECT_TRUE(pairs_by_groups(example.forest, lists) == visible);
+  EXPECT_TRUE(pairs_by_key_groups(example.forest, lists) == visible);
   expect_first_keys_seen(lists);
   expect_no_vain_meetings(lists);
 }
@@ -175,8 +237,11 @@ TEST(AttentionTilesTest, ASequenceHasOneListOfKeys) {
   EXPECT_EQ(lists.runs.size(), 1000U);
   EXPECT_EQ(lists.groups.size(), 1000U);
   EXPECT_EQ(lists.group_keys.size(), 1000U);
+  EXPECT_EQ(lists.key_groups.size(), 1000U);
+  EXPECT_EQ(lists.group_queries.size(), 1000U);
+  EXPECT_EQ(lists.visible.size(), 1000U * 64);  // its own queries do not see all of a group
   EXPECT_TRUE(lists.gathered.empty() && lists.seen.empty());
-  EXPECT_EQ(lists.words().size(), 1000U * (6 + 2 + 3 + 10 + 4));
+  EXPECT_EQ(lists.words().size(), 1000U * (6 + 2 + 3 + 10 + 4 + 16 + 3 + 64));
 }
 
 // A dialogue of 20 tokens a turn, each turn with an answer of 12: tiles are filled by relatives.
@@ -189,13 +254,30 @@ TEST(AttentionTilesTest, RelativesShareTiles) {
   }
   const Forest forest = forest_of(pieces);
   const AttentionTiles lists(forest);
-  const auto scores_by = [](const auto& all) {
-    std::int64_t tiles = 0;
-    for (const auto& each : all) tiles += each.keys_end - each.keys_begin;
-    return tiles * AttentionTiles::rows_per_tile * AttentionTiles::rows_per_tile;
-  };
-  EXPECT_GT(scores_by(lists.tiles), 12 * forest.attended_pairs());
-  EXPECT_LT(scores_by(lists.groups), 4 * forest.attended_pairs());
+  constexpr std::int64_t scores = AttentionTiles::rows_per_tile * AttentionTiles::rows_per_tile;
+  std::int64_t by_segments = 0, by_groups = 0, by_key_groups = 0;
+  for (const auto& tile : lists.tiles) by_segments += scores * (tile.keys_end - tile.keys_begin);
+  for (const auto& group : lists.groups) by_groups += scores * (group.keys_end - group.keys_begin);
+  for (const auto& group : lists.key_groups)
+    by_key_groups += scores * (group.queries_end - group.queries_begin);
+  EXPECT_GT(by_segments, 12 * forest.attended_pairs());
+  EXPECT_LT(by_groups, 4 * forest.attended_pairs());
+  EXPECT_LT(by_key_groups, 2.5 * static_cast<double>(forest.attended_pairs()));
+}
+
+// Turns of 20 tokens, of which the last 4 ask and are not gone on from, and an answer beside each: the path of the rest is cut
+// without regard to turns.
+TEST(AttentionTilesTest, SlicesOfKeysFollowPaths) {
+  std::vector<Piece> pieces{{20, -1, 0}};
+  for (std::int32_t turn = 1; turn < 16; ++turn) {
+    pieces.push_back({3, 2 * turn - 2, 16});
+    pieces.push_back({20, 2 * turn - 2, 16});
+  }
+  const AttentionTiles lists(forest_of(pieces));
+  std::int32_t full = 0;
+  for (const AttentionTiles::KeyGroup& group : lists.key_groups)
+    for (const AttentionTiles::KeySlice& slice : group.slices) full += slice.rows == 16 ? 1 : 0;
+  EXPECT_EQ(full, (15 * 16 + 20) / 16);
 }
 
 TEST(AttentionTilesTest, RunsOfSiblingsJoin) {

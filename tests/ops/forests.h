@@ -51,6 +51,8 @@ inline std::vector<NamedForest> deep_forests() {
       {"three levels", forest_of({{9, -1, 0}, {65, 0, 4}, {7, 1, 65}, {3, 2, 1}, {2, 1, 64}, {1, 3, 3}})},
       {"trees side by side", forest_of({{5, -1, 0}, {67, -1, 0}, {3, 0, 5}, {30, 1, 66}, {2, 3, 30}})},
       {"a sequence behind another's last tile", forest_of({{97, -1, 0}, {30, -1, 0}})},
+      {"a dialogue",
+       forest_of({{25, -1, 0}, {20, 0, 21}, {19, 1, 15}, {24, 2, 16}, {18, 3, 20}, {17, 4, 14}})},
   };
 }
 
