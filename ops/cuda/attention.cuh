@@ -73,16 +73,24 @@ __device__ __forceinline__ void start_rows(__nv_bfloat16* to, const __nv_bfloat1
   }
 }
 
-// The same for rows of any tokens; token_of(row) below 0: zeros. `from` is where token 0's row begins.
+// The same for rows of any tokens; token_of(row) below 0: zeros. `from` is where token 0's row begins. Tokens are looked up four
+// at a time, since nothing moves across a copy.
 template <int width, int rows, typename F>
 __device__ __forceinline__ void start_listed_rows(__nv_bfloat16* to, const __nv_bfloat16* from,
                                                   std::int64_t stride, const F& token_of) {
-  constexpr int words = width / 8;
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < rows * words; i += tile_threads) {
-    const int row = i / words, word = i % words, token = token_of(row);
-    start_copy(to + swizzled<width>(row, word), from + (token < 0 ? 0 : token * stride + word * 8),
-               token >= 0);
+  constexpr int words = width / 8, rows_at_once = tile_threads / words, together = 4;
+  static_assert(rows % (together * rows_at_once) == 0);
+  const int first = static_cast<int>(threadIdx.x) / words, word = static_cast<int>(threadIdx.x) % words;
+#pragma unroll 1
+  for (int begin = first; begin < rows; begin += together * rows_at_once) {
+    int token[together];
+#pragma unroll
+    for (int i = 0; i < together; ++i) token[i] = token_of(begin + i * rows_at_once);
+#pragma unroll
+    for (int i = 0; i < together; ++i) {
+      start_copy(to + swizzled<width>(begin + i * rows_at_once, word),
+                 from + (token[i] < 0 ? 0 : token[i] * stride + word * 8), token[i] >= 0);
+    }
   }
 }
 
