@@ -13,19 +13,30 @@ namespace chorus {
 struct Philox {
   using Counter = std::array<std::uint32_t, 4>;
 
-  static constexpr Counter words(Counter counter, std::uint64_t key) {
-    auto k0 = static_cast<std::uint32_t>(key);
-    auto k1 = static_cast<std::uint32_t>(key >> 32);
-    for (int round = 0; round < 10; ++round) {
+  static constexpr int rounds = 10;
+  // Both words of each round's key.
+  using Schedule = std::array<std::array<std::uint32_t, 2>, rounds>;
+
+  static constexpr Schedule schedule(std::uint64_t key) {
+    Schedule keys{};
+    for (std::uint32_t i = 0; i < rounds; ++i) {
+      keys[i][0] = static_cast<std::uint32_t>(key) + i * 0x9E3779B9U;
+      keys[i][1] = static_cast<std::uint32_t>(key >> 32) + i * 0xBB67AE85U;
+    }
+    return keys;
+  }
+  // For those who draw so much that computing the keys each time would count.
+  static constexpr Counter words(Counter counter, const Schedule& keys) {
+    for (std::size_t round = 0; round < rounds; ++round) {
       const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * counter[0];
       const std::uint64_t p1 = std::uint64_t{0xCD9E8D57U} * counter[2];
-      counter = {static_cast<std::uint32_t>(p1 >> 32) ^ counter[1] ^ k0, static_cast<std::uint32_t>(p1),
-                 static_cast<std::uint32_t>(p0 >> 32) ^ counter[3] ^ k1, static_cast<std::uint32_t>(p0)};
-      k0 += 0x9E3779B9U;
-      k1 += 0xBB67AE85U;
+      counter = {
+          static_cast<std::uint32_t>(p1 >> 32) ^ counter[1] ^ keys[round][0], static_cast<std::uint32_t>(p1),
+          static_cast<std::uint32_t>(p0 >> 32) ^ counter[3] ^ keys[round][1], static_cast<std::uint32_t>(p0)};
     }
     return counter;
   }
+  static constexpr Counter words(Counter counter, std::uint64_t key) { return words(counter, schedule(key)); }
 };
 
 // Separates the uses of one seed, so that no two draw the same numbers.
@@ -71,11 +82,13 @@ struct DropoutMask {
   // What survivors are multiplied by. Of the probability as drawn, so that the mean stays.
   constexpr float scale() const { return 0x1p16F / static_cast<float>(0x10000U - threshold()); }
 
-  // The words that decide on features 8*block .. 8*block+7 of a token.
+  // The words that decide on features 8*block .. 8*block+7 of a token are those of this counter.
+  constexpr Philox::Counter counter(std::int64_t token_id, std::int64_t block) const {
+    return {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(token_id), step,
+            (static_cast<std::uint32_t>(RandomUse::dropout) << 24) ^ stream};
+  }
   constexpr Philox::Counter words(std::int64_t token_id, std::int64_t block) const {
-    const Philox::Counter counter{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(token_id),
-                                  step, (static_cast<std::uint32_t>(RandomUse::dropout) << 24) ^ stream};
-    return Philox::words(counter, seed);
+    return Philox::words(counter(token_id, block), seed);
   }
   // The 16 bits of the i-th of those features: of each word first the lower ones.
   static constexpr std::uint32_t bits(const Philox::Counter& words, int i) {
