@@ -7,7 +7,7 @@ namespace {
 // drop(x), in `scratch` where anything is dropped.
 ConstTensor dropped(Backend& backend, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask,
                     Tensor scratch) {
-  if (mask.probability == 0) return x;
+  if (mask.threshold() == 0) return x;
   backend.dropout(scratch, x, token_ids, mask);
   return scratch;
 }
@@ -23,7 +23,7 @@ void low_rank_down(Backend& backend, std::span<const LowRankDown> paths, ConstTe
 void low_rank_input_gradient(Backend& backend, Tensor dx, std::span<const LowRankInputGradient> paths,
                              ConstTensor token_ids, Tensor scratch) {
   for (const LowRankInputGradient& path : paths) {
-    if (path.mask.probability == 0) {
+    if (path.mask.threshold() == 0) {
       backend.matmul(dx, path.du, path.a, {.accumulate = true});
       continue;
     }

@@ -6,6 +6,7 @@
 #include "ops/cuda/attention_lists.h"
 #include "ops/cuda/check.h"
 #include "ops/cuda/gpu.h"
+#include "ops/cuda/low_rank.h"
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/resources.h"
 #include "ops/low_rank_composed.h"
@@ -138,17 +139,20 @@ void CudaBackend::download(void* to, ConstTensor from) {
 
 void CudaBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
                                 Tensor scratch) {
-  composed::low_rank_down(*this, paths, x, token_ids, scratch);
+  if (!cuda::low_rank_down(paths, x, token_ids, stream()))
+    composed::low_rank_down(*this, paths, x, token_ids, scratch);
 }
 
 void CudaBackend::low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths,
                                           ConstTensor token_ids, Tensor scratch) {
-  composed::low_rank_input_gradient(*this, dx, paths, token_ids, scratch);
+  if (!cuda::low_rank_input_gradient(dx, paths, token_ids, stream()))
+    composed::low_rank_input_gradient(*this, dx, paths, token_ids, scratch);
 }
 
 void CudaBackend::low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
                                            ConstTensor token_ids, Tensor scratch) {
-  composed::low_rank_factor_gradient(*this, paths, x, token_ids, scratch);
+  if (!cuda::low_rank_factor_gradient(paths, x, token_ids, stream()))
+    composed::low_rank_factor_gradient(*this, paths, x, token_ids, scratch);
 }
 
 }  // namespace chorus
