@@ -146,6 +146,13 @@ void Llama::load(const std::function<std::vector<float>(const ModelTensor&)>& re
   }
 }
 
+void Llama::fill(const std::function<void(const ModelTensor& tensor, Tensor part)>& write) {
+  for (const BoundTensor& bound : tensors_) {
+    require(bound.weight->trained == nullptr && !bound.in_place, bound.tensor.name, " is not to be filled");
+    write(bound.tensor, bound.copy);
+  }
+}
+
 Pass Llama::make_pass(const DeviceBatch& batch, const Additions& added) const {
   Pass pass;
   pass.forest = &batch.forest;

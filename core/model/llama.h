@@ -60,6 +60,8 @@ class Llama {
   void load(const BaseModel& base);
   // The same from memory, for models with nothing in place; `read` gives a full tensor.
   void load(const std::function<std::vector<float>(const ModelTensor&)>& read);
+  // The same of a frozen base on the device: `write` sets this rank's part of a tensor.
+  void fill(const std::function<void(const ModelTensor& tensor, Tensor part)>& write);
 
   const ModelConfig& config() const { return config_; }
   Backend& backend() const { return backend_; }

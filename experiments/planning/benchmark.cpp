@@ -23,14 +23,17 @@ std::vector<float> random_block() {
   return block;
 }
 
+// One block, and copies of what is there until all is full.
 void fill_random(Backend& backend, Tensor tensor, double bound) {
   std::vector<float> block = random_block();
   for (float& value : block) value *= static_cast<float>(bound);
   const Tensor flat = tensor.reshape({tensor.elements()});
-  for (std::int64_t begin = 0; begin < flat.elements(); begin += std::ssize(block)) {
-    const std::int64_t end = std::min(flat.elements(), begin + std::ssize(block));
-    upload_floats(backend, flat.rows(begin, end),
-                  std::span(block).first(static_cast<std::size_t>(end - begin)));
+  std::int64_t filled = std::min(flat.elements(), std::ssize(block));
+  upload_floats(backend, flat.rows(0, filled), std::span(block).first(static_cast<std::size_t>(filled)));
+  while (filled < flat.elements()) {
+    const std::int64_t more = std::min(filled, flat.elements() - filled);
+    backend.convert(flat.rows(filled, filled + more), flat.rows(0, more));
+    filled += more;
   }
 }
 
@@ -297,13 +300,9 @@ class OperatorBenchmark {
 };
 
 // Values that keep activations near 1 through many layers.
-std::vector<float> random_weight(const ModelTensor& tensor) {
-  if (tensor.is_norm()) return std::vector<float>(static_cast<std::size_t>(tensor.elements()), 1.0F);
-  static const std::vector<float> block = random_block();
-  const float bound = 1.0F / std::sqrt(static_cast<float>(tensor.shape[1]));
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = bound * block[i % block.size()];
-  return values;
+void fill_weight(Backend& backend, const ModelTensor& tensor, Tensor part) {
+  if (tensor.is_norm()) return backend.fill(part, 1);
+  fill_random(backend, part, 1 / std::sqrt(static_cast<double>(tensor.shape[1])));
 }
 
 std::string rate(double per_second, double unit, double ceiling) {
@@ -402,7 +401,7 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   options.lora->targets.assign(all_projections.begin(), all_projections.end());
   BaseSetup base(shape.model, options, backend, groups.groups());
   ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});
-  base.llama.load(random_weight);
+  base.llama.fill([&](const ModelTensor& tensor, Tensor part) { fill_weight(backend, tensor, part); });
   setup.model.adapters().initialise();
   TrainingStep step(setup.model, setup.optimizer, setup.activations);
 
