@@ -176,10 +176,10 @@ AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer) {
   };
   if (!known(eos) && !known(ends.tokens)) {
     ends.contradiction = fmt::format(
-        "{}: config.json ends texts with {}, the tokenizer with {} (</s>): answers end with any of "
+        "{}: config.json ends texts with {}, the tokenizer with {} ({}): answers end with any of "
         "them",
         base.folder().string(), eos.empty() ? "no token" : fmt::format("token {}", fmt::join(eos, " or ")),
-        tokenizer.eos());
+        tokenizer.eos(), tokenizer.token(tokenizer.eos()));
   }
   ends.tokens.push_back(tokenizer.eos());
   return ends;
