@@ -191,7 +191,8 @@ GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> pr
   std::int64_t longest = 0;
   for (const auto& prompt : prompts) longest = std::max<std::int64_t>(longest, std::ssize(prompt));
   limits.sequences = std::min(options.sequences_at_once, std::max<std::int64_t>(1, std::ssize(prompts)));
-  limits.prompt_tokens = longest * limits.sequences;
+  // A step of one token takes more than a prompt of one: the lengths of its caches.
+  limits.prompt_tokens = std::max<std::int64_t>(longest, 2) * limits.sequences;
   limits.length = std::min(max_positions, longest + options.max_new_tokens);
   require<DataError>(longest < limits.length, "a prompt of ", longest,
                      " tokens leaves no room for an answer: the base ", "model has ", max_positions,
