@@ -1,10 +1,13 @@
 #include "data/tokenizers/regular_expression.h"
 
+#include <array>
 #include <mutex>
+#include <utility>
 
 #include <oniguruma.h>
 
 #include "data/text/utf8.h"
+#include "data/tokenizers/unicode.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -19,6 +22,48 @@ std::string describe(int code, OnigErrorInfo* information) {
                                             : onig_error_code_to_str(text, code, information);
   return {reinterpret_cast<const char*>(text), static_cast<std::size_t>(length)};
 }
+
+// Oniguruma's own tables are of the Unicode of its release, 14.0 on Debian 12: others take their place, by the same names.
+struct Properties {
+  Properties() {
+    OnigEncoding encoding = ONIG_ENCODING_UTF8;
+    onig_initialize(&encoding, 1);
+    for (auto& [name, ranges] : ranges_of) ranges.push_back(0);  // their number
+    for (char32_t character = 0; character <= 0x10FFFF; ++character) {
+      const std::string_view category = general_category(character);
+      for (auto& [name, ranges] : ranges_of)
+        if (category.starts_with(name)) add(ranges, static_cast<OnigCodePoint>(character));
+    }
+    for (auto& [name, ranges] : ranges_of) {
+      const int code = onig_unicode_define_user_property(name.c_str(), ranges.data());
+      require(code == ONIG_NORMAL, "Oniguruma takes no property ", name, ", error ", code);
+    }
+  }
+
+  static void add(std::vector<OnigCodePoint>& ranges, OnigCodePoint character) {
+    if (ranges.size() > 1 && ranges.back() + 1 == character) {
+      ++ranges.back();
+    } else {
+      ranges.insert(ranges.end(), {character, character});
+      ++ranges.front();
+    }
+  }
+
+  // As Oniguruma reads them, as long as the program runs.
+  std::array<std::pair<std::string, std::vector<OnigCodePoint>>, 13> ranges_of{{{"L", {}},
+                                                                                {"Lu", {}},
+                                                                                {"Ll", {}},
+                                                                                {"Lt", {}},
+                                                                                {"Lm", {}},
+                                                                                {"Lo", {}},
+                                                                                {"M", {}},
+                                                                                {"Mn", {}},
+                                                                                {"Mc", {}},
+                                                                                {"N", {}},
+                                                                                {"Nd", {}},
+                                                                                {"Nl", {}},
+                                                                                {"No", {}}}};
+};
 
 }  // namespace
 
@@ -35,6 +80,7 @@ struct RegularExpression::Compiled {
 RegularExpression::RegularExpression(std::string_view expression, std::string where) {
   static std::mutex compiling;  // of Oniguruma's tables
   const std::lock_guard lock(compiling);
+  static const Properties properties;
   auto compiled = std::make_shared<Compiled>(std::move(where));
   OnigErrorInfo information{};
   const char* begin = expression.data();

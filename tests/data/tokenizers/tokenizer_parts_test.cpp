@@ -1,6 +1,7 @@
 // The parts of a tokenizer.json one by one; what is expected is what Hugging Face's library gives.
 
 #include <gtest/gtest.h>
+#include <regex.h>
 
 #include "data/tokenizers/normalizer.h"
 #include "data/tokenizers/pre_tokenizer.h"
@@ -110,6 +111,33 @@ TEST(TokenDecoder, ItsParts) {
                          {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})",
                     {"\u2581a", "<0xE5>", "<0x8F>", "<0xAB>", "b", "<0xE5>", "<0x8F>", "\u2581c"}),
             "a\u53EBb\uFFFD\uFFFD c");
+}
+
+TEST(RegularExpression, KnowsTheLettersOfUnicode16) {
+  std::vector<Range> matches;
+  // Of Unicode 1.1, 14.0, 15.0 and 16.0.
+  RegularExpression("\\p{L}", "test").find_all("\u00E9\u2C2F\U00010EC0-\U000323AF\U00013F9D", matches);
+  EXPECT_EQ(matches.size(), 4U);
+  RegularExpression("\\p{Lu}|\\p{Nd}", "test").find_all("\uA7CB\U00010D40\uA7DB", matches);
+  EXPECT_EQ(matches.size(), 2U);
+  RegularExpression::literal("a.b", "test").find_all("axb a.b", matches);
+  EXPECT_EQ(matches.size(), 1U);
+}
+
+// Oniguruma's library has functions of the same names.
+TEST(RegularExpression, LeavesThoseOfPosixAlone) {
+  regex_t expression;
+  ASSERT_EQ(regcomp(&expression, "^[0-9]+[.]$", REG_EXTENDED | REG_NOSUB), 0);
+  EXPECT_EQ(regexec(&expression, "123.", 0, nullptr, 0), 0);
+  EXPECT_EQ(regexec(&expression, "12a.", 0, nullptr, 0), REG_NOMATCH);
+  regfree(&expression);
+}
+
+TEST(Unicode, NormalizesByUnicode9) {
+  EXPECT_EQ(normalization_form_c("a\u0315\u0301"), "\u00E1\u0315");
+  EXPECT_EQ(normalization_form_c("a\u0315\u1ACC\u0301"), "a\u0315\u1ACC\u0301") << "a mark of Unicode 14.0";
+  EXPECT_EQ(normalization_form_c("e\u0301\u1ACCe\u0301"), "\u00E9\u1ACC\u00E9");
+  EXPECT_EQ(normalization_form_c("\u1100\u1161"), "\uAC00");
 }
 
 TEST(Unicode, NumbersAndWhiteSpace) {
