@@ -91,8 +91,9 @@ void BpeModel::add_merge(std::string_view left, std::string_view right, std::siz
                        token, "', which is not in the vocabulary");
     return *found;
   };
+  const std::int32_t left_id = known(left), right_id = known(right), id = known(together);
   // Of merges that stand there twice, the last one counts.
-  merges_[pair_of(known(left), known(right))] = {static_cast<std::int32_t>(rank), known(together)};
+  merges_[pair_of(left_id, right_id)] = {static_cast<std::int32_t>(rank), id};
 }
 
 std::optional<std::int32_t> BpeModel::id(std::string_view token) const {
