@@ -80,7 +80,7 @@ Preparation::Preparation(const PrepareOptions& options, const PrepareProgress& p
 
 const Tokenizer& Preparation::tokenizer() const {
   require<ConfigurationError>(maybe_tokenizer.has_value(), "corpus ", options.corpus,
-                              " needs a tokenizer; pass the model's tokenizer.model");
+                              " needs a tokenizer; pass the model's tokenizer.model or tokenizer.json");
   return *maybe_tokenizer;
 }
 

@@ -28,7 +28,7 @@ struct PrepareOptions {
   std::string corpus = "meld";
   std::vector<std::string> inputs;
   std::string output;                // folder; must not exist or be empty
-  std::string tokenizer;             // path of a SentencePiece model; the tokens corpus can do without
+  std::string tokenizer;             // file or folder of a tokenizer; the tokens corpus can do without
   std::int64_t vocabulary_size = 0;  // of the base model; 0: the tokenizer's
   std::int64_t max_tokens = 1024;    // of a prompt with its answer; 0: no limit
   std::int64_t context = 256;        // of the text corpus

@@ -77,8 +77,9 @@ void prepare_text(Preparation& preparation) {
     const std::vector<std::string> paragraphs = split_paragraphs(read_text_file(source.path));
     Packer packer(preparation.options.context);
     for (const std::string& paragraph : paragraphs) {
-      std::vector<std::int32_t> document = preparation.tokenizer().encode(paragraph);
-      document.insert(document.begin(), preparation.tokenizer().bos());
+      std::vector<std::int32_t> document = preparation.tokenizer().beginning();
+      const std::vector<std::int32_t> words = preparation.tokenizer().encode(paragraph);
+      document.insert(document.end(), words.begin(), words.end());
       document.push_back(preparation.tokenizer().eos());
       packer.add(document);
       preparation.report(source.name, ++ledger.rows_read, std::ssize(paragraphs));

@@ -24,7 +24,8 @@ struct Command {
 // In the order of a first run.
 constexpr std::array commands{
     Command{"sample", "writes a synthetic dialogue corpus to try everything with", command::sample},
-    Command{"tokenizer", "trains a SentencePiece tokenizer on text files", command::tokenizer},
+    Command{"tokenizer", "trains a SentencePiece tokenizer on text files, or applies any",
+            command::tokenizer},
     Command{"init", "writes a small untrained LLaMA base", command::init},
     Command{"inspect", "counts what a corpus or data set holds, and what corpora share", command::inspect},
     Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare,

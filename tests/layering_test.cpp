@@ -32,7 +32,7 @@ const std::map<std::string, std::vector<std::string>> allowed{
 // The floors of a room, lowest first, above all of them the files of the room itself: nothing includes from a higher one.
 const std::map<std::string, std::vector<std::string>> floors{
     {"ops", {"ops/base/"}},
-    {"data", {"data/text/", "data/corpora/", "data/sets/", "data/prompts/"}},
+    {"data", {"data/text/", "data/corpora/", "data/sets/", "data/tokenizers/", "data/prompts/"}},
     {"core", {"core/formats/", "core/model/", "core/scoring/", "core/training/", "core/planning/"}},
     {"experiments", {"experiments/planning/", "experiments/studies/", "experiments/report/"}},
     {"launch", {"launch/options/", "launch/process/", "launch/commands/"}},
@@ -47,7 +47,9 @@ const std::vector<Reserved> reserved{
     {"mpi.h", {"parallel/mpi_"}},
     {"hdf5", {"data/sets/hdf5_file."}},
     {"H5", {"data/sets/hdf5_file."}},
-    {"sentencepiece", {"data/prompts/tokenizer.cpp"}},
+    {"sentencepiece", {"data/tokenizers/sentencepiece_"}},
+    {"oniguruma", {"data/tokenizers/regular_expression.cpp"}},
+    {"utf8proc", {"data/tokenizers/unicode.cpp"}},
     {"dnnl", {"ops/cpu/"}},
     {"oneapi/dnnl", {"ops/cpu/"}},
     {"boost/program_options", {"launch/options/options.cpp"}},

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/formats/weight_files.h"
+#include "data/prompts/tokenizer.h"
 #include "data/text/json.h"
 #include "ops/base/error.h"
 #include "ops/base/hash.h"
@@ -158,11 +159,9 @@ std::uint64_t BaseModel::content_hash() const {
 }
 
 std::filesystem::path BaseModel::tokenizer_path() const {
-  auto path = folder_ / "tokenizer.model";
-  require<DataError>(
-      std::filesystem::exists(path), folder_.string(),
-      " has no tokenizer.model; a SentencePiece tokenizer is needed, tokenizer.json is not read");
-  return path;
+  const auto path = tokenizer_file(folder_);
+  require<DataError>(path.has_value(), folder_.string(), " has no tokenizer.model and no tokenizer.json");
+  return *path;
 }
 
 std::int64_t BaseModel::check_tokenizer_size(std::int64_t pieces) const {

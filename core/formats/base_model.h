@@ -34,7 +34,7 @@ class BaseModel {
   // into files.
   std::uint64_t content_hash() const;
 
-  // Throws DataError if the folder has no SentencePiece tokenizer.model.
+  // The file of tokenizer_file(). Throws DataError if the folder has none.
   std::filesystem::path tokenizer_path() const;
   // Returns how many rows of the embedding no piece of the tokenizer uses, of tokens that were added to it or of
   // padding. Throws DataError if it has more pieces than there are rows.

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "core/formats/model_tensors.h"
+#include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
 #include "ops/base/random.h"
 
@@ -59,7 +60,7 @@ void write_new_base(const std::filesystem::path& folder, const ModelConfig& conf
   }
   writer.finish();
   write_model_config(folder, config, torch_name(dtype));
-  std::filesystem::copy_file(tokenizer, folder / "tokenizer.model");
+  copy_tokenizer(tokenizer, folder);
 }
 
 }  // namespace chorus

@@ -171,10 +171,10 @@ AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer) {
   };
   if (!known(eos) && !known(ends.tokens)) {
     ends.contradiction = fmt::format(
-        "{}: config.json ends texts with {}, the tokenizer with {} (</s>): answers end with any of "
+        "{}: config.json ends texts with {}, the tokenizer with {} ({}): answers end with any of "
         "them",
         base.folder().string(), eos.empty() ? "no token" : fmt::format("token {}", fmt::join(eos, " or ")),
-        tokenizer.eos());
+        tokenizer.eos(), tokenizer.token(tokenizer.eos()));
   }
   ends.tokens.push_back(tokenizer.eos());
   return ends;
@@ -186,7 +186,8 @@ GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> pr
   std::int64_t longest = 0;
   for (const auto& prompt : prompts) longest = std::max<std::int64_t>(longest, std::ssize(prompt));
   limits.sequences = std::min(options.sequences_at_once, std::max<std::int64_t>(1, std::ssize(prompts)));
-  limits.prompt_tokens = longest * limits.sequences;
+  // A step of one token takes more than a prompt of one: the lengths of its caches.
+  limits.prompt_tokens = std::max<std::int64_t>(longest, 2) * limits.sequences;
   limits.length = std::min(max_positions, longest + options.max_new_tokens);
   require<DataError>(longest < limits.length, "a prompt of ", longest,
                      " tokens leaves no room for an answer: the base ", "model has ", max_positions,

@@ -32,7 +32,7 @@ struct GenerationLimits {
 GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
                                    const GenerateOptions& options, std::int64_t max_positions);
 
-// The tokens that end an answer beside those of config.json: the tokenizer's </s>, which `chorus prepare` writes behind
+// The tokens that end an answer beside those of config.json: the tokenizer's end of a text, which `chorus prepare` writes behind
 // answers, and those of generation_config.json where there is one.
 struct AnswerEnds {
   std::vector<std::int32_t> tokens;

@@ -47,9 +47,10 @@ std::vector<float> embed_texts(const Model& model, const Tokenizer& tokenizer,
   std::vector<float> means;
   TextBatch batch;
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    std::vector<std::int32_t> tokens{tokenizer.bos()};
+    std::vector<std::int32_t> tokens = tokenizer.beginning();
     const std::vector<std::int32_t> words = tokenizer.encode(texts[i]);
     tokens.insert(tokens.end(), words.begin(), words.end());
+    if (tokens.empty()) tokens.push_back(tokenizer.eos());  // there is always a vector
     tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(tokens_per_microbatch)));
     if (batch.microbatch.forest.tokens + std::ssize(tokens) > tokens_per_microbatch) {
       append_means(batch, model, arena, means);

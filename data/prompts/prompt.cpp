@@ -134,7 +134,7 @@ const PromptWriter::Tokens& PromptWriter::encode(const std::string& text) {
 }
 
 PromptWriter::Tokens PromptWriter::encode(const std::vector<Piece>& pieces) {
-  Tokens tokens{tokenizer_.bos()};
+  Tokens tokens = tokenizer_.beginning();
   std::string words;
   const auto close = [&](bool keep) {
     if (words.empty()) return;

@@ -69,7 +69,7 @@ class PromptWriter {
   const Tokenizer& tokenizer_;
   Settings settings_;
   std::vector<std::string> words_;
-  std::vector<Tokens> answers_;  // of each label, with </s>
+  std::vector<Tokens> answers_;  // of each label, with the end of a text
   std::int64_t longest_answer_ = 0;
   std::string label_statement_;
   std::unordered_map<std::string, Tokens> encoded_;  // the same lines come again and again

@@ -3,49 +3,59 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "data/tokenizers/sentencepiece_training.h"
+#include "data/tokenizers/tokenizer_engine.h"
+
 namespace chorus {
 
-// A SentencePiece model, BPE or unigram.
+// The file that Tokenizer::load() reads: `path` itself; of a folder tokenizer.model, or tokenizer.json where that is
+// missing or cannot be read as a SentencePiece model. None for a folder that has neither.
+std::optional<std::filesystem::path> tokenizer_file(const std::filesystem::path& path);
+
+// Copies a tokenizer into a folder, under the name that is looked for there, with what beside it says how texts end.
+void copy_tokenizer(const std::filesystem::path& tokenizer, const std::filesystem::path& folder);
+
+// A SentencePiece model, or a tokenizer.json of byte-level BPE. May be used by several threads.
 class Tokenizer {
  public:
-  // Throws DataError for a file that is missing, truncated or no model, or that has no <s> and </s>.
+  // Of a file of either kind, or of a folder that has one. Throws DataError for a file that is missing, truncated or
+  // neither, that needs what is not supported (docs/formats.md), or a SentencePiece model without <s> and </s>.
   static Tokenizer load(const std::filesystem::path& path);
-  Tokenizer(Tokenizer&&) noexcept;
-  Tokenizer& operator=(Tokenizer&&) noexcept;
-  ~Tokenizer();
 
-  // Neither adds <s> nor </s>, nor finds them in the text.
+  // Adds nothing around the text. SentencePiece finds no <s> or </s> in it; a tokenizer.json finds its added tokens,
+  // as Transformers does. Bytes that are no UTF-8 are read as U+FFFD.
   std::vector<std::int32_t> encode(std::string_view text) const;
+  // With what the model expects around a text: LLaMA's <s>, or the template of tokenizer.json.
+  std::vector<std::int32_t> encode_with_special(std::string_view text) const;
   // Throws DataError for an id outside the vocabulary.
   std::string decode(std::span<const std::int32_t> ids) const;
 
-  std::int32_t size() const;  // V
-  std::int32_t bos() const;
+  // How the file writes one of its tokens, such as </s>; "" for an id without one.
+  std::string token(std::int32_t id) const;
+
+  std::int32_t size() const;  // V: ids are below it
+  // The token that begins a text; none for models that were trained without one.
+  std::optional<std::int32_t> bos() const;
+  // The tokens that a prompt begins with: bos(), if there is one.
+  std::vector<std::int32_t> beginning() const;
+  // The token that ends a text. Throws DataError for a tokenizer.json where no file says which it is.
   std::int32_t eos() const;
-  std::int32_t unk() const;
-  // Fnv1a of the model file's bytes: tells whether data and base model belong together.
-  std::uint64_t hash() const;
+  std::optional<std::int32_t> unk() const;
+  // Fnv1a of the file's bytes: tells whether data and base model belong together.
+  std::uint64_t hash() const { return hash_; }
 
  private:
-  struct Model;
-  explicit Tokenizer(std::unique_ptr<Model> model);
-  std::unique_ptr<Model> model_;
-};
+  Tokenizer(std::unique_ptr<const TokenizerEngine> engine, std::uint64_t hash, std::string path);
 
-struct TokenizerTraining {
-  std::vector<std::filesystem::path> files;  // UTF-8 text, learned from line by line
-  std::int32_t vocabulary_size = 2048;
-  std::filesystem::path output;  // must not exist
+  std::unique_ptr<const TokenizerEngine> engine_;
+  std::uint64_t hash_;
+  std::string path_;
 };
-
-// Learns a tokenizer of LLaMA's kind: BPE over the text as it is, digits apart, unknown characters as bytes,
-// <unk>, <s>, </s> = 0, 1, 2. Deterministic. Throws ConfigurationError if `output` exists or the text is too
-// small for the vocabulary (or the vocabulary too small for bytes and characters).
-void train_tokenizer(const TokenizerTraining& training);
 
 }  // namespace chorus

@@ -34,6 +34,10 @@ nlohmann::json parse_json(const std::string& text, const std::string& origin) {
   return json;
 }
 
+nlohmann::json parse_foreign_json(const std::string& text, const std::string& origin) {
+  return parse_any<nlohmann::json>(text, origin);
+}
+
 nlohmann::json read_json_file(const std::filesystem::path& path) {
   return parse_any<nlohmann::json>(read_unchecked_text(path), path.string());
 }

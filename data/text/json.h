@@ -15,6 +15,9 @@ namespace chorus {
 // Throws DataError that begins with `origin` where the text is not valid JSON, or holds a zero character.
 nlohmann::json parse_json(const std::string& text, const std::string& origin);
 
+// The same where zero characters are passed: the text may be another program's.
+nlohmann::json parse_foreign_json(const std::string& text, const std::string& origin);
+
 // Throws DataError that begins with the path. Zero characters are passed: the file may be another program's.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 

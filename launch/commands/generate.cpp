@@ -24,9 +24,11 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   base.check_tokenizer_size(tokenizer.size());
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
 
-  std::vector<std::int32_t> prompt{tokenizer.bos()};
+  std::vector<std::int32_t> prompt = tokenizer.beginning();
   const std::vector<std::int32_t> words = tokenizer.encode(options.prompt);
   prompt.insert(prompt.end(), words.begin(), words.end());
+  require<ConfigurationError>(!prompt.empty(), "the prompt is empty, and texts of ", options.base,
+                              " begin with no token of their own: give some words");
   const std::vector<std::vector<std::int32_t>> prompts{prompt};
 
   for (const std::string& remark : remarks(base, adapter, true)) runtime->console().print(remark);

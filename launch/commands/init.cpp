@@ -25,7 +25,7 @@ int init(const Arguments& arguments) {
   OptionTable table("init",
                     "writes an untrained LLaMA as a Hugging Face folder, to be trained with --method full");
   table.add("output", output, "new folder").required().shown_as("DIR");
-  table.add("tokenizer", tokenizer_file, "SentencePiece model; its size is the vocabulary")
+  table.add("tokenizer", tokenizer_file, "tokenizer.model or tokenizer.json; its size is the vocabulary")
       .required()
       .shown_as("FILE");
   table.add("hidden-size", config.hidden_size, "width of the residual stream").at_least(2);
@@ -53,7 +53,7 @@ int init(const Arguments& arguments) {
   config.intermediate_size = mlp_width.value_or((config.hidden_size * 8 / 3 + 31) / 32 * 32);
   const Tokenizer tokenizer = Tokenizer::load(tokenizer_file);
   config.vocabulary_size = tokenizer.size();
-  config.bos = tokenizer.bos();
+  config.bos = tokenizer.bos().value_or(-1);
   config.eos = {tokenizer.eos()};
 
   write_new_base(output, config, tokenizer_file, seed, precision);

@@ -45,7 +45,8 @@ void bind(OptionTable& table, Choices& choices) {
   table.add("show", choices.show, "print so many prompts of each data set, with their right answers")
       .at_least(0);
   table.add("base", choices.base, "base whose tokenizer they were made with").shown_as("DIR");
-  table.add("tokenizer", choices.tokenizer, "SentencePiece model, instead of the base's").shown_as("FILE");
+  table.add("tokenizer", choices.tokenizer, "tokenizer.model or tokenizer.json, instead of the base's")
+      .shown_as("FILE");
 
   table.group("What corpora share");
   table.add("leakage", choices.leakage, "count the test utterances of each that the other holds as well");
@@ -160,8 +161,7 @@ void print_prompts(const Dataset& dataset, std::int64_t count, const Tokenizer& 
 void print_data_sets(const Choices& choices) {
   std::optional<Tokenizer> tokenizer;
   if (choices.show > 0) {
-    tokenizer = Tokenizer::load(choices.tokenizer.empty() ? fs::path(choices.base) / "tokenizer.model"
-                                                          : fs::path(choices.tokenizer));
+    tokenizer = Tokenizer::load(choices.tokenizer.empty() ? choices.base : choices.tokenizer);
   }
   std::vector<DatasetStatistics> statistics;
   for (const std::string& input : choices.inputs) {

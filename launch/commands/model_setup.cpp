@@ -31,7 +31,7 @@ std::vector<std::string> remarks(const BaseModel& base, const std::optional<Peft
                                  bool generates) {
   namespace fs = std::filesystem;
   std::vector<std::string> lines;
-  if (fs::exists(base.folder() / "tokenizer.model")) {
+  if (tokenizer_file(base.folder())) {
     const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
     lines.push_back(unused_rows(base.folder().string(), base.config().vocabulary_size, tokenizer.size()));
     if (generates) lines.push_back(answer_ends(base, tokenizer).contradiction);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -11,6 +12,7 @@
 #include "core/scoring/text_embeddings.h"
 #include "data/corpora/corpus.h"
 #include "data/prompts/recipe.h"
+#include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
 #include "data/text/text_file.h"
 #include "launch/commands/commands.h"
@@ -55,7 +57,8 @@ void add_input(OptionTable& table, Choices& choices) {
   table.group("Tokens");
   table.add("base", choices.base, "base model that the data is for: gives tokenizer and vocabulary")
       .shown_as("DIR");
-  table.add("tokenizer", options.tokenizer, "SentencePiece model, where no base is given").shown_as("FILE");
+  table.add("tokenizer", options.tokenizer, "tokenizer.model or tokenizer.json, where no base is given")
+      .shown_as("FILE");
   table.add("vocabulary-size", options.vocabulary_size, "of the base; 0: the base's, else the tokenizer's")
       .at_least(0);
   table.group("Text");
@@ -79,11 +82,12 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
       .add("history", options.history,
            "previous lines that a prompt shows: a number or all; empty: as the recipe says")
       .shown_as("N|all");
-  table.choice("answer-end", options.answer_end,
-               {{"as-recipe", AnswerEnd::as_recipe},
-                {"end-of-text", AnswerEnd::end_of_text},
-                {"none", AnswerEnd::none}},
-               "whether </s> follows an answer; none is for bases that never learned that token");
+  table.choice(
+      "answer-end", options.answer_end,
+      {{"as-recipe", AnswerEnd::as_recipe},
+       {"end-of-text", AnswerEnd::end_of_text},
+       {"none", AnswerEnd::none}},
+      "whether the end of a text (</s>) follows an answer; none is for bases that never learned that token");
   table
       .add("max-tokens", options.max_tokens,
            "a longer prompt loses its oldest lines; default: at most the base's positions; 0: no limit")
@@ -140,14 +144,15 @@ void add_features(OptionTable& table, PrepareOptions& options) {
 }
 
 // What train would refuse is not prepared: it compares the tokenizer of the data with that of the base.
-void check_tokenizer(const std::string& given, const std::filesystem::path& of_base) {
-  if (given.empty()) return;
-  require<ConfigurationError>(std::filesystem::exists(of_base),
-                              "--base has no tokenizer.model, and train looks for "
-                              "it there: copy --tokenizer to ",
-                              of_base.string(), " and leave the option out");
-  require<ConfigurationError>(read_file(given) == read_file(of_base), "--tokenizer ", given,
-                              " is another one than ", of_base.string(),
+void check_tokenizer(const std::string& given, const std::string& base,
+                     const std::optional<std::filesystem::path>& of_base) {
+  const std::filesystem::path file = tokenizer_file(given).value_or(given);
+  const std::string name = file.extension() == ".json" ? "tokenizer.json" : "tokenizer.model";
+  require<ConfigurationError>(of_base.has_value(), "--base has no ", name,
+                              ", and train looks for it there: copy --tokenizer to ",
+                              (std::filesystem::path(base) / name).string(), " and leave the option out");
+  require<ConfigurationError>(read_file(file) == read_file(*of_base), "--tokenizer ", given,
+                              " is another one than ", of_base->string(),
                               ", and train refuses data of another tokenizer than the base's: leave "
                               "the option out");
 }
@@ -163,13 +168,14 @@ void take_from_base(Choices& choices, const OptionTable& table) {
                                 choices.base, " is ", vocabulary_size, ": leave the option out");
     options.vocabulary_size = vocabulary_size;
     max_positions = options.max_positions = config.max_positions;
-    const std::filesystem::path tokenizer = std::filesystem::path(choices.base) / "tokenizer.model";
-    check_tokenizer(options.tokenizer, tokenizer);
-    if (options.tokenizer.empty() && std::filesystem::exists(tokenizer)) options.tokenizer = tokenizer;
+    const auto tokenizer = tokenizer_file(choices.base);
+    if (!options.tokenizer.empty()) check_tokenizer(options.tokenizer, choices.base, tokenizer);
+    // The base's own also where they are alike: what stands beside tokenizer.json says how texts end.
+    if (tokenizer) options.tokenizer = *tokenizer;
   }
   require<ConfigurationError>(
       options.corpus == "tokens" || !options.tokenizer.empty(), "the ", options.corpus,
-      " corpus needs a tokenizer: give --base with a tokenizer.model inside, or --tokenizer");
+      " corpus needs a tokenizer: give --base with a tokenizer inside, or --tokenizer");
   require<ConfigurationError>(
       options.vocabulary_size > 0 || !options.tokenizer.empty(),
       "the tokens corpus needs to know the vocabulary: give --base or --vocabulary-size");

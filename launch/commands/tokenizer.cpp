@@ -1,29 +1,122 @@
 #include "data/prompts/tokenizer.h"
 
+#include <functional>
+#include <iostream>
+
 #include <fmt/format.h>
 
 #include "data/text/files.h"
+#include "data/text/json.h"
 #include "launch/commands/commands.h"
 #include "launch/process/console.h"
 
 namespace chorus::command {
+namespace {
 
-int tokenizer(const Arguments& arguments) {
+struct Choices {
   TokenizerTraining training;
   std::vector<std::string> files;
-  std::string output;
-  OptionTable table("tokenizer", "learns a SentencePiece tokenizer of LLaMA's kind from text files");
-  table.positional("input", files, "UTF-8 text, learned from line by line").required().shown_as("FILE");
-  table.add("output", output, "the model, as tokenizer.model; must not exist").required().shown_as("FILE");
-  table.add("vocabulary-size", training.vocabulary_size, "number of tokens, with 256 bytes and 3 signs")
-      .at_least(260);
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  std::string output, encode, decode;
+  bool special = false;
+};
 
-  begin_new_file(output, "--output");
-  training.files.assign(files.begin(), files.end());
-  training.output = output;
-  train_tokenizer(training);
-  Console().print(fmt::format("{}: {} tokens", output, Tokenizer::load(output).size()));
+void check(const Choices& choices, const OptionTable& table) {
+  const bool learns = choices.encode.empty() && choices.decode.empty();
+  require<ConfigurationError>(choices.encode.empty() || choices.decode.empty(),
+                              "--encode and --decode: give one of them");
+  require<ConfigurationError>(!choices.special || !choices.encode.empty(),
+                              "--special is for --encode: give both, or leave it out");
+  if (learns) {
+    require<ConfigurationError>(!choices.files.empty() && !choices.output.empty(), "missing: ",
+                                choices.files.empty() ? "argument FILE (UTF-8 text to learn from)"
+                                                      : "option --output FILE (the model that is learned)",
+                                "; or --encode DIR or --decode DIR, to use one");
+    return;
+  }
+  for (const char* option : {"output", "vocabulary-size", "input"}) {
+    require<ConfigurationError>(!table.given(option), "--", option, " is for learning a tokenizer, and --",
+                                choices.decode.empty() ? "encode" : "decode",
+                                " uses one on what stands on the standard input: leave it out");
+  }
+}
+
+void learn(Choices& choices) {
+  begin_new_file(choices.output, "--output");
+  choices.training.files.assign(choices.files.begin(), choices.files.end());
+  choices.training.output = choices.output;
+  train_tokenizer(choices.training);
+  Console().print(fmt::format("{}: {} tokens", choices.output, Tokenizer::load(choices.output).size()));
+}
+
+// Answers each line of the standard input, a JSON value, with one. Lines are written before the next one is waited for.
+void answer_lines(
+    const std::function<nlohmann::json(const nlohmann::json&, const std::string& where)>& answer) {
+  std::string line;
+  for (std::int64_t number = 1; std::getline(std::cin, line); ++number) {
+    const std::string where = fmt::format("line {} of the standard input", number);
+    std::cout << answer(parse_foreign_json(line, where), where).dump() << '\n';
+    require<DataError>(std::cout.good(), "the standard output cannot be written to");
+  }
+  std::cout.flush();
+  require<DataError>(std::cout.good(), "the standard output cannot be written to");
+}
+
+void encode(const Choices& choices) {
+  const Tokenizer tokenizer = Tokenizer::load(choices.encode);
+  answer_lines([&](const nlohmann::json& text, const std::string& where) -> nlohmann::json {
+    require<DataError>(text.is_string(), where, ": must be a JSON string, is ", text.dump());
+    const auto& words = text.get_ref<const std::string&>();
+    return choices.special ? tokenizer.encode_with_special(words) : tokenizer.encode(words);
+  });
+}
+
+void decode(const Choices& choices) {
+  const Tokenizer tokenizer = Tokenizer::load(choices.decode);
+  answer_lines([&](const nlohmann::json& list, const std::string& where) -> nlohmann::json {
+    require<DataError>(list.is_array(), where, ": must be a JSON list of ids, is ", list.dump());
+    std::vector<std::int32_t> ids;
+    for (const nlohmann::json& id : list) {
+      const bool fits = id.is_number_unsigned() && id.get<std::uint64_t>() < 1U << 31;
+      require<DataError>(fits, where, ": ", id.dump(), " is no id of a token");
+      ids.push_back(id.get<std::int32_t>());
+    }
+    return tokenizer.decode(ids);
+  });
+}
+
+}  // namespace
+
+int tokenizer(const Arguments& arguments) {
+  Choices choices;
+  OptionTable table(
+      "tokenizer",
+      "learns a SentencePiece tokenizer of LLaMA's kind from text files, or uses one of any kind");
+  table.positional("input", choices.files, "UTF-8 text, learned from line by line").shown_as("FILE");
+  table.add("output", choices.output, "the model, as tokenizer.model; must not exist").shown_as("FILE");
+  table
+      .add("vocabulary-size", choices.training.vocabulary_size,
+           "number of tokens, with 256 bytes and 3 signs")
+      .at_least(260);
+
+  table.group("Instead of learning");
+  table
+      .add("encode", choices.encode,
+           "a JSON string on each line of the standard input becomes a JSON list of ids on the standard "
+           "output, "
+           "by the tokenizer.model or tokenizer.json of this folder, or by this file")
+      .shown_as("DIR");
+  table.add("decode", choices.decode, "lists of ids become strings again").shown_as("DIR");
+  table.add("special", choices.special,
+            "with --encode: what the model expects around a text as well, <s> for example");
+  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  check(choices, table);
+  if (!choices.encode.empty()) {
+    encode(choices);
+  } else if (!choices.decode.empty()) {
+    decode(choices);
+  } else {
+    learn(choices);
+  }
   return static_cast<int>(ExitCode::done);
 }
 

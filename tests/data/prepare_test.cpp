@@ -355,7 +355,7 @@ TEST_F(PrepareTest, TextIsPackedAndEveryTokenPredictedOnce) {
   std::vector<std::int32_t> stream;
   for (const std::string& text :
        {std::string("First.\nSecond line."), std::string("Another one."), long_paragraph}) {
-    stream.push_back(tokenizer.bos());
+    stream.push_back(tokenizer.bos().value());
     for (const std::int32_t token : tokenizer.encode(text)) stream.push_back(token);
     stream.push_back(tokenizer.eos());
   }

@@ -208,7 +208,7 @@ TEST_F(PromptTest, AsAWholeATextIsOnePieceForTheTokenizer) {
                               {"kind": "text", "text": "{utterance} Feeling:"})";
   const Recipe whole = Recipe::parse(recipe_of(parts, R"("tokenise": "whole", )"), "mine.json");
   const Sequence sequence = write(whole, 2, {1}).sequences.at(0);
-  std::vector<std::int32_t> expected{tokenizer_.bos()};
+  std::vector<std::int32_t> expected{tokenizer_.bos().value()};
   const auto append = [&](const std::string& words) {
     for (const std::int32_t token : tokenizer_.encode(words)) expected.push_back(token);
   };
@@ -232,7 +232,7 @@ TEST_F(PromptTest, FeaturesTakeThePlaceOfTokens) {
             fmt::format(R"("supervise": "all", "tokenise": "{}", )", tokenise)),
         "mine.json");
     const Sequence sequence = write(recipe, 1, {1}).sequences.at(0);
-    std::vector<std::int32_t> expected{tokenizer_.bos(), feature_token(4), feature_token(5)};
+    std::vector<std::int32_t> expected{tokenizer_.bos().value(), feature_token(4), feature_token(5)};
     const auto append = [&](const std::string& words) {
       for (const std::int32_t token : tokenizer_.encode(words)) expected.push_back(token);
     };
