@@ -7,6 +7,7 @@
 
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/low_rank.h"
+#include "tests/support/reference_backend.h"
 #include "tests/support/tensors.h"
 
 namespace chorus {
@@ -41,14 +42,6 @@ class LowRankKernelsTest : public ::testing::TestWithParam<Case> {
             .stream = static_cast<std::uint32_t>(10 + i),
             .first_feature = c.first_feature};
   }
-  // What x's element is multiplied by.
-  double factor(std::size_t i, std::int64_t row, std::int64_t column) const {
-    const DropoutMask m = mask(i);
-    const std::int64_t feature = c.first_feature + column;
-    const bool kept = DropoutMask::bits(m.words(ids[static_cast<std::size_t>(row)], feature / 8),
-                                        static_cast<int>(feature % 8)) >= m.threshold();
-    return kept ? 1 / (1 - m.threshold() / 65536.0) : 0;
-  }
   HostTensor random(DType dtype, const Shape& shape) { return random_tensor(dtype, shape, ++seed); }
   // Of a sum of `terms` products below 1, of which one path's survivors are the largest.
   double error_of_sum(std::int64_t terms) const {
@@ -62,6 +55,14 @@ class LowRankKernelsTest : public ::testing::TestWithParam<Case> {
     for (const HostTensor& each : list) result.emplace_back(backend, each);
     return result;
   }
+  // The same values for the reference.
+  DeviceTensor as_f64(const HostTensor& values) { return {reference, converted(values, DType::f64)}; }
+  std::vector<DeviceTensor> as_f64(const std::vector<HostTensor>& list) {
+    std::vector<DeviceTensor> result;
+    result.reserve(list.size());
+    for (const HostTensor& each : list) result.push_back(as_f64(each));
+    return result;
+  }
   // One tensor for each path, of its rank in place of 0.
   std::vector<HostTensor> of_paths(DType dtype, std::int64_t rows, std::int64_t columns) {
     std::vector<HostTensor> result;
@@ -72,6 +73,7 @@ class LowRankKernelsTest : public ::testing::TestWithParam<Case> {
 
   const Case c = GetParam();
   CudaBackend backend;
+  ReferenceBackend reference;
   std::uint64_t seed = 0;
   std::vector<std::int64_t> ids = [this] {
     std::vector<std::int64_t> list(static_cast<std::size_t>(c.rows));
@@ -80,84 +82,61 @@ class LowRankKernelsTest : public ::testing::TestWithParam<Case> {
     return list;
   }();
   const DeviceTensor token_ids{backend, integers(DType::i64, ids)};
+  const DeviceTensor reference_ids{reference, integers(DType::i64, ids)};
 };
 
 TEST_P(LowRankKernelsTest, Down) {
   const HostTensor x = random(DType::bf16, {c.rows, c.columns});
-  const std::vector<HostTensor> a = of_paths(DType::bf16, 0, c.columns);
-  const DeviceTensor device_x(backend, x);
-  const std::vector<DeviceTensor> device_a = upload(a), u = upload(of_paths(DType::bf16, c.rows, 0));
-  std::vector<LowRankDown> group;
-  for (std::size_t i = 0; i < size(); ++i)
-    group.push_back({.u = u[i], .a = device_a[i].view(), .mask = mask(i)});
-  ASSERT_TRUE(cuda::low_rank_down(group, device_x.view(), token_ids.view(), backend.stream()));
+  const std::vector<HostTensor> a = of_paths(DType::bf16, 0, c.columns),
+                                before = of_paths(DType::bf16, c.rows, 0);
+  const DeviceTensor device_x(backend, x), expected_x = as_f64(x);
+  const std::vector<DeviceTensor> device_a = upload(a), u = upload(before), expected_a = as_f64(a),
+                                  expected = as_f64(before);
+  std::vector<LowRankDown> group, of_reference;
   for (std::size_t i = 0; i < size(); ++i) {
-    const std::int64_t ranks = c.paths[i].rank;
-    HostTensor expected(DType::f64, {c.rows, ranks});
-    std::vector<double> kept(static_cast<std::size_t>(c.columns));
-    for (std::int64_t n = 0; n < c.rows; ++n) {
-      for (std::int64_t k = 0; k < c.columns; ++k)
-        kept[static_cast<std::size_t>(k)] = factor(i, n, k) * x.at(n * c.columns + k);
-      for (std::int64_t r = 0; r < ranks; ++r) {
-        double sum = 0;
-        for (std::int64_t k = 0; k < c.columns; ++k)
-          sum += kept[static_cast<std::size_t>(k)] * a[i].at(r * c.columns + k);
-        expected.set(n * ranks + r, sum);
-      }
-    }
-    EXPECT_TRUE(is_near(u[i].download(), expected, error_of_sum(c.columns), 1.01 * unit)) << i;
+    group.push_back({.u = u[i], .a = device_a[i].view(), .mask = mask(i)});
+    of_reference.push_back({.u = expected[i], .a = expected_a[i].view(), .mask = mask(i)});
   }
+  ASSERT_TRUE(cuda::low_rank_down(group, device_x.view(), token_ids.view(), backend.stream()));
+  reference.low_rank_down(of_reference, expected_x.view(), reference_ids.view(), {});
+  for (std::size_t i = 0; i < size(); ++i)
+    EXPECT_TRUE(is_near(u[i].download(), expected[i].download(), error_of_sum(c.columns), 1.01 * unit)) << i;
 }
 
 TEST_P(LowRankKernelsTest, InputGradient) {
   const HostTensor dx = random(DType::bf16, {c.rows, c.columns});
   const std::vector<HostTensor> a = of_paths(DType::bf16, 0, c.columns),
                                 du = of_paths(DType::bf16, c.rows, 0);
-  const DeviceTensor device_dx(backend, dx);
-  const std::vector<DeviceTensor> device_a = upload(a), device_du = upload(du);
-  std::vector<LowRankInputGradient> group;
-  for (std::size_t i = 0; i < size(); ++i)
-    group.push_back({.du = device_du[i].view(), .a = device_a[i].view(), .mask = mask(i)});
-  ASSERT_TRUE(cuda::low_rank_input_gradient(device_dx, group, token_ids.view(), backend.stream()));
-  HostTensor expected = converted(dx, DType::f64);
+  const DeviceTensor device_dx(backend, dx), expected = as_f64(dx);
+  const std::vector<DeviceTensor> device_a = upload(a), device_du = upload(du), expected_a = as_f64(a),
+                                  expected_du = as_f64(du);
+  std::vector<LowRankInputGradient> group, of_reference;
   for (std::size_t i = 0; i < size(); ++i) {
-    const std::int64_t ranks = c.paths[i].rank;
-    for (std::int64_t n = 0; n < c.rows; ++n) {
-      for (std::int64_t k = 0; k < c.columns; ++k) {
-        double sum = 0;
-        for (std::int64_t r = 0; r < ranks; ++r) sum += du[i].at(n * ranks + r) * a[i].at(r * c.columns + k);
-        const std::int64_t at = n * c.columns + k;
-        expected.set(at, expected.at(at) + factor(i, n, k) * sum);
-      }
-    }
+    group.push_back({.du = device_du[i].view(), .a = device_a[i].view(), .mask = mask(i)});
+    of_reference.push_back({.du = expected_du[i].view(), .a = expected_a[i].view(), .mask = mask(i)});
   }
-  EXPECT_TRUE(is_near(device_dx.download(), expected, error_of_sum(32), 1.01 * unit));
+  ASSERT_TRUE(cuda::low_rank_input_gradient(device_dx, group, token_ids.view(), backend.stream()));
+  reference.low_rank_input_gradient(expected, of_reference, reference_ids.view(), {});
+  EXPECT_TRUE(is_near(device_dx.download(), expected.download(), error_of_sum(32), 1.01 * unit));
 }
 
 TEST_P(LowRankKernelsTest, FactorGradient) {
   const HostTensor x = random(DType::bf16, {c.rows, c.columns});
   const std::vector<HostTensor> da = of_paths(DType::f32, 0, c.columns),
                                 du = of_paths(DType::bf16, c.rows, 0);
-  const DeviceTensor device_x(backend, x);
-  const std::vector<DeviceTensor> device_da = upload(da), device_du = upload(du);
-  std::vector<LowRankFactorGradient> group;
-  for (std::size_t i = 0; i < size(); ++i)
-    group.push_back({.da = device_da[i], .du = device_du[i].view(), .mask = mask(i)});
-  ASSERT_TRUE(cuda::low_rank_factor_gradient(group, device_x.view(), token_ids.view(), backend.stream()));
+  const DeviceTensor device_x(backend, x), expected_x = as_f64(x);
+  const std::vector<DeviceTensor> device_da = upload(da), device_du = upload(du), expected = as_f64(da),
+                                  expected_du = as_f64(du);
+  std::vector<LowRankFactorGradient> group, of_reference;
   for (std::size_t i = 0; i < size(); ++i) {
-    const std::int64_t ranks = c.paths[i].rank;
-    HostTensor expected = converted(da[i], DType::f64);
-    for (std::int64_t n = 0; n < c.rows; ++n) {
-      for (std::int64_t k = 0; k < c.columns; ++k) {
-        const double kept = factor(i, n, k) * x.at(n * c.columns + k);
-        for (std::int64_t r = 0; r < ranks; ++r) {
-          const std::int64_t at = r * c.columns + k;
-          expected.set(at, expected.at(at) + du[i].at(n * ranks + r) * kept);
-        }
-      }
-    }
-    EXPECT_TRUE(is_near(device_da[i].download(), expected, error_of_sum(c.rows), 2 * unit_f32)) << i;
+    group.push_back({.da = device_da[i], .du = device_du[i].view(), .mask = mask(i)});
+    of_reference.push_back({.da = expected[i], .du = expected_du[i].view(), .mask = mask(i)});
   }
+  ASSERT_TRUE(cuda::low_rank_factor_gradient(group, device_x.view(), token_ids.view(), backend.stream()));
+  reference.low_rank_factor_gradient(of_reference, expected_x.view(), reference_ids.view(), {});
+  for (std::size_t i = 0; i < size(); ++i)
+    EXPECT_TRUE(is_near(device_da[i].download(), expected[i].download(), error_of_sum(c.rows), 2 * unit_f32))
+        << i;
 }
 
 // Rows and features that fill no tile, steps of a warp and less, ranks of every alignment, wide and narrow, masks of some paths
