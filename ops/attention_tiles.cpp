@@ -181,16 +181,20 @@ void AttentionTiles::add_group(const std::vector<Member>& members, const Ranges&
   groups.push_back(group);
 }
 
+std::int32_t AttentionTiles::gather_unless_run(const std::vector<std::int32_t>& tokens) {
+  if (tokens.back() - tokens.front() + 1 == count(tokens)) return -1;
+  gathered.insert(gathered.end(), tokens.begin(), tokens.end());
+  return count(gathered) - count(tokens);
+}
+
 AttentionTiles::GroupKeys AttentionTiles::gather(const std::vector<Member>& members,
                                                  const std::vector<std::int32_t>& tokens) {
   GroupKeys tile{tokens.back() - count(tokens) + 1, count(tokens), -1, -1};
-  if (tokens.front() == tile.first) {  // nearly all tiles of a long sequence
+  tile.gathered = gather_unless_run(tokens);
+  if (tile.gathered < 0) {  // nearly all tiles of a long sequence
     const Forest::Range run{tile.first, tile.first + tile.count};
     if (std::all_of(members.begin(), members.end(), [&](const Member& m) { return m.sees_all_of(run); }))
       return tile;
-  } else {
-    tile.gathered = count(gathered);
-    gathered.insert(gathered.end(), tokens.begin(), tokens.end());
   }
   std::vector<std::uint32_t> bits(2 * slices_per_group);
   bool all_seen = true;
@@ -255,11 +259,6 @@ void AttentionTiles::add_key_groups(const Forest& forest) {
 
 // Tiles from the last to the first: those of the keys themselves, in which not all is seen, stand at the end.
 void AttentionTiles::add_key_group(const std::vector<KeyMember>& members, const Ranges& all) {
-  const auto gathered_or_run = [&](const std::vector<std::int32_t>& tokens) {
-    if (tokens.back() - tokens.front() + 1 == count(tokens)) return std::int32_t{-1};
-    gathered.insert(gathered.end(), tokens.begin(), tokens.end());
-    return count(gathered) - count(tokens);
-  };
   std::vector<std::vector<std::int32_t>> tiles_of_queries;
   for_each_tile(all, [&](const std::vector<std::int32_t>& tokens) { tiles_of_queries.push_back(tokens); });
   std::reverse(tiles_of_queries.begin(), tiles_of_queries.end());
@@ -271,7 +270,7 @@ void AttentionTiles::add_key_group(const std::vector<KeyMember>& members, const 
     const bool all_seen =
         unmasked == count(list) &&
         std::all_of(members.begin(), members.end(), [&](const auto& m) { return m.all_seen_by(tokens); });
-    list.push_back({tokens.front(), count(tokens), gathered_or_run(tokens)});
+    list.push_back({tokens.front(), count(tokens), gather_unless_run(tokens)});
     if (all_seen) {
       ++unmasked;
       continue;
@@ -282,7 +281,7 @@ void AttentionTiles::add_key_group(const std::vector<KeyMember>& members, const 
   }
   for (std::size_t m = 0; m < members.size(); ++m) {
     const std::vector<std::int32_t>& keys = members[m].keys;
-    group.slices[m] = {keys.front(), count(keys), gathered_or_run(keys)};
+    group.slices[m] = {keys.front(), count(keys), gather_unless_run(keys)};
   }
   const std::int32_t before = key_groups.empty() ? 0 : key_groups.back().queries_begin;
   group.queries_begin = append_or_go_on(group_queries, list, before);

@@ -82,6 +82,8 @@ struct AttentionTiles {
   struct Member;
   void add_groups(const Forest& forest);
   void add_group(const std::vector<Member>& members, const std::vector<Forest::Range>& all);
+  // Where ascending tokens begin in `gathered`, or -1 where they stand together and need not be there.
+  std::int32_t gather_unless_run(const std::vector<std::int32_t>& tokens);
   GroupKeys gather(const std::vector<Member>& members, const std::vector<std::int32_t>& tokens);
   struct KeyMember;
   void add_key_groups(const Forest& forest);

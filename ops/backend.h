@@ -69,7 +69,7 @@ class Backend {
 
   // --- low-rank paths beside layers that read the same x (ops/low_rank.h) -------------------------------------
   // Where a mask drops anything: token_ids i64 [N], and scratch [N, I] of x's type, which a call may write over.
-  // Rounded once at least per path.
+  // dx may be rounded after each path, and what is dropped before it is multiplied.
   virtual void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
                              Tensor scratch) = 0;
   virtual void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths,

@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "data/text/text_file.h"
-#include "launch/process/environment.h"
 
 namespace chorus {
 
