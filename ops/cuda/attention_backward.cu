@@ -37,6 +37,26 @@ __global__ void __launch_bounds__(row_threads, 1) row_terms_kernel(AttentionBack
   if (threadIdx.x % 32 == 0) store_vector(a.terms + row, RowTerms{a.lse[row], sum});
 }
 
+// The same of rows that are whole 16-byte words, as many rows a warp as it can read at once.
+template <int width>
+__global__ void __launch_bounds__(row_threads)
+    row_terms_words_kernel(AttentionBackwardArguments<__nv_bfloat16> a) {
+  constexpr int lanes = width / 8;
+  const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * row_threads + threadIdx.x;
+  const std::int64_t row = min(thread / lanes, a.query_rows - 1);
+  float dout[8], out[8];
+  load_floats(dout, a.dout + row * width + thread % lanes * 8);
+  load_floats(out, a.out + row * width + thread % lanes * 8);
+  float sum = 0;
+#pragma unroll
+  for (int d = 0; d < 8; ++d) sum += dout[d] * out[d];
+#pragma unroll
+  for (int distance = lanes / 2; distance > 0; distance /= 2)
+    sum += __shfl_xor_sync(full_warp, sum, distance);
+  if (thread % lanes == 0 && thread / lanes < a.query_rows)
+    store_vector(a.terms + row, RowTerms{a.lse[row], sum});
+}
+
 // --- rows -------------------------------------------------------------------------------------------------------
 
 struct BackwardRowMemory {
@@ -371,10 +391,11 @@ template <typename T>
 void launch_backward(const AttentionBackwardArguments<T>& arguments, cudaStream_t stream) {
   const HeadShape& shape = arguments.shape;
   const std::int64_t tiles = arguments.lists.count;
-  launch(row_terms_kernel<T>, blocks(divide_up(arguments.query_rows, row_warps)), row_threads, 0, stream,
-         arguments);
   const bool done = with_tile_width<T>(shape, [&](auto width) {
     if constexpr (sizeof(T) == 2) {
+      launch(row_terms_words_kernel<width()>,
+             blocks(divide_up(arguments.query_rows * width() / 8, row_threads)), row_threads, 0, stream,
+             arguments);
       launch(dq_tile_kernel<width()>, blocks(arguments.lists.group_count, shape.heads), tile_threads,
              sizeof(DqTileMemory<width()>), stream, arguments);
       launch(dkv_tile_kernel<width()>, blocks(arguments.lists.key_group_count, shape.key_heads), tile_threads,
@@ -382,6 +403,8 @@ void launch_backward(const AttentionBackwardArguments<T>& arguments, cudaStream_
     }
   });
   if (done) return;
+  launch(row_terms_kernel<T>, blocks(divide_up(arguments.query_rows, row_warps)), row_threads, 0, stream,
+         arguments);
   launch(dq_row_kernel<T>, blocks(tiles * row_blocks_per_tile, shape.heads), row_threads,
          sizeof(BackwardRowMemory), stream, arguments);
   launch(dkv_row_kernel<T>, blocks(tiles * row_blocks_per_tile, shape.key_heads), row_threads,
@@ -410,7 +433,7 @@ void CudaBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTenso
         cuda::elements<T>(v),
         cuda::elements<float>(lse),
         static_cast<cuda::RowTerms*>(memory),
-        cuda::head_shape<T>(q, k.dim(1), dq, dk, dv, dout, q, k, v),
+        cuda::head_shape<T>(q, k.dim(1), dq, dk, dv, dout, out, q, k, v),
         lists,
         rows};
     cuda::launch_backward(arguments, stream());

@@ -17,16 +17,17 @@ namespace {
 constexpr int most_paths = 3;
 constexpr int deepest = 32;  // rank at most
 constexpr int drawn = DropoutMask::features_per_draw;
+constexpr std::int64_t many_tiles = 256;  // of 32 features: twice what a large GPU has multiprocessors
 
 }  // namespace
 
 struct LowRankPath {
-  const __nv_bfloat16* a;   // [rank, columns]
+  const __nv_bfloat16* a;   // [rank, columns] or, by feature, [columns, rank]
   const __nv_bfloat16* du;  // [rows, rank]
   __nv_bfloat16* u;         // [rows, rank]
-  float* da;                // [rank, columns]
+  float* da;                // as a
   int rank;                 // even
-  bool wide;                // rows of du can be read in words as long as the kernel's
+  bool wide;                // rows of `rank` elements can be read in words as long as the kernel's
   // Of the path's mask; the rest of it is the group's.
   std::uint32_t stream;
   std::uint32_t threshold;  // in the upper 16 bits; 0: nothing is dropped
@@ -75,11 +76,12 @@ __device__ __forceinline__ std::uint32_t pair_of(std::uint32_t first, std::uint3
   return __byte_perm(first, second, upper != 0 ? 0x7632U : 0x5410U);
 }
 
-// `Elements` of row `row` of du from column `rank` on, zeros behind the last.
+// `Elements` of row `row` of what has rows of `rank` elements, from column `rank` on, zeros behind the last.
 template <typename Elements>
-__device__ __forceinline__ Elements load_du(const LowRankPath& path, int row, int rank) {
+__device__ __forceinline__ Elements load_ranks(const LowRankPath& path, const __nv_bfloat16* from, int row,
+                                               int rank) {
   Elements elements{};
-  const __nv_bfloat16* at = path.du + static_cast<std::int64_t>(row) * path.rank + rank;
+  const __nv_bfloat16* at = from + static_cast<std::int64_t>(row) * path.rank + rank;
   if (path.wide) {
     if (rank < path.rank) elements = load_vector<Elements>(at);
   } else {
@@ -95,7 +97,7 @@ __device__ __forceinline__ Elements load_du(const LowRankPath& path, int row, in
 
 // A block has some rows of x, and its warps every 32 features of them in turn. Where registers suffice these are 32 rows:
 // each block reads all factors, which is as much as these rows of x.
-template <int paths, int depth>
+template <int paths, int depth, bool by_feature = false>
 struct DownShape {
   static constexpr int row_tiles = paths * depth <= 3 ? 2 : 1;  // of mma
   static constexpr int warps = paths * depth <= 1 ? 16 : 12;
@@ -103,18 +105,31 @@ struct DownShape {
   static constexpr int rows = 16 * row_tiles;
   static constexpr int rank_tiles = 2 * depth;
   static constexpr int path_tiles = row_tiles * rank_tiles;
-  struct Memory {
+  static constexpr int ahead = by_feature && depth == 1 ? 2 : 1;  // steps of rows that are under way
+  union Memory {
     FourSums sum[warps][paths * path_tiles][32];
+    EightElements factor[by_feature ? warps : 1][32 * rank_tiles];  // [32 features, ranks] of each warp
   };
 };
 
-template <int paths, int depth>
-__global__ void __launch_bounds__(DownShape<paths, depth>::threads) low_rank_down_kernel(LowRankGroup p) {
-  using Shape = DownShape<paths, depth>;
-  constexpr int row_tiles = Shape::row_tiles, rank_tiles = Shape::rank_tiles, stride = 32 * Shape::warps;
+// Where a warp puts 8 ranks of a feature, so that the 8 features of which ldmatrix makes a tile lie in different banks, and
+// so do the 8 that are put there at once. Tile w of each 8 ranks has of every lane's features the two of its word w.
+template <int rank_tiles>
+__device__ __forceinline__ int factor_place(int feature, int rank_tile) {
+  const int tile = feature / 2 % 4 * rank_tiles + rank_tile;
+  return 8 * tile + (2 * (feature / 8) + feature % 2 + 2 * tile) % 8;
+}
+
+template <int paths, int depth, bool by_feature>
+__global__ void __launch_bounds__(DownShape<paths, depth, by_feature>::threads)
+    low_rank_down_kernel(LowRankGroup p) {
+  using Shape = DownShape<paths, depth, by_feature>;
+  constexpr int row_tiles = Shape::row_tiles, rank_tiles = Shape::rank_tiles, ahead = Shape::ahead;
+  constexpr int stride = 32 * Shape::warps;
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   const int quad = lane % 4, line = lane / 4;
   const int first_row = static_cast<int>(blockIdx.x) * Shape::rows;
+  auto& memory = shared_memory<typename Shape::Memory>();
 
   // Rows and ranks that are not there are computed from the last that is; only features must be zeros.
   const __nv_bfloat16* rows_at = p.x + static_cast<std::int64_t>(first_row) * p.columns;
@@ -142,8 +157,18 @@ __global__ void __launch_bounds__(DownShape<paths, depth>::threads) low_rank_dow
     }
     return rows;
   };
-  const auto load_factor = [&](const LowRankPath& path, int feature) {
+  const auto load_factor = [&](const LowRankPath& path, int begin) {
     Factor factor{};
+    if constexpr (by_feature) {
+#pragma unroll
+      for (int n = 0; n < rank_tiles; ++n) {
+        const int word = lane + 32 * n, feature = begin + word / rank_tiles;
+        if (feature < p.columns)
+          factor.of[n] = load_ranks<EightElements>(path, path.a, feature, 8 * (word % rank_tiles));
+      }
+      return factor;
+    }
+    const int feature = begin + 8 * quad;
     if (feature < p.columns) {
 #pragma unroll
       for (int n = 0; n < rank_tiles; ++n) {
@@ -154,24 +179,60 @@ __global__ void __launch_bounds__(DownShape<paths, depth>::threads) low_rank_dow
     }
     return factor;
   };
+  // The factor's operands of mma for each word of the rows.
+  struct Fragments {
+    std::uint32_t word[4][rank_tiles];
+  };
+  const auto fragments_of = [&](const Factor& factor) {
+    Fragments fragments;
+    if constexpr (by_feature) {
+      EightElements* own = memory.factor[warp];
+      __syncwarp();  // the warp has read the features before these
+#pragma unroll
+      for (int n = 0; n < rank_tiles; ++n) {
+        const int word = lane + 32 * n;
+        store_vector(own + factor_place<rank_tiles>(word / rank_tiles, word % rank_tiles), factor.of[n]);
+      }
+      __syncwarp();
+#pragma unroll
+      for (int n = 0; n < rank_tiles; ++n) {  // four tiles at a time
+        const int tile = 4 * n + lane / 8;
+        std::uint32_t words[4];
+        load_transposed_matrices(words, shared_address(own + 8 * tile + (lane % 8 + 2 * tile) % 8));
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          fragments.word[(4 * n + i) / rank_tiles][(4 * n + i) % rank_tiles] = words[i];
+      }
+    } else {
+#pragma unroll
+      for (int w = 0; w < 4; ++w) {
+#pragma unroll
+        for (int n = 0; n < rank_tiles; ++n) fragments.word[w][n] = factor.of[n].word[w];
+      }
+    }
+    return fragments;
+  };
 
   float sum[paths][row_tiles][rank_tiles][4] = {};
   const int first_feature = 32 * warp;
-  Rows next_rows = load_rows(first_feature + 8 * quad);
-  Factor next_factor = load_factor(p.path[0], first_feature + 8 * quad);
-  for (int begin = first_feature; begin < p.columns; begin += stride) {
+  Rows next_rows[ahead];
+#pragma unroll
+  for (int s = 0; s < ahead; ++s) next_rows[s] = load_rows(first_feature + s * stride + 8 * quad);
+  Factor next_factor = load_factor(p.path[0], first_feature);
+  const auto step = [&](Rows& next, int begin) {
     const int feature = begin + 8 * quad;
-    const Rows rows = next_rows;
-    next_rows = load_rows(feature + stride);
+    const Rows rows = next;
+    next = load_rows(feature + ahead * stride);
 #pragma unroll
     for (int i = 0; i < paths; ++i) {
       const LowRankPath& path = p.path[i];
       const Factor factor = next_factor;
-      next_factor = load_factor(p.path[(i + 1) % paths], i + 1 < paths ? feature : feature + stride);
+      next_factor = load_factor(p.path[(i + 1) % paths], i + 1 < paths ? begin : begin + stride);
+      const Fragments fragments = fragments_of(factor);
 #pragma unroll
       for (int t = 0; t < row_tiles; ++t) {
         EightElements kept[2] = {rows.of[2 * t], rows.of[2 * t + 1]};
-        if (path.threshold != 0) {
+        if (!by_feature && path.threshold != 0) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const Philox::Counter words = draw(p, path, token_id[2 * t + half], feature);
@@ -186,13 +247,17 @@ __global__ void __launch_bounds__(DownShape<paths, depth>::threads) low_rank_dow
                                              kept[1].word[w + 1]};
 #pragma unroll
           for (int n = 0; n < rank_tiles; ++n)
-            multiply_accumulate(sum[i][t][n], fragment, factor.of[n].word[w], factor.of[n].word[w + 1]);
+            multiply_accumulate(sum[i][t][n], fragment, fragments.word[w][n], fragments.word[w + 1][n]);
         }
       }
     }
+  };
+  for (int begin = first_feature; begin < p.columns; begin += ahead * stride) {
+#pragma unroll
+    for (int s = 0; s < ahead; ++s) step(next_rows[s], begin + s * stride);
   }
 
-  auto& memory = shared_memory<typename Shape::Memory>();
+  if constexpr (by_feature) __syncthreads();  // all warps have read their factors
 #pragma unroll
   for (int i = 0; i < paths; ++i) {
 #pragma unroll
@@ -231,7 +296,7 @@ __global__ void __launch_bounds__(DownShape<paths, depth>::threads) low_rank_dow
 
 constexpr int warp_features = 32;  // four tiles of mma
 constexpr int block_features = threads_per_block / 32 * warp_features;
-constexpr int rows_per_block = 128;
+constexpr int rows_per_block = 64;
 
 // What a lane reads of rows `line` and `line` + 8 of a step of 16. dx comes from far: it is asked for two steps ahead.
 struct InputGradientRows {
@@ -277,7 +342,7 @@ __global__ void __launch_bounds__(threads_per_block) low_rank_input_gradient_ker
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const int row = min(begin + 8 * half + line, end_row - 1);
-          du.of[i][d][half] = load_du<FourElements>(p.path[i], row, 16 * d + 4 * quad);
+          du.of[i][d][half] = load_ranks<FourElements>(p.path[i], p.path[i].du, row, 16 * d + 4 * quad);
         }
       }
     }
@@ -394,7 +459,7 @@ struct FactorGradientFactors {
   EightElements of[paths][depth];
 };
 
-template <int paths, int depth>
+template <int paths, int depth, bool by_feature>
 __global__ void __launch_bounds__(FactorGradientShape<paths, depth>::bound)
     low_rank_factor_gradient_kernel(LowRankGroup p) {
   using Shape = FactorGradientShape<paths, depth>;
@@ -430,7 +495,7 @@ __global__ void __launch_bounds__(FactorGradientShape<paths, depth>::bound)
     for (int i = 0; i < paths; ++i) {
 #pragma unroll
       for (int d = 0; d < depth; ++d)
-        du.of[i][d] = load_du<EightElements>(p.path[i], row, 16 * d + 8 * (lane % 2));
+        du.of[i][d] = load_ranks<EightElements>(p.path[i], p.path[i].du, row, 16 * d + 8 * (lane % 2));
     }
     return du;
   };
@@ -454,7 +519,7 @@ __global__ void __launch_bounds__(FactorGradientShape<paths, depth>::bound)
     for (int i = 0; i < paths; ++i) {
       const LowRankPath& path = p.path[i];
       FourElements kept[4] = {rows.x[0], rows.x[1], rows.x[2], rows.x[3]};
-      if (path.threshold != 0) {
+      if (!by_feature && path.threshold != 0) {
         // A draw decides on the features of two lines: each draws for two of the four tokens, and tells the other.
         FourElements drawn_here[2], drawn_there[2];
 #pragma unroll
@@ -525,11 +590,17 @@ __global__ void __launch_bounds__(FactorGradientShape<paths, depth>::bound)
       for (int i = 0; i < paths; ++i) {  // an index that is not constant would move the paths to memory
         const LowRankPath& path = p.path[i];
         if (i != s / depth || rank >= path.rank || feature >= p.columns) continue;
-        float* at = path.da + static_cast<std::int64_t>(rank) * p.columns + feature;
-        auto da = load_vector<FourSums>(at);
+        if constexpr (by_feature) {
+          float* at = path.da + static_cast<std::int64_t>(feature) * path.rank + rank;
 #pragma unroll
-        for (int t = 0; t < 4; ++t) da.value[t] += path.scale * total.value[t];
-        store_vector(at, da);
+          for (int t = 0; t < 4; ++t) at[t * path.rank] += path.scale * total.value[t];
+        } else {
+          float* at = path.da + static_cast<std::int64_t>(rank) * p.columns + feature;
+          auto da = load_vector<FourSums>(at);
+#pragma unroll
+          for (int t = 0; t < 4; ++t) da.value[t] += path.scale * total.value[t];
+          store_vector(at, da);
+        }
       }
     }
   }
@@ -600,16 +671,17 @@ LowRankGroup low_rank_group(std::span<const Path> paths, ConstTensor x, ConstTen
 }
 
 // run(paths, depth) with both as constants.
+template <int paths, typename Run>
+void visit_depth(const LowRankGroup& group, Width<paths> count, const Run& run) {
+  const bool deep =
+      std::any_of(group.path, group.path + paths, [](const LowRankPath& p) { return p.rank > 16; });
+  deep ? run(count, Width<2>{}) : run(count, Width<1>{});
+}
 template <typename Run>
 void visit_shape(const LowRankGroup& group, std::size_t paths, const Run& run) {
-  const auto with_depth = [&](auto count) {
-    const bool deep =
-        std::any_of(group.path, group.path + count(), [](const LowRankPath& p) { return p.rank > 16; });
-    deep ? run(count, Width<2>{}) : run(count, Width<1>{});
-  };
-  if (paths == 1) return with_depth(Width<1>{});
-  if (paths == 2) return with_depth(Width<2>{});
-  with_depth(Width<3>{});
+  if (paths == 1) return visit_depth(group, Width<1>{}, run);
+  if (paths == 2) return visit_depth(group, Width<2>{}, run);
+  visit_depth(group, Width<3>{}, run);
 }
 
 }  // namespace
@@ -628,8 +700,8 @@ bool low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTenso
   });
   visit_shape(group, paths.size(), [&]<int count, int depth>(Width<count>, Width<depth>) {
     using Shape = DownShape<count, depth>;
-    launch(low_rank_down_kernel<count, depth>, blocks(divide_up(group.rows, Shape::rows)), Shape::threads,
-           sizeof(typename Shape::Memory), stream, group);
+    launch(low_rank_down_kernel<count, depth, false>, blocks(divide_up(group.rows, Shape::rows)),
+           Shape::threads, sizeof(typename Shape::Memory), stream, group);
   });
   return true;
 }
@@ -671,8 +743,59 @@ bool low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, Cons
   visit_shape(group, paths.size(), [&]<int count, int depth>(Width<count>, Width<depth>) {
     using Shape = FactorGradientShape<count, depth>;
     const std::int64_t tiles = divide_up(group.columns, Shape::features);
-    const int threads = tiles < 256 ? Shape::threads : Shape::threads_of_many;
-    launch(low_rank_factor_gradient_kernel<count, depth>, blocks(tiles), threads,
+    const int threads = tiles < many_tiles ? Shape::threads : Shape::threads_of_many;
+    launch(low_rank_factor_gradient_kernel<count, depth, false>, blocks(tiles), threads,
+           sizeof(typename Shape::Memory), stream, group);
+  });
+  return true;
+}
+
+namespace {
+
+// A path alone, of a layer's outputs [N, O] and a factor [O, R], without a mask.
+bool fits_by_feature(ConstTensor outputs, ConstTensor factor, DType factor_type, ConstTensor narrow) {
+  return outputs.dtype() == DType::bf16 && outputs.dim(1) % 8 == 0 && is_aligned(outputs, 16) &&
+         factor.dtype() == factor_type && narrow.dtype() == DType::bf16 && factor.dim(1) % 2 == 0 &&
+         factor.dim(1) > 0 && factor.dim(1) <= deepest && is_aligned(factor, 4) && is_aligned(narrow, 4);
+}
+LowRankGroup group_by_feature(ConstTensor outputs, ConstTensor factor, float scale) {
+  LowRankGroup group{};
+  group.x = const_cast<__nv_bfloat16*>(elements<__nv_bfloat16>(outputs));
+  group.rows = static_cast<int>(outputs.dim(0));
+  group.columns = static_cast<int>(outputs.dim(1));
+  group.path[0].rank = static_cast<int>(factor.dim(1));
+  group.path[0].scale = scale;
+  return group;
+}
+
+}  // namespace
+
+bool low_rank_output_gradient(Tensor du, ConstTensor dy, ConstTensor b, float scale, cudaStream_t stream) {
+  if (!fits_by_feature(dy, b, DType::bf16, du)) return false;
+  LowRankGroup group = group_by_feature(dy, b, scale);
+  group.path[0].a = elements<__nv_bfloat16>(b);
+  group.path[0].u = elements<__nv_bfloat16>(du);
+  group.path[0].wide = is_wide(b, sizeof(EightElements));
+  visit_depth(group, Width<1>{}, [&]<int depth>(Width<1>, Width<depth>) {
+    using Shape = DownShape<1, depth, true>;
+    launch(low_rank_down_kernel<1, depth, true>, blocks(divide_up(group.rows, Shape::rows)), Shape::threads,
+           sizeof(typename Shape::Memory), stream, group);
+  });
+  return true;
+}
+
+bool low_rank_output_factor_gradient(Tensor db, ConstTensor dy, ConstTensor u, float scale,
+                                     cudaStream_t stream) {
+  if (!fits_by_feature(dy, db, DType::f32, u)) return false;
+  const std::int64_t tiles = divide_up(dy.dim(1), FactorGradientShape<1, 1>::features);
+  if (tiles >= many_tiles) return false;
+  LowRankGroup group = group_by_feature(dy, db, scale);
+  group.path[0].da = elements<float>(db);
+  group.path[0].du = elements<__nv_bfloat16>(u);
+  group.path[0].wide = is_wide(u, sizeof(EightElements));
+  visit_depth(group, Width<1>{}, [&]<int depth>(Width<1>, Width<depth>) {
+    using Shape = FactorGradientShape<1, depth>;
+    launch(low_rank_factor_gradient_kernel<1, depth, true>, blocks(tiles), Shape::threads,
            sizeof(typename Shape::Memory), stream, group);
   });
   return true;

@@ -23,4 +23,12 @@ bool low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> pa
 bool low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
                               ConstTensor token_ids, cudaStream_t stream);
 
+// What backward does with the gradient dy [N, O] of a layer's outputs and the path's other factor b [O, R]. Each returns
+// false, and nothing is done, where the kernels do not fit, or where cuBLASLt is faster: it reads more of a wide dy at once.
+// du = s dy b                       dy, b, du bf16
+bool low_rank_output_gradient(Tensor du, ConstTensor dy, ConstTensor b, float scale, cudaStream_t stream);
+// db += s dyᵀ u                     dy, u bf16, db f32
+bool low_rank_output_factor_gradient(Tensor db, ConstTensor dy, ConstTensor u, float scale,
+                                     cudaStream_t stream);
+
 }  // namespace chorus::cuda

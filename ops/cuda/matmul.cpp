@@ -2,6 +2,7 @@
 #include <bit>
 
 #include "ops/cuda/check.h"
+#include "ops/cuda/low_rank.h"
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/matmul_thin.h"
 #include "ops/cuda/resources.h"
@@ -37,6 +38,19 @@ std::uint32_t row_alignment(const ConstTensor& x) {
   const auto bits = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(x.address())) |
                     static_cast<std::uint64_t>(x.dim(1) * bytes_per_element(x.dtype()));
   return std::uint32_t{1} << std::min(8, std::countr_zero(bits));
+}
+
+// Products with a factor of low rank, by kernels of our own where they fit: what takes the time is the wide matrix, and
+// cuBLASLt cuts the long sums into parts, for which it sets zeros before and adds up after.
+bool multiply_by_low_rank(Tensor out, ConstTensor a, ConstTensor b, const MatmulOptions& options,
+                          cudaStream_t stream) {
+  if (is_thin(out, a, b, options)) {
+    multiply_thin(out, a, b, options, stream);
+    return true;
+  }
+  if (options.transpose_b || options.transpose_a != options.accumulate) return false;
+  return options.transpose_a ? low_rank_output_factor_gradient(out, a, b, options.scale, stream)
+                             : low_rank_output_gradient(out, a, b, options.scale, stream);
 }
 
 }  // namespace
@@ -129,7 +143,7 @@ void CudaBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions
     if (!options.accumulate) fill(out, 0);
     return;
   }
-  if (cuda::is_thin(out, a, b, options)) return cuda::multiply_thin(out, a, b, options, stream());
+  if (cuda::multiply_by_low_rank(out, a, b, options, stream())) return;
   const cuda::MatmulProblem problem{.m = out.dim(0),
                                     .n = out.dim(1),
                                     .k = inner,

@@ -217,11 +217,16 @@ TEST_P(AttentionTest, CachedAttentionSeesItsOwnRows) {
 
 // More rows than one warp of a GPU reads, and lengths around its part.
 TEST_P(AttentionTest, CachedAttentionOverManyRows) {
-  const Both q = random({5, 4, 24}), out = random({5, 4, 24}), k = random({5, 260, 2, 24}),
-             v = random({5, 260, 2, 24});
-  const Both lengths = index<std::int32_t>({127, 128, 129, 257, 260});
-  run([&](Backend& backend, Side s) { backend.cached_attention(out[s], q[s], k[s], v[s], lengths[s]); });
-  EXPECT_TRUE(near(out, 2 * score_error(24), 1.01 * unit()));
+  for (const Heads& h : {Heads{4, 2, 24}, {2, 1, 64}, {2, 2, 128}}) {
+    for (const std::int32_t rows : {260, 1030}) {
+      const Both q = random({6, h.query, h.width}), out = random({6, h.query, h.width});
+      const Both k = random({6, rows, h.key, h.width}), v = random({6, rows, h.key, h.width});
+      const Both lengths = index<std::int32_t>({31, 32, 33, 64, 65, rows});
+      run([&](Backend& backend, Side s) { backend.cached_attention(out[s], q[s], k[s], v[s], lengths[s]); });
+      EXPECT_TRUE(near(out, 2 * score_error(h.width), 1.01 * unit()))
+          << "K = " << h.width << ", S = " << rows;
+    }
+  }
 }
 
 // Decoding token by token gives what the whole sequence gives at once.

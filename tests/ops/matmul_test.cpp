@@ -23,7 +23,9 @@ class MatmulTest : public OperatorTest {
     const bool rounded_twice = std::get<0>(GetParam()).name == "cuda" && dtype() == DType::bf16 &&
                                options.accumulate && !to_accumulator && !low_rank;
     const double product = rounded_twice ? unit() * scale * 1.5 * std::sqrt(terms) : 0;
-    const double sums = 4 * unit_f32 * std::sqrt(terms) * growth * (scale + 1) + product;
+    // Terms that are added one after another are rounded with sums that grow as their root.
+    const double in_order = unit_f32 * terms * scale;
+    const double sums = 4 * unit_f32 * std::sqrt(terms) * growth * (scale + 1) + in_order + product;
     EXPECT_TRUE(near(out, sums, 1.01 * (to_accumulator ? unit_f32 : unit())))
         << e.m << " x " << e.n << " x " << e.k << (options.transpose_a ? " aT" : "")
         << (options.transpose_b ? " bT" : "") << (options.accumulate ? " accumulate" : "") << " scale "
@@ -75,6 +77,23 @@ TEST_P(MatmulTest, WhatLowRankFactorsAdd) {
            std::vector<Extents>{{1, 40, rank}, {17, 8, rank}, {145, 264, rank}, {3, 36, rank}})
         compare(e, {.transpose_b = transpose_b, .accumulate = true, .scale = 0.5F}, false);
     }
+  }
+}
+
+// du = s dy B and dB += s dyᵀ u.
+TEST_P(MatmulTest, GradientsOfLowRankFactors) {
+  for (const std::int64_t rank : {1, 2, 4, 7, 8, 10, 16, 18, 24, 32, 34}) {
+    for (const std::int64_t tokens : {1, 17, 37, 130}) {
+      for (const std::int64_t outputs : {8, 40, 264, 300}) {
+        compare({tokens, rank, outputs}, {.scale = 0.5F}, false);
+        compare({outputs, rank, tokens}, {.transpose_a = true, .accumulate = true, .scale = 0.5F}, true);
+      }
+    }
+  }
+  for (const std::int64_t rank : {16, 32}) {
+    compare({19, rank, 2056}, {.scale = 2}, false);
+    compare({24, rank, 700}, {.transpose_a = true, .accumulate = true, .scale = 2}, true);
+    compare({8200, rank, 18}, {.transpose_a = true, .accumulate = true, .scale = 2}, true);
   }
 }
 
