@@ -296,7 +296,7 @@ __global__ void __launch_bounds__(DownShape<paths, depth, by_feature>::threads)
 
 constexpr int warp_features = 32;  // four tiles of mma
 constexpr int block_features = threads_per_block / 32 * warp_features;
-constexpr int rows_per_block = 64;
+constexpr int rows_per_block = 128;
 
 // What a lane reads of rows `line` and `line` + 8 of a step of 16. dx comes from far: it is asked for two steps ahead.
 struct InputGradientRows {

@@ -16,7 +16,7 @@ constexpr int warp_columns = 32;  // four tiles of mma
 constexpr int block_columns = threads_per_block / 32 * warp_columns;
 constexpr int rows_per_step = 16;  // of mma
 constexpr int steps_ahead = 2;     // whose accesses are under way
-constexpr int rows_per_block = 64;
+constexpr int rows_per_block = 128;
 
 // What a thread moves at once.
 struct Pack {
