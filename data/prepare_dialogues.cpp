@@ -144,9 +144,9 @@ void note_labels_alike(const std::vector<std::string>& labels, Ledger& ledger) {
 }
 
 Recipe load_recipe(const std::string& name, const std::string& option, const PrepareOptions& options) {
-  Recipe recipe = Recipe::load(name, option);
-  if (options.answer_end != AnswerEnd::as_recipe) recipe.open_answer = options.answer_end == AnswerEnd::none;
-  return recipe;
+  const Recipe recipe = Recipe::load(name, option);
+  if (options.answer_end == AnswerEnd::as_recipe) return recipe;
+  return recipe.with_open_answer(options.answer_end == AnswerEnd::none);
 }
 
 // Writes the data sets of one run.
@@ -364,7 +364,7 @@ class DialogueWriter {
 void prepare_dialogues(Preparation& preparation) {
   const PrepareOptions& options = preparation.options;
   Recipe recipe = load_recipe(options.recipe, "--recipe", options);
-  if (!options.history.empty()) recipe.history = parse_history(options.history, "--history");
+  if (!options.history.empty()) recipe = recipe.with_history(options.history, "--history");
   preparation.ledger.recipe = recipe.name;
   if (!options.auxiliary.empty()) {
     preparation.ledger.recipe += fmt::format(" + {} x {}", options.auxiliary_weight, options.auxiliary);

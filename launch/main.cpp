@@ -32,6 +32,8 @@ constexpr std::array commands{
             true},
     Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train, true},
     Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate, true},
+    Command{"predict", "labels the lines of dialogues that have no labels", command::predict, true},
+    Command{"chat", "labels each line of a dialogue as it is typed", command::chat},
     Command{"generate", "continues a prompt", command::generate, true},
     Command{"score", "scores files of predictions, and compares them with others", command::score},
     Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study, true},

@@ -91,6 +91,16 @@ Dialogue parse_dialogue(const std::string& line, const std::vector<std::string>&
   return dialogue;
 }
 
+// `ids` are those of the lines above.
+Dialogue parse_line(const std::string& line, const std::vector<std::string>& labels,
+                    std::set<std::string>& ids, const RowPlace& place) {
+  require_utf8(line, place);
+  Dialogue dialogue = parse_dialogue(line, labels, place);
+  require_row(ids.insert(dialogue.id).second, place, "duplicate dialogue",
+              fmt::format("a line above has the id '{}' already", dialogue.id));
+  return dialogue;
+}
+
 void read_split(const std::filesystem::path& path, const std::vector<std::string>& labels,
                 const CorpusOptions& options, NewSplit read) {
   const std::vector<NumberedLine> lines = filled_lines(read_unchecked_text(path));
@@ -98,12 +108,7 @@ void read_split(const std::filesystem::path& path, const std::vector<std::string
   read_rows(options, read.ledger, [&] {
     if (read.ledger.rows_read == std::ssize(lines)) return false;
     const auto& [number, line] = lines[static_cast<std::size_t>(read.ledger.rows_read++)];
-    const RowPlace place{path.string(), number};
-    require_utf8(line, place);
-    Dialogue dialogue = parse_dialogue(line, labels, place);
-    require_row(ids.insert(dialogue.id).second, place, "duplicate dialogue",
-                fmt::format("a line above has the id '{}' already", dialogue.id));
-    read.split.dialogues.push_back(std::move(dialogue));
+    read.split.dialogues.push_back(parse_line(line, labels, ids, {path.string(), number}));
     return true;
   });
   finish_split(read.split, read.ledger);
@@ -127,6 +132,14 @@ std::vector<std::string> labels_of(const Corpus& corpus) {
 }
 
 }  // namespace
+
+std::vector<Dialogue> parse_dialogue_lines(const std::string& text, const std::string& origin) {
+  std::vector<Dialogue> dialogues;
+  std::set<std::string> ids;
+  for (const auto& [number, line] : filled_lines(text))
+    dialogues.push_back(parse_line(line, {}, ids, {origin, number}));
+  return dialogues;
+}
 
 Corpus read_dialogue_lines(const std::filesystem::path& folder, const CorpusOptions& options,
                            std::vector<SplitLedger>& ledgers) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "data/corpora/corpus.h"
@@ -19,5 +20,9 @@ namespace chorus {
 // not have, a zero character, two files for one split. Without labels.json some utterance must have a label.
 Corpus read_dialogue_lines(const std::filesystem::path& folder, const CorpusOptions& options,
                            std::vector<SplitLedger>& ledgers);
+
+// The dialogues of one such text, as they stand there, whatever their labels. `origin` is the file of messages. DataError as
+// above.
+std::vector<Dialogue> parse_dialogue_lines(const std::string& text, const std::string& origin);
 
 }  // namespace chorus

@@ -114,6 +114,12 @@ std::optional<std::int64_t> parse_history_field(const Json& json, const std::str
   return json.get<std::int64_t>();
 }
 
+Recipe with_field(const Recipe& recipe, const char* field, const nlohmann::ordered_json& value) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::parse(recipe.json);
+  json[field] = value;
+  return Recipe::parse(json.dump(2), "recipe " + recipe.name);
+}
+
 }  // namespace
 
 Recipe Recipe::parse(const std::string& json, const std::string& origin) {
@@ -153,6 +159,15 @@ Recipe Recipe::load(const std::string& name_or_path, const std::string& option) 
   require<ConfigurationError>(std::filesystem::exists(name_or_path), option, " ", name_or_path,
                               " is neither a file nor a recipe of this program (", joined(names, ", "), ")");
   return parse(read_text_file(name_or_path), name_or_path);
+}
+
+Recipe Recipe::with_history(const std::string& history, const std::string& origin) const {
+  const std::optional<std::int64_t> lines = chorus::parse_history(history, origin);
+  return with_field(*this, "history", lines ? nlohmann::ordered_json(*lines) : nlohmann::ordered_json("all"));
+}
+
+Recipe Recipe::with_open_answer(bool open) const {
+  return with_field(*this, "answer_end", open ? "none" : "end_of_text");
 }
 
 std::string Recipe::word(const std::string& label) const {

@@ -51,6 +51,10 @@ struct Recipe {
   // neither.
   static Recipe load(const std::string& name_or_path, const std::string& option = "--recipe");
 
+  // The same with another history (see parse_history) or end of answers, also in `json`.
+  Recipe with_history(const std::string& history, const std::string& origin) const;
+  Recipe with_open_answer(bool open) const;
+
   std::string word(const std::string& label) const;
   bool has(PartKind kind) const;
   bool mentions(std::string_view placeholder) const;  // in any part

@@ -17,6 +17,8 @@ int inspect(const Arguments& arguments);
 int prepare(const Arguments& arguments);
 int train(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
+int predict(const Arguments& arguments);
+int chat(const Arguments& arguments);
 int generate(const Arguments& arguments);
 int report(const Arguments& arguments);
 int score(const Arguments& arguments);

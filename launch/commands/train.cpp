@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/training/trainer.h"
+#include "data/prompts/prompt_form.h"
 #include "data/text/files.h"
 #include "data/text/text.h"
 #include "launch/commands/commands.h"
@@ -27,10 +28,11 @@ void begin_output(const TrainConfig& config) {
 }
 
 // Once it is certain that this run goes on there.
-void describe_run(const TrainConfig& config, const OptionTable& table) {
+void describe_run(const TrainConfig& config, const OptionTable& table, const Dataset& train) {
   const std::filesystem::path output = config.output;
   write_file_atomically(output / "config.ini", table.print_effective());
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
+  if (!train.origin.recipe_text.empty()) PromptForm::of(train.origin, config.data).write(output);
 }
 
 std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& config) {
@@ -221,7 +223,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
     console.print(
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
-  if (runtime->is_first()) describe_run(config, table);
+  if (runtime->is_first()) describe_run(config, table, inputs.train);
   TrainLog log(config, console, runtime->is_first(), trainer.state(),
                [&] { return runtime->memory_in_use(); });
   const TrainingSummary summary = trainer.run(log);

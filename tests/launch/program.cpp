@@ -43,6 +43,12 @@ Outcome run_chorus(const std::vector<std::string>& arguments, const std::vector<
   return outcome;
 }
 
+Outcome run_chorus_reading(const std::string& input, const std::vector<std::string>& arguments) {
+  const TemporaryFolder folder;
+  write_text(folder / "input", input);
+  return run_chorus(arguments, {"sh", "-c", R"(input=$1; shift; "$@" <"$input")", "sh", folder / "input"});
+}
+
 std::string run_successfully(const std::vector<std::string>& arguments,
                              const std::vector<std::string>& launcher) {
   const Outcome outcome = run_chorus(arguments, launcher);

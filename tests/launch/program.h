@@ -15,6 +15,9 @@ struct Outcome {
 // -n 2.
 Outcome run_chorus(const std::vector<std::string>& arguments, const std::vector<std::string>& launcher = {});
 
+// The same with this text on the standard input.
+Outcome run_chorus_reading(const std::string& input, const std::vector<std::string>& arguments);
+
 // The same for a run that must succeed; gives back what it printed.
 std::string run_successfully(const std::vector<std::string>& arguments,
                              const std::vector<std::string>& launcher = {});

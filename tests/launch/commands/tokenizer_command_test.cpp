@@ -24,11 +24,6 @@ class JsonTokenizerCommands : public testing::Test {
     EXPECT_EQ(outcome.exit_code, static_cast<int>(code)) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr(part));
   }
-  // With these lines on the standard input.
-  Outcome answer(const std::vector<std::string>& arguments, const std::string& lines) const {
-    write_text(at("lines"), lines);
-    return run_chorus(arguments, {"sh", "-c", R"(lines=$1; shift; "$@" <"$lines")", "sh", at("lines")});
-  }
   void init(const std::string& base, const nlohmann::json& tokenizer) const {
     write_text(at(base + ".json"), tokenizer.dump());
     write_text(at("tokenizer_config.json"), R"({"eos_token": "<|endoftext|>"})");
@@ -45,21 +40,21 @@ const std::vector<std::pair<std::string, std::string>> merges{
 TEST_F(JsonTokenizerCommands, EncodesAndDecodesLines) {
   write_text(at("base/tokenizer.json"), byte_level_json(merges, true).dump());
   const std::string texts = "\"the ther\"\n\"\"\n\"\\u0000<|begin|>\\ud83d\\ude42\"\n";
-  const Outcome encoded = answer({"tokenizer", "--encode", at("base")}, texts);
+  const Outcome encoded = run_chorus_reading(texts, {"tokenizer", "--encode", at("base")});
   ASSERT_EQ(encoded.exit_code, 0) << encoded.err;
   EXPECT_EQ(encoded.out, "[116,104,101,257,258]\n[]\n[0,260,240,159,153,130]\n");
   const Outcome special =
-      answer({"tokenizer", "--encode", at("base/tokenizer.json"), "--special"}, "\"the\"\n\"\"");
+      run_chorus_reading("\"the\"\n\"\"", {"tokenizer", "--encode", at("base/tokenizer.json"), "--special"});
   EXPECT_EQ(special.out, "[260,116,104,101]\n[260]\n");
-  const Outcome decoded = answer({"tokenizer", "--decode", at("base")}, encoded.out);
+  const Outcome decoded = run_chorus_reading(encoded.out, {"tokenizer", "--decode", at("base")});
   EXPECT_EQ(decoded.out, "\"the ther\"\n\"\"\n\"\\u0000<|begin|>\U0001F642\"\n");
-  EXPECT_EQ(answer({"tokenizer", "--encode", at("base")}, "").out, "");
+  EXPECT_EQ(run_chorus_reading("", {"tokenizer", "--encode", at("base")}).out, "");
 }
 
 TEST_F(JsonTokenizerCommands, RefusesLinesAndOptionsThatMakeNoSense) {
   write_text(at("base/tokenizer.json"), byte_level_json().dump());
   const auto said = [&](const std::string& mode, const std::string& lines) {
-    const Outcome outcome = answer({"tokenizer", mode, at("base")}, lines);
+    const Outcome outcome = run_chorus_reading(lines, {"tokenizer", mode, at("base")});
     EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::data));
     return outcome.err;
   };

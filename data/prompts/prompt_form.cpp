@@ -1,0 +1,93 @@
+#include "data/prompts/prompt_form.h"
+
+#include <numeric>
+
+#include <nlohmann/json.hpp>
+
+#include "data/prompts/prompt.h"
+#include "data/text/files.h"
+#include "data/text/json.h"
+
+namespace chorus {
+
+PromptForm PromptForm::of(const DatasetOrigin& origin, const std::string& where) {
+  require<DataError>(!origin.recipe_text.empty(), where,
+                     " has no prompts: it was made of token lists or plain text");
+  return {Recipe::parse(origin.recipe_text, where + ": recipe"), origin.labels};
+}
+
+PromptForm PromptForm::read(const std::filesystem::path& folder) {
+  const std::filesystem::path absolute = std::filesystem::absolute(folder).lexically_normal();
+  const std::filesystem::path around =
+      absolute.has_filename() ? absolute.parent_path() : absolute.parent_path().parent_path();
+  for (const std::filesystem::path& each : {folder, around}) {
+    const std::filesystem::path file = each / prompt_form_file;
+    if (!std::filesystem::exists(file)) continue;
+    const nlohmann::json json = read_json_file(file);
+    const JsonFields fields(json, file.string(), {"recipe", "labels"});
+    require<DataError>(fields.has("recipe") && fields.has("labels"), file.string(),
+                       ": must have the fields 'recipe' and 'labels'");
+    return {Recipe::parse(fields["recipe"].dump(), file.string() + ": recipe"),
+            parse_names(fields["labels"], file.string() + ": labels")};
+  }
+  throw ConfigurationError(fmt::format(
+      "{} has no {}, which `chorus train` writes beside an adapter and which says how to ask it: name the "
+      "folder of the data that it was trained on with --data",
+      folder.string(), prompt_form_file));
+}
+
+void PromptForm::write(const std::filesystem::path& folder) const {
+  const nlohmann::ordered_json json{{"labels", labels},
+                                    {"recipe", nlohmann::ordered_json::parse(recipe.json)}};
+  write_file_atomically(folder / prompt_form_file, json.dump(2) + "\n");
+}
+
+void PromptForm::require_askable() const {
+  const std::string begin = "recipe " + recipe.name;
+  require<ConfigurationError>(recipe.task == Recipe::Task::emotion, begin,
+                              " does not ask for the label of a line");
+  require<ConfigurationError>(!recipe.mentions("features"), begin,
+                              " shows features, which these lines do not have: prepare them as a split with "
+                              "--features, and evaluate that");
+  require<ConfigurationError>(!recipe.has(Recipe::PartKind::demonstrations), begin,
+                              " shows examples of a train split: prepare these dialogues as another split "
+                              "beside it, and evaluate that");
+}
+
+Dataset questions_about(std::span<const Dialogue> dialogues, const PromptForm& form,
+                        const Tokenizer& tokenizer, const QuestionLimits& limits) {
+  form.require_askable();
+  PromptWriter writer(form.recipe, tokenizer, {form.labels, limits.max_tokens});
+  DatasetOrigin origin;
+  origin.corpora = {"asked"};
+  origin.split = "asked";
+  origin.recipe_name = form.recipe.name;
+  origin.recipe_text = form.recipe.json;
+  origin.tokenizer_hash = tokenizer.hash();
+  origin.vocabulary_size = static_cast<std::int32_t>(limits.vocabulary_size);
+  origin.labels = form.labels;
+  origin.label_words = writer.words();
+  DatasetBuilder builder(origin);
+  std::vector<std::int32_t> answers(form.labels.size());
+  std::iota(answers.begin(), answers.end(), 0);
+  for (const Dialogue& dialogue : dialogues) {
+    std::vector<GroupSample> samples;
+    for (std::size_t turn = limits.last_line_only ? dialogue.utterances.size() - 1 : 0;
+         turn < dialogue.utterances.size(); ++turn) {
+      const Line line{&dialogue, turn};
+      const Utterance& utterance = line.utterance();
+      Prompts prompts = writer.write(line, answers, false);
+      require<DataError>(!prompts.sequences.empty(), "line ", utterance.line, ", '",
+                         utterance.text.substr(0, 40), "…', has more than ", limits.max_tokens,
+                         " tokens even without history");
+      const std::int32_t index =
+          builder.add_utterance({0, dialogue.id, utterance.id, utterance.speaker, utterance.text, -1});
+      for (std::size_t i = 0; i < answers.size(); ++i)
+        samples.push_back({std::move(prompts.sequences[i]), index, answers[i], 1});
+    }
+    builder.add_group(samples, "dialogue " + dialogue.id);
+  }
+  return builder.finish();
+}
+
+}  // namespace chorus

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/corpora/dialogue.h"
+#include "data/prompts/recipe.h"
+#include "data/prompts/tokenizer.h"
+#include "data/sets/dataset.h"
+
+namespace chorus {
+
+// How a model was asked in training, which is how it must be asked later: kept beside its adapter as prompts.json.
+struct PromptForm {
+  Recipe recipe;
+  std::vector<std::string> labels;  // [L] in index order
+
+  // Of the data it is trained on. Throws DataError, beginning with `where`, for data without prompts.
+  static PromptForm of(const DatasetOrigin& origin, const std::string& where);
+  // Of `folder`, or of the one around it, as that of a checkpoint. Throws ConfigurationError where neither has
+  // prompts.json, DataError for one that is damaged.
+  static PromptForm read(const std::filesystem::path& folder);
+  void write(const std::filesystem::path& folder) const;
+
+  // Throws ConfigurationError, saying why, where lines alone cannot be asked about: recipes that show features or examples of
+  // a train split, and those that do not ask for a label.
+  void require_askable() const;
+};
+
+inline constexpr const char* prompt_form_file = "prompts.json";
+
+struct QuestionLimits {
+  std::int64_t max_tokens = 1024;  // of a prompt with its answer: a longer one loses its oldest lines
+  std::int64_t vocabulary_size = 0;
+  bool last_line_only = false;  // ask about the last line of each dialogue
+};
+
+// The data set that asks about every line of the dialogues, each answered with every label, for evaluate(). Throws DataError
+// where a line alone has too many tokens.
+Dataset questions_about(std::span<const Dialogue> dialogues, const PromptForm& form,
+                        const Tokenizer& tokenizer, const QuestionLimits& limits);
+
+}  // namespace chorus

@@ -1,0 +1,94 @@
+#include "launch/commands/asked_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "data/sets/dataset.h"
+
+namespace chorus {
+
+namespace {
+
+// Any split tells it: all of a folder are made alike.
+PromptForm form_of(const AskOptions& options) {
+  if (options.data.empty()) {
+    require<ConfigurationError>(!options.adapter.empty(),
+                                "a base alone does not say how it is to be asked: name the folder of "
+                                "prepared data with --data");
+    return PromptForm::read(options.adapter);
+  }
+  const std::vector<std::string> splits = splits_of(options.data);
+  require<ConfigurationError>(!splits.empty(), "--data ", options.data, " holds no data set");
+  const std::string file = (std::filesystem::path(options.data) / (splits[0] + ".h5")).string();
+  return PromptForm::of(Dataset::read(file).origin, file);
+}
+
+std::vector<std::pair<std::string, double>> probabilities(
+    std::vector<std::pair<std::string, double>> log_probabilities) {
+  double largest = log_probabilities.at(0).second, sum = 0;
+  for (const auto& [label, value] : log_probabilities) largest = std::max(largest, value);
+  for (auto& [label, value] : log_probabilities) sum += value = std::exp(value - largest);
+  for (auto& [label, value] : log_probabilities) value /= sum;
+  std::ranges::stable_sort(log_probabilities, std::ranges::greater(),
+                           &std::pair<std::string, double>::second);
+  return log_probabilities;
+}
+
+}  // namespace
+
+void add_asking(OptionTable& table, AskOptions& options) {
+  table.add("base", options.base, "Hugging Face folder of the base model").required().shown_as("DIR");
+  table.add("adapter", options.adapter, "PEFT adapter").shown_as("DIR");
+  table
+      .add("data", options.data,
+           "prepared data whose prompts are used; empty: those that the adapter was trained with")
+      .shown_as("DIR");
+  table
+      .add("max-tokens", options.max_tokens,
+           "a longer prompt loses its oldest lines; 0: 1024, or the base's positions if they are fewer")
+      .at_least(0);
+  table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
+      .at_least(1);
+  add_computation(table, options.precision, options.runtime);
+}
+
+AskedModel::AskedModel(const AskOptions& options, const MakeRuntime& make_runtime)
+    : options_(options),
+      base_(options.base),
+      form_(form_of(options)),
+      tokenizer_(Tokenizer::load(base_.tokenizer_path())) {
+  form_.require_askable();
+  base_.check_tokenizer_size(tokenizer_.size());
+  model_options_.precision = options.precision;
+  if (!options.adapter.empty()) {
+    adapter_.emplace(read_peft(options.adapter));
+    model_options_.lora = adapter_->config;
+  }
+  runtime_ = make_runtime(options.runtime);
+  for (const std::string& remark : remarks(base_, adapter_)) runtime_->console().print(remark);
+  base_setup_.emplace(take_base(base_, {.precision = options.precision}, *runtime_));
+  base_setup_->llama.load(base_);
+  setup_.emplace(*base_setup_, model_options_, PassLimits{.tokens = options.tokens_per_microbatch});
+  if (adapter_) setup_->model.adapters().load(*adapter_);
+}
+
+std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool last_line_only,
+                                       const Progress& progress) {
+  QuestionLimits limits{.vocabulary_size = base_.config().vocabulary_size, .last_line_only = last_line_only};
+  limits.max_tokens = options_.max_tokens > 0 ? options_.max_tokens
+                                              : std::min(limits.max_tokens, base_.config().max_positions);
+  const Dataset dataset = questions_about(dialogues, form_, tokenizer_, limits);
+  require_fits(dataset, "the prompts", base_);
+  const Evaluation evaluation =
+      evaluate(setup_->model, dataset, options_.tokens_per_microbatch, true, setup_->activations, progress,
+               [&] { return runtime_->stop_requested(); });
+  std::vector<AskedLine> lines;
+  for (AnsweredUtterance& answered : answered_utterances(evaluation, dataset)) {
+    lines.push_back({answered.key.dialogue, answered.key.utterance, answered.speaker, answered.text,
+                     probabilities(std::move(answered.scores))});
+  }
+  return lines;
+}
+
+}  // namespace chorus

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/scoring/predictions.h"
+#include "data/prompts/prompt_form.h"
+#include "launch/commands/model_setup.h"
+
+namespace chorus {
+
+struct AskOptions {
+  std::string base, adapter;
+  std::string data;  // prepared data to take the prompts from; empty: prompts.json beside the adapter
+  std::int64_t max_tokens = 0;  // of a prompt; 0: as `chorus prepare` has it, or the base's positions
+  std::int64_t tokens_per_microbatch = 2048;
+  DType precision = DType::f32;
+  RuntimeOptions runtime;
+};
+
+void add_asking(OptionTable& table, AskOptions& options);
+
+// A line, and how probable each label is, the most probable first.
+struct AskedLine {
+  std::string dialogue, utterance, speaker, text;
+  std::vector<std::pair<std::string, double>> probabilities;
+};
+
+// A base with an adapter that answers as it was trained to. What is wrong with the options is found before the base is
+// loaded.
+class AskedModel {
+ public:
+  AskedModel(const AskOptions& options, const MakeRuntime& make_runtime);
+
+  Runtime& runtime() { return *runtime_; }
+  const PromptForm& form() const { return form_; }
+
+  // Of every line, or of the last of each dialogue. Collective.
+  std::vector<AskedLine> ask(std::span<const Dialogue> dialogues, bool last_line_only,
+                             const Progress& progress = {});
+
+ private:
+  const AskOptions& options_;
+  BaseModel base_;
+  std::optional<PeftAdapter> adapter_;
+  PromptForm form_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Runtime> runtime_;
+  ModelOptions model_options_;
+  std::optional<BaseSetup> base_setup_;
+  std::optional<ModelSetup> setup_;
+};
+
+}  // namespace chorus

@@ -1,0 +1,103 @@
+#include <iostream>
+#include <iterator>
+
+#include <nlohmann/json.hpp>
+
+#include "data/corpora/written_dialogues.h"
+#include "data/text/files.h"
+#include "data/text/text_file.h"
+#include "launch/commands/asked_model.h"
+#include "launch/commands/commands.h"
+
+namespace chorus::command {
+
+namespace {
+
+struct Options {
+  std::string input, output;
+  AskOptions ask;
+};
+
+constexpr const char* standard = "-";  // input or output
+
+std::vector<Dialogue> read_dialogues(const std::string& input) {
+  if (input != standard) return parse_written_dialogues(read_unchecked_text(input), input);
+  const std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  return parse_written_dialogues(text, "standard input");
+}
+
+std::string to_json_lines(const std::vector<AskedLine>& lines) {
+  std::string text;
+  for (const AskedLine& line : lines) {
+    nlohmann::ordered_json json{{"dialogue", line.dialogue},
+                                {"utterance", line.utterance},
+                                {"speaker", line.speaker},
+                                {"text", line.text},
+                                {"label", line.probabilities[0].first}};
+    for (const auto& [label, probability] : line.probabilities) json["probabilities"][label] = probability;
+    text += json.dump() + "\n";
+  }
+  return text;
+}
+
+// Label, its probability, and the line; an empty line between two dialogues.
+std::string to_table(const std::vector<AskedLine>& lines) {
+  std::size_t width = 0;
+  for (const AskedLine& line : lines) width = std::max(width, line.probabilities[0].first.size());
+  std::string text;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const auto& [label, probability] = lines[i].probabilities[0];
+    if (i > 0 && lines[i].dialogue != lines[i - 1].dialogue) text += "\n";
+    text += fmt::format("{:<{}} {:>4.0f} %  {}: {}\n", label, width, 100 * probability, lines[i].speaker,
+                        lines[i].text);
+  }
+  text.pop_back();
+  return text;
+}
+
+int run(const Options& options, const MakeRuntime& make_runtime) {
+  const std::vector<Dialogue> dialogues = read_dialogues(options.input);
+  AskedModel model(options.ask, make_runtime);
+  if (!options.output.empty() && options.output != standard && model.runtime().is_first())
+    begin_new_file(options.output, "--output");
+  Console& console = model.runtime().console();
+  const std::vector<AskedLine> lines =
+      model.ask(dialogues, false,
+                [&](std::int64_t done, std::int64_t total) { console.progress("dialogues", done, total); });
+  console.finish();
+  if (options.output == standard) {
+    std::string text = to_json_lines(lines);
+    text.pop_back();
+    console.print(text);
+    return static_cast<int>(ExitCode::done);
+  }
+  console.print(to_table(lines));
+  if (!options.output.empty() && model.runtime().is_first())
+    write_file_atomically(options.output, to_json_lines(lines));
+  return static_cast<int>(ExitCode::done);
+}
+
+}  // namespace
+
+int predict(const Arguments& arguments) {
+  return run_on_ranks("chorus predict", [&](const MakeRuntime& make_runtime) {
+    Options options;
+    OptionTable table("predict", "labels the lines of dialogues that have no labels");
+    table
+        .positional(
+            "input", options.input,
+            "lines SPEAKER: WORDS with an empty line between two dialogues, or JSON lines as of the corpus "
+            "jsonl; -: standard input")
+        .required()
+        .shown_as("FILE");
+    table
+        .add("output", options.output,
+             "also write labels and probabilities to this new file as JSON lines; -: print these instead")
+        .shown_as("FILE");
+    add_asking(table, options.ask);
+    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    return run(options, make_runtime);
+  });
+}
+
+}  // namespace chorus::command

@@ -1,0 +1,46 @@
+#include "data/prompts/prompt_form.h"
+
+#include "tests/data/scratch.h"
+
+namespace chorus {
+namespace {
+
+PromptForm shipped(const std::string& recipe) { return {Recipe::load(recipe), {"joy", "fear"}}; }
+
+TEST(PromptForm, IsFoundBesideAnAdapterAndAroundACheckpoint) {
+  const ScratchFolder scratch;
+  PromptForm form = shipped("window");
+  form.recipe = form.recipe.with_history("3", "").with_open_answer(true);
+  std::filesystem::create_directories(scratch / "run/checkpoint-4");
+  form.write(scratch / "run");
+  for (const char* folder : {"run", "run/", "run/checkpoint-4", "run/checkpoint-4/"}) {
+    const PromptForm read = PromptForm::read(scratch / folder);
+    EXPECT_EQ(read.labels, form.labels) << folder;
+    EXPECT_EQ(read.recipe.history, 3);
+    EXPECT_TRUE(read.recipe.open_answer);
+    EXPECT_EQ(read.recipe.parts.size(), form.recipe.parts.size());
+  }
+  EXPECT_TRUE(message_of<ConfigurationError>([&] {
+                PromptForm::read(scratch.path());
+              }).ends_with("name the folder of the data that it was trained on with --data"));
+  scratch.write("run/prompts.json", R"({"labels": ["joy"]})");
+  EXPECT_TRUE(message_of<DataError>([&] {
+                PromptForm::read(scratch / "run");
+              }).ends_with("prompts.json: must have the fields 'recipe' and 'labels'"));
+}
+
+TEST(PromptForm, SaysWhatLinesAloneCannotAnswer) {
+  shipped("shared").require_askable();
+  const auto message = [](const char* recipe) {
+    return message_of<ConfigurationError>([&] { shipped(recipe).require_askable(); });
+  };
+  EXPECT_EQ(message("impact"), "recipe impact does not ask for the label of a line");
+  EXPECT_TRUE(message("features").starts_with("recipe features shows features"));
+  EXPECT_TRUE(message("retrieval").starts_with("recipe retrieval shows examples of a train split"));
+  DatasetOrigin tokens;
+  EXPECT_EQ(message_of<DataError>([&] { PromptForm::of(tokens, "train.h5"); }),
+            "train.h5 has no prompts: it was made of token lists or plain text");
+}
+
+}  // namespace
+}  // namespace chorus

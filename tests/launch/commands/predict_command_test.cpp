@@ -1,0 +1,122 @@
+// chorus predict and chorus chat: what they say of lines is what `chorus evaluate` says of the same lines in a split.
+
+#include <cmath>
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "data/text/text.h"
+#include "ops/base/error.h"
+#include "tests/launch/program.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+std::vector<Json> lines_of(const std::string& text) {
+  std::vector<Json> lines;
+  for (const NumberedLine& line : filled_lines(text)) lines.push_back(Json::parse(line.text));
+  return lines;
+}
+
+class PredictCommand : public testing::Test {
+ protected:
+  PredictCommand() {
+    write_tiny_data(folder_);  // with one line of history, which is not what the recipe says
+    run_successfully({"train", "--base", at("base"), "--data", at("data"), "--max-steps", "3",
+                      "--learning-rate", "3e-2", "--batch-size", "4", "--output", at("run")});
+  }
+  std::string at(const std::string& name) const { return folder_ / name; }
+  std::vector<std::string> command(const std::string& name, const std::vector<std::string>& more) const {
+    std::vector<std::string> words{name, "--base", at("base"), "--adapter", at("run")};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  void refused(const std::vector<std::string>& arguments, ExitCode code, const std::string& part) const {
+    const Outcome outcome = run_chorus(arguments);
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(code)) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(part));
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(PredictCommand, AnswersAsEvaluateDoes) {
+  run_successfully({"evaluate", "--base", at("base"), "--adapter", at("run"), "--data", at("data"),
+                    "--compare-base", "off", "--predictions", at("scored.jsonl")});
+  const std::vector<Json> scored = lines_of(read_text(at("scored.jsonl")));
+  std::string plain, json;
+  Json dialogue;
+  const auto close = [&] {
+    if (!dialogue.is_null()) json += dialogue.dump() + "\n";
+  };
+  for (const Json& line : scored) {
+    if (dialogue.is_null() || dialogue["id"] != line["dialogue"]) {
+      close();
+      dialogue = Json{{"id", line["dialogue"]}, {"utterances", Json::array()}};
+      plain += "\n";
+    }
+    dialogue["utterances"].push_back(
+        {{"id", line["utterance"]}, {"speaker", line["speaker"]}, {"text", line["text"]}});
+    plain += line["speaker"].get<std::string>() + ": " + line["text"].get<std::string>() + "\n";
+  }
+  close();
+  write_text(at("lines.jsonl"), json);
+  write_text(at("lines.txt"), plain);
+  const std::string table =
+      run_successfully(command("predict", {at("lines.jsonl"), "--output", at("predicted.jsonl")}));
+  const std::vector<Json> predicted = lines_of(read_text(at("predicted.jsonl")));
+  ASSERT_EQ(predicted.size(), scored.size());
+  for (std::size_t i = 0; i < scored.size(); ++i) {
+    EXPECT_EQ(predicted[i]["dialogue"], scored[i]["dialogue"]);
+    EXPECT_EQ(predicted[i]["utterance"], scored[i]["utterance"]);
+    EXPECT_EQ(predicted[i]["label"], scored[i]["predicted"]);
+    double sum = 0, all = 0;
+    for (const auto& [label, score] : scored[i]["scores"].items()) sum += std::exp(score.get<double>());
+    for (const auto& [label, score] : scored[i]["scores"].items()) {
+      const double probability = predicted[i]["probabilities"][label];
+      EXPECT_NEAR(probability, std::exp(score.get<double>()) / sum, 1e-6) << i << " " << label;
+      all += probability;
+    }
+    EXPECT_NEAR(all, 1, 1e-12);
+    EXPECT_THAT(table, HasSubstr(scored[i]["speaker"].get<std::string>() + ": " +
+                                 scored[i]["text"].get<std::string>()));
+  }
+  // The same from lines of plain text on the standard input; with the prompts of the data instead of the adapter's; one by
+  // one in a chat.
+  const Outcome typed = run_chorus_reading(plain, command("predict", {"-", "--output", "-"}));
+  ASSERT_EQ(typed.exit_code, 0) << typed.err;
+  const Outcome by_data =
+      run_chorus_reading(plain, command("predict", {"-", "--output", "-", "--data", at("data")}));
+  const std::vector<Json> of_text = lines_of(typed.out);
+  ASSERT_EQ(of_text.size(), scored.size());
+  EXPECT_EQ(by_data.out, typed.out);
+  const Outcome chat = run_chorus_reading(plain, command("chat", {}));
+  const std::vector<NumberedLine> said = filled_lines(chat.out);
+  ASSERT_EQ(said.size(), 2 * scored.size()) << chat.out << chat.err;
+  for (std::size_t i = 0; i < scored.size(); ++i) {
+    EXPECT_EQ(of_text[i]["label"], scored[i]["predicted"]);
+    EXPECT_THAT(said[2 * i + 1].text,
+                testing::StartsWith("  " + scored[i]["predicted"].get<std::string>() + " "));
+  }
+}
+
+TEST_F(PredictCommand, SaysWhatIsMissing) {
+  write_text(at("lines.txt"), "Ann: Hi!\n");
+  refused({"predict", "--base", at("base"), at("lines.txt")}, ExitCode::configuration, "--data");
+  refused({"predict", "--base", at("base"), "--adapter", at("run"), at("nowhere.txt")}, ExitCode::data,
+          "nowhere.txt");
+  refused(command("predict", {at("lines.txt"), "--output", at("lines.txt")}), ExitCode::configuration,
+          "--output");
+  refused(command("predict", {at("lines.txt"), "--max-tokens", "10"}), ExitCode::data,
+          "more than 10 tokens even without history");
+  std::filesystem::remove(at("run/prompts.json"));
+  refused(command("predict", {at("lines.txt")}), ExitCode::configuration, "prompts.json");
+}
+
+}  // namespace
+}  // namespace chorus
