@@ -44,6 +44,7 @@ constexpr std::array commands{
     Command{"slurm", "writes a batch script that trains on a Slurm cluster", command::slurm},
     Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
+    Command{"completion", "makes a shell complete commands and options", command::completion},
 };
 
 std::string overview() {
@@ -74,7 +75,7 @@ int run(const Arguments& words) {
     return words.empty() ? static_cast<int>(ExitCode::configuration) : static_cast<int>(ExitCode::done);
   }
   if (words[0] == "--version") {
-    fmt::print("chorus {}\n", version());
+    fmt::print("chorus {}\n{}", version(), build_description());
     return static_cast<int>(ExitCode::done);
   }
   const Command& command = find_command(words[0]);

@@ -51,8 +51,8 @@ std::string mpi_library_version() {
   std::string text(MPI_MAX_LIBRARY_VERSION_STRING, '\0');
   int length = 0;
   check_mpi(MPI_Get_library_version(text.data(), &length));
-  text.resize(static_cast<std::size_t>(length));
-  return text.substr(0, text.find_first_of("\n\r"));
+  // Open MPI counts the zero at the end as well.
+  return text.substr(0, text.find_first_of(std::string_view("\n\r\0", 3)));
 }
 
 std::vector<std::pair<std::string, std::string>> mpi_transport() {

@@ -79,7 +79,28 @@ TEST(Program, WithoutCommandExplainsItself) {
 TEST(Program, SaysItsVersion) {
   const Outcome outcome = run_chorus({"--version"});
   EXPECT_EQ(outcome.exit_code, done);
-  EXPECT_THAT(outcome.out, testing::MatchesRegex("chorus [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+  EXPECT_THAT(outcome.out, testing::MatchesRegex(
+                               "chorus [0-9]+\\.[0-9]+\\.[0-9]+\ncommit +[0-9a-z]+\ncompiler +.*, for .*\n"
+                               "MPI +.*\nCUDA +.*\n"));
+}
+
+// What bash would offer for the last of these words.
+std::string completions(const std::string& words) {
+  const Outcome outcome = run_chorus(
+      {"completion"}, {"bash", "-c",
+                       R"(source <("$@"); COMP_WORDS=("$1" )" + words +
+                           R"(); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _chorus; echo "${COMPREPLY[@]}")",
+                       "bash"});
+  EXPECT_EQ(outcome.exit_code, done) << outcome.err;
+  return outcome.out;
+}
+
+TEST(Program, CompletesCommandsOptionsAndTheirWords) {
+  EXPECT_EQ(completions("pr"), "prepare predict\n");
+  EXPECT_EQ(completions("train --lora-r"), "--lora-rank\n");
+  EXPECT_EQ(completions("train --precision ''"), "f32 bf16\n");
+  EXPECT_EQ(completions("evaluate --decode gr"), "greedy\n");
+  EXPECT_THAT(run_successfully({"completion", "--shell", "zsh"}), testing::StartsWith("autoload"));
 }
 
 TEST(Program, UnknownCommandNamesTheNearest) {

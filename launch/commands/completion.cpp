@@ -1,0 +1,45 @@
+#include <fmt/format.h>
+
+#include "launch/commands/commands.h"
+#include "launch/process/console.h"
+
+namespace chorus::command {
+
+namespace {
+
+enum class Shell { bash, zsh };
+
+// Asks the program itself: its help is made from the tables of options, so that this text knows none of them.
+constexpr const char* script = R"bash(_chorus() {
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} program=${COMP_WORDS[0]}
+  local command=${COMP_WORDS[1]} choices
+  if [[ $COMP_CWORD -eq 1 ]]; then
+    choices="$("$program" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p') --help --version"
+  elif [[ $word == -* ]]; then
+    choices=$("$program" "$command" --help | sed -n 's/^  \(--[a-z0-9-]*\).*/\1/p')
+  else
+    choices=$("$program" "$command" --help | sed -n "s/^  $before \([a-z0-9.-]*|[a-z0-9.|-]*\) .*/\1/p" | tr '|' ' ')
+  fi
+  if [[ -n $choices ]]; then
+    COMPREPLY=($(compgen -W "$choices" -- "$word"))
+  else
+    COMPREPLY=($(compgen -f -- "$word"))
+  fi
+}
+complete -o filenames -F _chorus chorus
+)bash";
+
+}  // namespace
+
+int completion(const Arguments& arguments) {
+  Shell shell = Shell::bash;
+  OptionTable table("completion", "prints what makes a shell complete commands, options and their words");
+  table.choice("shell", shell, {{"bash", Shell::bash}, {"zsh", Shell::zsh}},
+               "bash: source <(chorus completion); zsh: source <(chorus completion --shell zsh)");
+  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (shell == Shell::zsh) fmt::print("autoload -U +X bashcompinit && bashcompinit\n");
+  fmt::print("{}", script);
+  return static_cast<int>(ExitCode::done);
+}
+
+}  // namespace chorus::command
