@@ -60,6 +60,7 @@ const GoldenCase golden_cases[] = {
      {"--learning-rate=3e-3", "--schedule=cosine", "--warmup-steps=2", "--max-grad-norm=1",
       "--weight-decay=0.1"}},
     {"families/qwen3-qknorm-qv", "", {"--learning-rate=1e-2", "--schedule=constant"}},
+    {"families/llama-pattern", "", {"--learning-rate=5e-3", "--schedule=constant", "--max-grad-norm=1"}},
 };
 
 std::vector<Json> read_lines(const std::filesystem::path& path) {
@@ -124,6 +125,16 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, Machine>> {
 
 double relative(double value, double expected) { return std::abs(value - expected) / std::abs(expected); }
 
+// What scales the factors, as PEFT wrote it.
+void expect_same_configuration(const std::filesystem::path& expected, const std::filesystem::path& trained) {
+  const char* file = "adapter_config.json";
+  const Json golden = Json::parse(read_text((expected / file).string())),
+             own = Json::parse(read_text((trained / file).string()));
+  for (const char* key :
+       {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "layers_to_transform"})
+    EXPECT_EQ(own.at(key), golden.value(key, own.at(key))) << key;
+}
+
 // ‖trained - expected‖ / ‖expected - initial‖ over all tensors. Not element by element: where a gradient is
 // nothing but rounding, AdamW turns its noise into a step.
 double difference_of_updates(const std::filesystem::path& initial, const std::filesystem::path& expected,
@@ -174,6 +185,7 @@ TEST_P(Golden, LossesNormsAndAdaptersAgree) {
   const double update = difference_of_updates(folder_ / "initial", folder_ / "final", scratch_ / "run");
   RecordProperty("update", std::to_string(update * 1e6) + "e-6");
   EXPECT_LT(update, machine_.update);
+  expect_same_configuration(folder_ / "final", scratch_ / "run");
 }
 
 // The gradient of every adapter tensor at the golden final adapter: a rate of 0 changes nothing but logs
