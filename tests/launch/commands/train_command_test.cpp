@@ -176,7 +176,7 @@ TEST_F(TrainCommand, TextsBeyondASlidingWindowAreRefused) {
                                     "--base",  at(base),   "--output", at(tokens)};
   };
   expect_refusal(prepare("seven", "windowed"), ExitCode::data,
-                 "seven.jsonl:1: 7 tokens, and the base has a sliding window of 5 tokens: shorten the line");
+                 "seven.jsonl:1: 6 tokens, and the base has a sliding window of 5 tokens: shorten the line");
   must(prepare("seven", "base_a"));
   must(prepare("five", "windowed"));
   const auto train_on = [&](const std::string& data) {
