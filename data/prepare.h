@@ -34,8 +34,9 @@ struct PrepareOptions {
   std::int64_t context = 256;        // of the text corpus
   // Of the tokens corpus, at most, where no group is named; 1: nothing is shared.
   std::int64_t lines_per_tree = 16;
-  std::int64_t max_positions = 0;  // of the base model; a longer token list is malformed; 0: not known
-  bool skip_bad_rows = false;      // count malformed rows instead of stopping
+  std::int64_t longest_text = 0;  // of the base model; a longer token list is malformed; 0: not known
+  std::string bound_of_texts;     // what bounds it: "512 positions"
+  bool skip_bad_rows = false;     // count malformed rows instead of stopping
 
   // Of dialogues:
   std::string recipe = "shared";  // name or path

@@ -106,9 +106,10 @@ TokenLine parse_token_line(const std::string& line, const Preparation& preparati
     parsed.notes["supervised first tokens, which nothing can predict"] = 1;
   }
   validate(sequence, preparation.vocabulary_size, 0, where);
-  const std::int64_t rows = rows_of(sequence), most = preparation.options.max_positions;
-  require<DataError>(most == 0 || rows <= most, where, ": ", rows, " tokens, and the base has ", most,
-                     " positions: shorten the line, or leave it out with --skip-bad-rows");
+  const std::int64_t rows = rows_of(sequence), most = preparation.options.longest_text;
+  require<DataError>(most == 0 || rows <= most, where, ": ", rows, " tokens, and the base has ",
+                     preparation.options.bound_of_texts,
+                     ": shorten the line, or leave it out with --skip-bad-rows");
   return parsed;
 }
 

@@ -67,6 +67,12 @@ class Backend {
   // a as stored, an even K <= 32, rows of out that are whole 16-byte words.
   virtual void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) = 0;
 
+  // --- bias ---------------------------------------------------------------------------------------------------
+  // y += bias in every row.                                 y [N, O]  bias [O]
+  virtual void add_bias(Tensor y, ConstTensor bias) = 0;
+  // dbias += sum over n of dy.                              dbias acc [O]  dy [N, O]
+  virtual void bias_backward(Tensor dbias, ConstTensor dy) = 0;
+
   // --- low-rank paths beside layers that read the same x (ops/low_rank.h) -------------------------------------
   // Where a mask drops anything: token_ids i64 [N], and scratch [N, I] of x's type, which a call may write over.
   // dx may be rounded after each path, and what is dropped before it is multiplied.

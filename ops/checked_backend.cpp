@@ -249,6 +249,25 @@ void CheckedBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOpti
   inner_.matmul(out, a, b, options);
 }
 
+void CheckedBackend::add_bias(Tensor y, ConstTensor bias) {
+  const Contract contract("add_bias");
+  contract.float_type({"y", y}, {{"bias", bias}});
+  contract.rank({"y", y}, 2);
+  contract.shape({"bias", bias}, {y.dim(1)});
+  contract.apart({"y", y}, {{"bias", bias}});
+  inner_.add_bias(y, bias);
+}
+
+void CheckedBackend::bias_backward(Tensor dbias, ConstTensor dy) {
+  const Contract contract("bias_backward");
+  contract.float_type({"dy", dy});
+  contract.accumulator_of({"dy", dy}, {{"dbias", dbias}});
+  contract.rank({"dy", dy}, 2);
+  contract.shape({"dbias", dbias}, {dy.dim(1)});
+  contract.apart({"dbias", dbias}, {{"dy", dy}});
+  inner_.bias_backward(dbias, dy);
+}
+
 void CheckedBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
                                    Tensor scratch) {
   const Contract contract("low_rank_down");

@@ -27,6 +27,8 @@ class DryBackend : public Backend {
     if (options.accumulate) return traffic({out, out, a, b});
     traffic({out, a, b});
   }
+  void add_bias(Tensor y, ConstTensor) override { traffic({y, y}); }
+  void bias_backward(Tensor, ConstTensor dy) override { traffic({dy}); }
   void low_rank_down(std::span<const LowRankDown>, ConstTensor x, ConstTensor, Tensor) override {
     traffic({x});
   }

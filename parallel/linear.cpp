@@ -18,6 +18,10 @@ void Linear::multiply(Tensor y, ConstTensor x, const LowRank::Down& added, const
   const Tensor part = y.rows(rows.begin, rows.end);
   backend_.matmul(part, x.rows(rows.begin, rows.end), weight.value(), {.transpose_b = true});
   if (added.path != nullptr) added.path->project_up(part, added.u.rows(rows.begin, rows.end));
+  if (bias) {
+    require(split_ == Split::columns, "a bias of a layer whose products are summed over ranks");
+    backend_.add_bias(part, bias->value());
+  }
 }
 
 void Linear::project(Tensor y, ConstTensor x, const LowRank::Down& added) const {
@@ -46,6 +50,8 @@ void Linear::backward(Tensor dx, std::span<const Backward> layers, ConstTensor x
       layer->backend_.matmul(layer->weight.trained->gradient, dy, x,
                              {.transpose_a = true, .accumulate = true});
     }
+    if (layer->bias && layer->bias->trained != nullptr)
+      layer->backend_.bias_backward(layer->bias->trained->gradient, dy);
     if (added.path != nullptr) paths.push_back({added.path, added.path->backward_up(dy, added.u, arena)});
   }
   LowRank::backward_down(dx, paths, x, dropout, arena);

@@ -12,7 +12,7 @@
 
 namespace chorus {
 
-// y = x Wᵀ, and what a low-rank path beside it adds. Local shapes on P tensor ranks:
+// y = x Wᵀ + b, and what a low-rank path beside it adds. Local shapes on P tensor ranks:
 //
 //   split     W          partial sums over tensor ranks
 //   columns   [O/P, I]   dx
@@ -26,6 +26,9 @@ class Linear {
       : backend_(backend), tensor_(tensor), split_(split), rows_(backend, tensor, division) {}
 
   Weight weight;  // local part of W
+  // [O/P], of layers that have one, split by columns: of b each rank adds its part. Last, and rounded with the sum: beside
+  // it all else may be small.
+  std::optional<Weight> bias;
   // A row-split layer multiplies its rows in so many pieces and sums each while the next is multiplied.
   int overlap_chunks = 1;
 
@@ -53,14 +56,14 @@ class Linear {
   // `dropout` is of the paths, while training.               x [N, I or I/P]
   static void forward(std::span<const Forward> layers, const Input& x, const std::optional<Dropout>& dropout,
                       Arena& arena);
-  // dx = this rank's term; adds dW, dA, dB to the gradients of trained parameters.
+  // dx = this rank's term; adds dW, db, dA, dB to the gradients of trained parameters.
   //                                                         x: the own rows, where the sequence is divided
   static void backward(Tensor dx, std::span<const Backward> layers, ConstTensor x,
                        const std::optional<Dropout>& dropout, Arena& arena);
 
  private:
   void project(Tensor y, ConstTensor x, const LowRank::Down& added) const;
-  // y = x Wᵀ + s u Bᵀ of the same rows.
+  // y = x Wᵀ + s u Bᵀ + b of the same rows.
   void multiply(Tensor y, ConstTensor x, const LowRank::Down& added, const Shard& rows) const;
 
   Backend& backend_;

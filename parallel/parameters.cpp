@@ -14,12 +14,12 @@ constexpr std::int64_t element_alignment = 64;
 
 std::size_t zone_index(Placement placement) { return static_cast<std::size_t>(placement); }
 
+}  // namespace
+
 Shape with_dim(const Shape& shape, int dim, std::int64_t extent) {
   if (shape.rank() == 1) return {extent};
   return dim == 0 ? Shape{extent, shape[1]} : Shape{shape[0], extent};
 }
-
-}  // namespace
 
 std::vector<float> slice(std::span<const float> full, const Shape& shape, int dim, const Shard& part) {
   const std::int64_t columns = shape.rank() == 1 ? 1 : shape[1];

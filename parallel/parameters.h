@@ -18,7 +18,8 @@ namespace chorus {
 //   replicated           all              the same on all tensor ranks    data group
 //   partially_summed     all              one term of a sum               world
 //
-// `partially_summed` are the LoRA factors A of column-split and B of row-split layers; `replicated` the norms.
+// `partially_summed` are the LoRA factors A of column-split and B of row-split layers, and norms over heads; `replicated`
+// the other norms.
 enum class Placement { partially_summed, replicated, sharded };
 
 struct Parameter {
@@ -86,6 +87,9 @@ class ParameterSet {
   Tensor values_, masters_, gradients_;
   Tensor sums_;  // acc [1]
 };
+
+// `shape`, of one or two dims, with another extent.
+Shape with_dim(const Shape& shape, int dim, std::int64_t extent);
 
 // Rows or columns [part.begin, part.end) of a full row-major array of one or two dims.
 std::vector<float> slice(std::span<const float> full, const Shape& shape, int dim, const Shard& part);

@@ -133,7 +133,8 @@ void BaseModel::require_all_tensors() const {
   require_none(misshapen, folder_.string(), "tensors have another shape than config.json describes");
   if (config_.tied_head && file_of_.contains(head_name)) require_tied_head();
   require_none(unknown, folder_.string(),
-               "tensors are unknown to LlamaForCausalLM, and leaving them out would change the model");
+               fmt::format("tensors are unknown to {}, and leaving them out would change the model",
+                           architecture(config_.family)));
 }
 
 // Libraries differ on which of two that are not alike would count.

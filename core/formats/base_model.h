@@ -19,7 +19,7 @@ bool has_weights(const std::filesystem::path& folder);
 // weights stay in their files, mapped read-only; copies share them.
 class BaseModel {
  public:
-  // Throws DataError unless the files hold exactly the tensors of a LLaMA of this configuration, in F32, F16
+  // Throws DataError unless the files hold exactly the tensors of a model of this configuration, in F32, F16
   // or BF16. Stored rotary frequencies are passed over as Hugging Face does, and an lm_head beside a tied one if it
   // has the bits of the embedding.
   explicit BaseModel(std::filesystem::path folder);

@@ -32,19 +32,80 @@ void refuse_unless(const JsonFields& fields, std::string_view key, const json& e
                      "; ", reason);
 }
 
-void require_llama(const JsonFields& fields) {
+// What transformers takes where config.json lacks a key.
+struct Defaults {
+  std::int64_t max_positions;
+  std::optional<std::int64_t> key_value_heads;  // none: as many as query heads
+  std::optional<std::int64_t> head_width;       // none: D / Hq
+  std::optional<std::int32_t> bos, eos;
+};
+
+Defaults defaults_of(Family family) {
+  switch (family) {
+    case Family::llama:
+      return {2048, {}, {}, 1, 2};
+    case Family::mistral:
+      return {131072, 8, {}, 1, 2};
+    case Family::qwen2:
+      return {32768, 32, {}, {}, {}};
+    case Family::qwen3:
+      return {32768, 32, 128, {}, {}};
+  }
+  throw Error("unknown family");
+}
+
+constexpr std::int64_t default_window = 4096;  // of Mistral
+
+constexpr std::array all_families{Family::llama, Family::mistral, Family::qwen2, Family::qwen3};
+
+std::string known_families(std::string_view (*name_of)(Family)) {
+  std::vector<std::string> names;
+  for (const Family family : all_families) names.push_back(fmt::format("\"{}\"", name_of(family)));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// By model_type; files that lack it are told by their architecture.
+Family read_family(const JsonFields& fields) {
   const json &architectures = fields["architectures"], &type = fields["model_type"];
-  require<DataError>(architectures.is_null() || architectures == json::array({"LlamaForCausalLM"}),
-                     fields.where(), ": architectures is ", architectures.dump(),
-                     "; only [\"LlamaForCausalLM\"] can be read");
-  require<DataError>(type == "llama" || (type.is_null() && !architectures.is_null()), fields.where(),
-                     ": model_type is ", type.dump(), "; only \"llama\" can be read");
+  std::optional<Family> found;
+  for (const Family family : all_families) {
+    const bool same_architecture = architectures == json::array({architecture(family)});
+    if (type.is_null() ? same_architecture : type == model_type(family)) found = family;
+  }
+  require<DataError>(found || (type.is_null() && !architectures.is_null()), fields.where(),
+                     ": model_type is ", type.dump(), "; can be read: ", known_families(model_type));
+  require<DataError>(found.has_value(), fields.where(), ": architectures is ", architectures.dump(),
+                     "; can be read: ", known_families(architecture));
+  require<DataError>(architectures.is_null() || architectures == json::array({architecture(*found)}),
+                     fields.where(), ": architectures is ", architectures.dump(), "; of the model_type \"",
+                     model_type(*found), "\" only [\"", architecture(*found), "\"] can be read");
+  return *found;
+}
+
+void refuse_what_is_not_computed(const JsonFields& fields, Family family) {
   refuse_unless(fields, "hidden_act", "silu", "only \"silu\" is computed");
-  refuse_unless(fields, "attention_bias", false, "projections with a bias are not computed");
-  refuse_unless(fields, "mlp_bias", false, "projections with a bias are not computed");
+  // Qwen2 has biases whatever this says, as in transformers.
+  if (family != Family::qwen2)
+    refuse_unless(fields, "attention_bias", false, "biases are computed of Qwen2 alone");
+  refuse_unless(fields, "mlp_bias", false, "an MLP with biases is not computed");
   refuse_unless(fields, "attention_dropout", 0, "dropout inside the attention is not computed");
   refuse_unless(fields, "partial_rotary_factor", 1, "every head is rotated as a whole");
   refuse_unless(fields, "quantization_config", nullptr, "quantised weights cannot be read");
+  refuse_unless(fields, "use_sliding_window", false, "windows of some layers are not computed");
+  for (const json& type : fields["layer_types"]) {
+    require<DataError>(type == "full_attention", fields.where(), ": layer_types has ", type.dump(),
+                       "; only \"full_attention\" is computed");
+  }
+}
+
+// Only of Mistral: what Qwen has under this key counts where use_sliding_window is true.
+std::optional<std::int64_t> read_sliding_window(const JsonFields& fields, const ModelConfig& config) {
+  if (config.family != Family::mistral) return std::nullopt;
+  const bool missing = std::ranges::count(fields.keys(), "sliding_window") == 0;
+  const auto window = missing ? default_window : fields.integer("sliding_window");
+  require<DataError>(!window || *window > 0, fields.where(), ": sliding_window is ", window.value_or(0),
+                     ", not above 0");
+  return window;
 }
 
 std::string_view name(RopeType type) {
@@ -136,11 +197,11 @@ void read_rotary(const JsonFields& fields, ModelConfig& config) {
   config.rope_scaling = parameters ? parameters->scaling : scaling ? scaling->scaling : std::nullopt;
 }
 
-std::vector<std::int32_t> read_token_ids(const JsonFields& fields, std::string_view key, json fallback,
-                                         std::int64_t vocabulary_size) {
-  // A missing key means the default of LlamaConfig, null means that there is none.
+std::vector<std::int32_t> read_token_ids(const JsonFields& fields, std::string_view key,
+                                         std::optional<std::int32_t> fallback, std::int64_t vocabulary_size) {
+  // A missing key means the default of the family, null means that there is none.
   const bool missing = std::ranges::count(fields.keys(), key) == 0;
-  json value = missing ? std::move(fallback) : fields[key];
+  json value = !missing ? fields[key] : fallback ? json(*fallback) : json(nullptr);
   if (value.is_null()) return {};
   if (!value.is_array()) value = json::array({value});
   std::vector<std::int32_t> ids;
@@ -203,6 +264,26 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
 
 }  // namespace
 
+std::string_view model_type(Family family) {
+  constexpr std::array<std::string_view, 4> names{"llama", "mistral", "qwen2", "qwen3"};
+  return names.at(static_cast<std::size_t>(family));
+}
+
+std::string_view architecture(Family family) {
+  constexpr std::array<std::string_view, 4> names{"LlamaForCausalLM", "MistralForCausalLM",
+                                                  "Qwen2ForCausalLM", "Qwen3ForCausalLM"};
+  return names.at(static_cast<std::size_t>(family));
+}
+
+std::int64_t ModelConfig::longest_text() const {
+  return std::min(max_positions, sliding_window.value_or(max_positions));
+}
+
+std::string ModelConfig::bound_of_texts() const {
+  return longest_text() < max_positions ? fmt::format("a sliding window of {} tokens", longest_text())
+                                        : fmt::format("{} positions", max_positions);
+}
+
 std::string_view name(Projection projection) {
   constexpr std::array<std::string_view, 7> names{"q_proj",    "k_proj",  "v_proj",   "o_proj",
                                                   "gate_proj", "up_proj", "down_proj"};
@@ -234,32 +315,45 @@ Features features(const ModelConfig& config, Projection projection) {
   throw Error("unknown projection");
 }
 
+bool has_bias(const ModelConfig& config, Projection projection) {
+  return config.family == Family::qwen2 && projection <= Projection::v;
+}
+
+bool has_head_norms(const ModelConfig& config) { return config.family == Family::qwen3; }
+
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const auto path = folder / "config.json";
   const json content = read_json_file(path);
   const JsonFields fields(content, path.string());
-  require_llama(fields);
-
   ModelConfig config;
+  config.family = read_family(fields);
+  refuse_what_is_not_computed(fields, config.family);
+  const Defaults defaults = defaults_of(config.family);
   config.vocabulary_size = fields.required_integer("vocab_size");
   config.hidden_size = fields.required_integer("hidden_size");
   config.intermediate_size = fields.required_integer("intermediate_size");
   config.layers = fields.required_integer("num_hidden_layers");
   config.query_heads = fields.required_integer("num_attention_heads");
-  config.key_value_heads = fields.integer("num_key_value_heads").value_or(config.query_heads);
+  // Of null transformers makes as many as query heads, whatever the family.
+  const bool missing_heads = std::ranges::count(fields.keys(), "num_key_value_heads") == 0;
+  config.key_value_heads = missing_heads ? defaults.key_value_heads.value_or(config.query_heads)
+                                         : fields.integer("num_key_value_heads").value_or(config.query_heads);
   const auto head_width = fields.integer("head_dim");
-  config.head_width = head_width ? *head_width : default_head_width(fields.where(), config);
-  config.max_positions = fields.integer("max_position_embeddings").value_or(2048);
+  config.head_width = head_width            ? *head_width
+                      : defaults.head_width ? *defaults.head_width
+                                            : default_head_width(fields.where(), config);
+  config.max_positions = fields.integer("max_position_embeddings").value_or(defaults.max_positions);
+  config.sliding_window = read_sliding_window(fields, config);
   config.norm_epsilon = fields.number("rms_norm_eps").value_or(config.norm_epsilon);
   config.tied_head = fields.boolean("tie_word_embeddings").value_or(false);
   require_consistent(fields.where(), config);
   read_rotary(fields, config);
 
-  const auto bos = read_token_ids(fields, "bos_token_id", 1, config.vocabulary_size);
+  const auto bos = read_token_ids(fields, "bos_token_id", defaults.bos, config.vocabulary_size);
   require<DataError>(bos.size() <= 1, fields.where(), ": bos_token_id is ", fields["bos_token_id"].dump(),
                      ", not one id");
   if (!bos.empty()) config.bos = bos.front();
-  config.eos = read_token_ids(fields, "eos_token_id", 2, config.vocabulary_size);
+  config.eos = read_token_ids(fields, "eos_token_id", defaults.eos, config.vocabulary_size);
   return config;
 }
 
@@ -268,14 +362,15 @@ std::vector<std::int32_t> read_generation_ends(const std::filesystem::path& fold
   const auto path = folder / "generation_config.json";
   if (!std::filesystem::exists(path)) return {};
   const json content = read_json_file(path);
-  return read_token_ids(JsonFields(content, path.string()), "eos_token_id", nullptr, vocabulary_size);
+  return read_token_ids(JsonFields(content, path.string()), "eos_token_id", std::nullopt, vocabulary_size);
 }
 
 nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch_dtype) {
   nlohmann::ordered_json out;
-  out["architectures"] = {"LlamaForCausalLM"};
-  out["model_type"] = "llama";
-  out["attention_bias"] = false;
+  out["architectures"] = {architecture(config.family)};
+  out["model_type"] = model_type(config.family);
+  // Mistral and Qwen2 have no such key: their biases follow from the family.
+  if (config.family == Family::llama || config.family == Family::qwen3) out["attention_bias"] = false;
   out["attention_dropout"] = 0.0;
   if (config.bos >= 0) {
     out["bos_token_id"] = config.bos;
@@ -294,7 +389,7 @@ nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch
   out["hidden_size"] = config.hidden_size;
   out["intermediate_size"] = config.intermediate_size;
   out["max_position_embeddings"] = config.max_positions;
-  out["mlp_bias"] = false;
+  if (config.family == Family::llama) out["mlp_bias"] = false;
   out["num_attention_heads"] = config.query_heads;
   out["num_hidden_layers"] = config.layers;
   out["num_key_value_heads"] = config.key_value_heads;
@@ -310,6 +405,10 @@ nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch
     }
   }
   out["rope_theta"] = config.rope_theta;
+  if (config.family == Family::mistral) {
+    out["sliding_window"] = nullptr;
+    if (config.sliding_window) out["sliding_window"] = *config.sliding_window;
+  }
   out["tie_word_embeddings"] = config.tied_head;
   out["torch_dtype"] = torch_dtype;
   out["vocab_size"] = config.vocabulary_size;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,8 +31,16 @@ struct RopeScaling {
   bool operator==(const RopeScaling&) const = default;
 };
 
-// The shape of a LLaMA. Letters as in docs/architecture.md.
+// LLaMA, and those of its descendants that are computed: Mistral is a LLaMA with a sliding window, Qwen2 adds biases to q,
+// k and v, and Qwen3 an RMSNorm over each head of q and k.
+enum class Family { llama, mistral, qwen2, qwen3 };
+
+std::string_view model_type(Family family);    // "qwen2"
+std::string_view architecture(Family family);  // "Qwen2ForCausalLM"
+
+// The shape of a model. Letters as in docs/architecture.md.
 struct ModelConfig {
+  Family family = Family::llama;
   std::int64_t vocabulary_size = 0;    // V
   std::int64_t hidden_size = 0;        // D
   std::int64_t intermediate_size = 0;  // F
@@ -43,10 +52,17 @@ struct ModelConfig {
   double rope_theta = 10000;
   std::optional<RopeScaling> rope_scaling;
   std::int64_t max_positions = 0;
+  // A token sees the last so many, itself among them; none: all. Chorus goes no further than that.
+  std::optional<std::int64_t> sliding_window;
   bool tied_head = false;  // the output projection is the embedding
   std::int32_t bos = -1;   // -1: none
   std::vector<std::int32_t> eos;
   bool operator==(const ModelConfig&) const = default;
+
+  // Tokens of the longest text: max_positions, or the sliding window.
+  std::int64_t longest_text() const;
+  // "512 positions" or "a sliding window of 4096 tokens".
+  std::string bound_of_texts() const;
 };
 
 // The seven linear layers of a block, in the order of computation.
@@ -63,9 +79,12 @@ struct Features {
   bool operator==(const Features&) const = default;
 };
 Features features(const ModelConfig& config, Projection projection);
+bool has_bias(const ModelConfig& config, Projection projection);
+// Whether q and k pass an RMSNorm, head by head, before they are rotated.
+bool has_head_norms(const ModelConfig& config);
 
 // Reads config.json of a Hugging Face folder. Throws DataError, with the key and its value, for every model
-// that Chorus would not compute exactly: other architectures, activations, biases, rope types, quantised
+// that Chorus would not compute exactly: other families, activations, biases, rope types, windows of some layers, quantised
 // weights.
 ModelConfig read_model_config(const std::filesystem::path& folder);
 
@@ -74,7 +93,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder);
 std::vector<std::int32_t> read_generation_ends(const std::filesystem::path& folder,
                                                std::int64_t vocabulary_size);
 
-// What LlamaForCausalLM of Hugging Face reads. `torch_dtype` is that of the weights beside it, as "float32".
+// What the architecture of Hugging Face reads. `torch_dtype` is that of the weights beside it, as "float32".
 nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch_dtype);
 void write_model_config(const std::filesystem::path& folder, const ModelConfig& config,
                         std::string_view torch_dtype);

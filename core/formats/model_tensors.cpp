@@ -11,15 +11,24 @@ void add_norm(std::vector<ModelTensor>& tensors, const ModelConfig& config, std:
   tensors.push_back({std::move(name), {config.hidden_size}, role, layer});
 }
 
+void add_head_norms(std::vector<ModelTensor>& tensors, const ModelConfig& config, const std::string& prefix,
+                    std::int64_t layer) {
+  tensors.push_back({prefix + "self_attn.q_norm.weight", {config.head_width}, TensorRole::query_norm, layer});
+  tensors.push_back({prefix + "self_attn.k_norm.weight", {config.head_width}, TensorRole::key_norm, layer});
+}
+
 void add_projection(std::vector<ModelTensor>& tensors, const ModelConfig& config, std::int64_t layer,
                     Projection which) {
   const Features shape = features(config, which);
-  tensors.push_back({fmt::format("model.layers.{}.{}.{}.weight", layer, module(which), name(which)),
+  const std::string prefix = fmt::format("model.layers.{}.{}.{}.", layer, module(which), name(which));
+  tensors.push_back({prefix + "weight",
                      {shape.outputs, shape.inputs},
                      TensorRole::projection,
                      layer,
                      which,
                      split_of(which) == Split::columns ? 0 : 1});
+  if (has_bias(config, which))
+    tensors.push_back({prefix + "bias", {shape.outputs}, TensorRole::bias, layer, which, 0});
 }
 
 ModelTensor vocabulary_table(const ModelConfig& config, std::string name, TensorRole role) {
@@ -46,6 +55,7 @@ std::vector<ModelTensor> model_tensors(const ModelConfig& config) {
     add_norm(tensors, config, prefix + "input_layernorm.weight", TensorRole::attention_norm, layer);
     for (const auto which : {Projection::q, Projection::k, Projection::v, Projection::o})
       add_projection(tensors, config, layer, which);
+    if (has_head_norms(config)) add_head_norms(tensors, config, prefix, layer);
     add_norm(tensors, config, prefix + "post_attention_layernorm.weight", TensorRole::mlp_norm, layer);
     for (const auto which : {Projection::gate, Projection::up, Projection::down})
       add_projection(tensors, config, layer, which);

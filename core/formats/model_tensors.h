@@ -10,21 +10,32 @@
 
 namespace chorus {
 
-enum class TensorRole { embedding, attention_norm, projection, mlp_norm, final_norm, head };
+enum class TensorRole {
+  embedding,
+  attention_norm,
+  projection,
+  bias,
+  query_norm,
+  key_norm,
+  mlp_norm,
+  final_norm,
+  head
+};
 
-// One tensor of LlamaForCausalLM.
+// One tensor of a model, under the names of Hugging Face.
 struct ModelTensor {
   std::string name;  // in files
-  // [outputs, inputs] of a projection, [V, D] of embedding and head, [D] of a norm.
+  // [outputs, inputs] of a projection, [V, D] of embedding and head, [outputs] of a bias, [D] of a norm,
+  // [K] of one over heads.
   std::vector<std::int64_t> shape;
   TensorRole role = TensorRole::embedding;
   std::int64_t layer = 0;                 // of what stands in a block
-  Projection projection = Projection::q;  // of the role
+  Projection projection = Projection::q;  // of the roles projection and bias
   // Divided among tensor ranks; none: every rank has all of it.
   std::optional<int> split_dim = {};
 
   std::int64_t elements() const;
-  bool is_norm() const { return shape.size() == 1; }
+  bool is_norm() const { return shape.size() == 1 && role != TensorRole::bias; }
 };
 
 // What is known of a model's tensors stands here: whoever reads, checks, binds, initialises or writes them goes by it. In

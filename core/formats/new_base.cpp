@@ -27,6 +27,7 @@ std::vector<float> initial_values(const ModelTensor& tensor, const ModelConfig& 
                                   std::uint32_t stream) {
   std::vector<float> values(static_cast<std::size_t>(tensor.elements()), 1.0F);
   if (tensor.is_norm()) return values;
+  if (tensor.role == TensorRole::bias) return std::vector<float>(values.size());
   const bool into_residual =
       tensor.role == TensorRole::projection && split_of(tensor.projection) == Split::rows;
   const double scale =

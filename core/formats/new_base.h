@@ -8,7 +8,7 @@
 
 namespace chorus {
 
-// Writes a Hugging Face folder with an untrained LLaMA in F32 or BF16: norms 1, everything else normal with deviation
+// Writes a Hugging Face folder with an untrained model in F32 or BF16: norms 1, biases 0, everything else normal with deviation
 // 0.02, the projections back into the residual stream (o, down) divided by √(2 · layers) (Radford et al. 2019, section
 // 2.3). A function of the seed; BF16 is F32 rounded. The tokenizer is copied beside it. Throws ConfigurationError if the
 // folder holds something already.

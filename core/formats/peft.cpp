@@ -1,10 +1,10 @@
 #include "core/formats/peft.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
-#include <map>
-#include <optional>
+#include <regex>
 #include <set>
 #include <utility>
 
@@ -67,12 +67,28 @@ std::optional<FactorName> parse_tensor_name(std::string_view text) {
   return std::nullopt;
 }
 
+// Whether a pattern means a module, as PEFT matches them.
+bool matches(const std::string& pattern, const std::string& module) {
+  // PEFT's own lists have a name of each module: expressions of so many would take long.
+  const bool is_name = pattern.find_first_of("\\^$|()[]{}*+?") == std::string::npos;
+  if (is_name) return module == pattern || module.ends_with("." + pattern);
+  return std::regex_match(module, std::regex("(.*\\.)?(" + pattern + ")"));
+}
+
+template <typename Value>
+Value matched(const std::map<std::string, Value>& patterns, const std::string& module, Value otherwise) {
+  for (const auto& [pattern, value] : patterns) {
+    if (matches(pattern, module)) return value;
+  }
+  return otherwise;
+}
+
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
 void require_all_factors(const std::string& where, const LoraConfig& config, const Shapes& shapes,
                          std::int64_t layers) {
   std::vector<std::string> missing;
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
+  const auto look_for = [&](std::int64_t layer) {
     for (const auto target : config.targets) {
       for (const auto factor : {LoraFactor::a, LoraFactor::b}) {
         auto tensor = peft_tensor_name(layer, target, factor);
@@ -81,13 +97,17 @@ void require_all_factors(const std::string& where, const LoraConfig& config, con
                            fmt::format("{}", fmt::join(missing, "\n  ")));
       }
     }
+  };
+  for (const std::int64_t layer : config.patterns.layers) {
+    if (layer < layers) look_for(layer);
   }
+  for (std::int64_t layer = 0; layer < layers && config.patterns.layers.empty(); ++layer) look_for(layer);
   require<DataError>(missing.empty(), where, " has ", layers, " layers and lacks:\n  ",
                      fmt::format("{}", fmt::join(missing, "\n  ")));
 }
 
-// Returns the number of layers. Throws DataError unless there are exactly A and B of every target in each, of
-// the rank of the configuration and of one size in all layers.
+// Returns the number of layers. Throws DataError unless there are exactly A and B of every path, of the rank that the
+// configuration gives it and of one size in all layers.
 std::int64_t check_tensors(const std::string& where, const LoraConfig& config, const Shapes& shapes) {
   std::int64_t layers = 0;
   std::map<Projection, Features> size;
@@ -98,11 +118,14 @@ std::int64_t check_tensors(const std::string& where, const LoraConfig& config, c
     const auto [layer, projection, factor] = *parsed;
     require<DataError>(std::ranges::count(config.targets, projection) == 1, where, " has the tensor ", tensor,
                        ", and ", name(projection), " is none of the target_modules");
+    const std::optional<LoraPath> path = path_of(config, layer, projection);
+    require<DataError>(path.has_value(), where, " has the tensor ", tensor, ", and ", layer,
+                       " is none of the layers_to_transform");
     layers = std::max(layers, layer + 1);
     const bool is_a = factor == LoraFactor::a;
-    const bool fits = shape.size() == 2 && shape[is_a ? 0 : 1] == config.rank;
+    const bool fits = shape.size() == 2 && shape[is_a ? 0 : 1] == path->rank;
     require<DataError>(fits, where, ": the tensor ", tensor, " is ", to_string(shape), ", not ",
-                       is_a ? "[r, inputs]" : "[outputs, r]", " with r = ", config.rank);
+                       is_a ? "[r, inputs]" : "[outputs, r]", " with r = ", path->rank);
     auto& [outputs, inputs] = size[projection];
     auto& known = is_a ? inputs : outputs;
     const std::int64_t extent = shape[is_a ? 1 : 0];
@@ -126,9 +149,20 @@ bool is_nothing(const json& value) {
 // Every field must be one that does not change the result, or be switched off: whatever a later PEFT invents
 // is refused rather than left out silently.
 void require_plain_lora(const JsonFields& fields) {
-  const std::set<std::string, std::less<>> read{
-      "peft_type",      "task_type",  "r",    "lora_alpha",        "lora_dropout",
-      "target_modules", "use_rslora", "bias", "init_lora_weights", "base_model_name_or_path"};
+  const std::set<std::string, std::less<>> read{"peft_type",
+                                                "task_type",
+                                                "r",
+                                                "lora_alpha",
+                                                "lora_dropout",
+                                                "target_modules",
+                                                "use_rslora",
+                                                "bias",
+                                                "init_lora_weights",
+                                                "base_model_name_or_path",
+                                                "rank_pattern",
+                                                "alpha_pattern",
+                                                "layers_pattern",
+                                                "layers_to_transform"};
   const std::set<std::string, std::less<>> harmless{"auto_mapping",  "revision",     "inference_mode",
                                                     "megatron_core", "peft_version", "qalora_group_size",
                                                     "loftq_config",  "eva_config"};
@@ -170,6 +204,65 @@ std::vector<Projection> read_target_modules(const JsonFields& fields) {
   return {targets.begin(), targets.end()};
 }
 
+// Expressions that mean something else in Python are refused.
+void require_pattern(const std::string& pattern, const std::string& where) {
+  bool known = pattern.find("(?") == std::string::npos;
+  for (std::size_t i = 0; i + 1 < pattern.size(); ++i) {
+    if (pattern[i] != '\\') continue;
+    const char escaped = pattern[++i];
+    const bool letter = std::isalnum(static_cast<unsigned char>(escaped)) != 0;
+    known = known && (!letter || std::string_view("dDsSwW").find(escaped) != std::string_view::npos);
+  }
+  try {
+    (void)std::regex("(.*\\.)?(" + pattern + ")");
+  } catch (const std::regex_error&) {
+    known = false;
+  }
+  require<DataError>(known, where, " has \"", pattern,
+                     "\", an expression that cannot be read: write the projections by name");
+}
+
+// `read` gives the value that stands under a pattern.
+template <typename Value>
+std::map<std::string, Value> read_pattern(const JsonFields& fields, std::string_view key,
+                                          Value (*read)(const JsonFields&, std::string_view)) {
+  std::map<std::string, Value> patterns;
+  if (is_nothing(fields[key])) return patterns;
+  const JsonFields inner(fields[key], fmt::format("{}: {}", fields.where(), key));
+  for (const std::string& pattern : inner.keys()) {
+    require_pattern(pattern, inner.where());
+    patterns[pattern] = read(inner, pattern);
+  }
+  return patterns;
+}
+
+std::int64_t read_rank(const JsonFields& fields, std::string_view key) {
+  const std::int64_t rank = fields.required_integer(key);
+  require<DataError>(rank > 0, fields.where(), ": ", key, " is ", rank, ", not above 0");
+  return rank;
+}
+
+double read_alpha(const JsonFields& fields, std::string_view key) {
+  const auto alpha = fields.number(key);
+  require<DataError>(alpha && std::isfinite(*alpha), fields.where(), ": ", key, " is ", fields[key].dump(),
+                     ", not a number");
+  return *alpha;
+}
+
+std::vector<std::int64_t> read_layers(const JsonFields& fields) {
+  const json &value = fields["layers_to_transform"], &pattern = fields["layers_pattern"];
+  require<DataError>(is_nothing(pattern) || pattern == "layers" || pattern == json::array({"layers"}),
+                     fields.where(), ": layers_pattern is ", pattern.dump(), "; only \"layers\" can be read");
+  std::set<std::int64_t> layers;
+  if (is_nothing(value)) return {};
+  for (const json& layer : value.is_array() ? value : json::array({value})) {
+    require<DataError>(layer.is_number_integer() && layer >= 0 && layer <= INT32_MAX, fields.where(),
+                       ": layers_to_transform is ", value.dump(), "; numbers of layers can be read, from 0");
+    layers.insert(layer.get<std::int64_t>());
+  }
+  return {layers.begin(), layers.end()};
+}
+
 LoraConfig read_lora_config(const JsonFields& fields) {
   require_plain_lora(fields);
   LoraConfig config;
@@ -178,11 +271,19 @@ LoraConfig read_lora_config(const JsonFields& fields) {
   config.dropout = fields.number("lora_dropout").value_or(0);
   config.rslora = fields.boolean("use_rslora").value_or(false);
   config.targets = read_target_modules(fields);
+  config.patterns = {read_pattern(fields, "rank_pattern", read_rank),
+                     read_pattern(fields, "alpha_pattern", read_alpha), read_layers(fields)};
   require<DataError>(config.rank > 0, fields.where(), ": r is ", config.rank, ", not above 0");
   require<DataError>(std::isfinite(config.alpha), fields.where(), ": lora_alpha is ", config.alpha);
   require<DataError>(config.dropout >= 0 && config.dropout < 1, fields.where(), ": lora_dropout is ",
                      config.dropout, ", not at least 0 and below 1");
   return config;
+}
+
+// Whole where it is.
+json number(double value) {
+  const bool whole = value == std::floor(value) && std::abs(value) < 1e15;
+  return whole ? json(static_cast<std::int64_t>(value)) : json(value);
 }
 
 // All fields of PEFT 0.18, sorted as it sorts them.
@@ -198,16 +299,14 @@ json make_peft_config(const LoraConfig& config, const std::string& base_name) {
     out[key] = false;
   }
   for (const auto* key : {"alpha_pattern", "loftq_config", "rank_pattern"}) out[key] = json::object();
+  for (const auto& [pattern, rank] : config.patterns.rank) out["rank_pattern"][pattern] = rank;
+  for (const auto& [pattern, alpha] : config.patterns.alpha) out["alpha_pattern"][pattern] = number(alpha);
+  if (!config.patterns.layers.empty()) out["layers_to_transform"] = config.patterns.layers;
   out["base_model_name_or_path"] = base_name;
   out["bias"] = "none";
   out["inference_mode"] = true;
   out["init_lora_weights"] = true;
-  const bool whole = config.alpha == std::floor(config.alpha) && std::abs(config.alpha) < 1e15;
-  if (whole) {
-    out["lora_alpha"] = static_cast<std::int64_t>(config.alpha);
-  } else {
-    out["lora_alpha"] = config.alpha;
-  }
+  out["lora_alpha"] = number(config.alpha);
   out["lora_dropout"] = config.dropout;
   out["megatron_core"] = "megatron.core";
   out["peft_type"] = "LORA";
@@ -232,9 +331,15 @@ void validate(const LoraConfig& config) {
   require<ConfigurationError>(!config.targets.empty(), "--lora-targets names no projection");
 }
 
-double scale(const LoraConfig& config) {
-  const auto rank = static_cast<double>(config.rank);
-  return config.alpha / (config.rslora ? std::sqrt(rank) : rank);
+std::optional<LoraPath> path_of(const LoraConfig& config, std::int64_t layer, Projection projection) {
+  const auto& [ranks, alphas, layers] = config.patterns;
+  const bool in_layer = layers.empty() || std::ranges::binary_search(layers, layer);
+  if (!in_layer || std::ranges::count(config.targets, projection) == 0) return std::nullopt;
+  const std::string where = fmt::format("model.layers.{}.{}.{}", layer, module(projection), name(projection));
+  LoraPath path{matched(ranks, where, config.rank)};
+  const auto rank = static_cast<double>(path.rank);
+  path.scale = matched(alphas, where, config.alpha) / (config.rslora ? std::sqrt(rank) : rank);
+  return path;
 }
 
 std::vector<Projection> parse_targets(std::string_view text) {
@@ -261,11 +366,16 @@ std::string print_targets(std::span<const Projection> targets) {
 }
 
 nlohmann::ordered_json identity(const LoraConfig& config) {
-  return {{"lora-rank", config.rank},
-          {"lora-alpha", config.alpha},
-          {"lora-dropout", config.dropout},
-          {"lora-targets", print_targets(config.targets)},
-          {"rslora", config.rslora}};
+  nlohmann::ordered_json all{{"lora-rank", config.rank},
+                             {"lora-alpha", config.alpha},
+                             {"lora-dropout", config.dropout},
+                             {"lora-targets", print_targets(config.targets)},
+                             {"rslora", config.rslora}};
+  const auto& [ranks, alphas, layers] = config.patterns;
+  if (!ranks.empty()) all["rank_pattern"] = ranks;
+  if (!alphas.empty()) all["alpha_pattern"] = alphas;
+  if (!layers.empty()) all["layers_to_transform"] = layers;
+  return all;
 }
 
 std::string peft_tensor_name(std::int64_t layer, Projection projection, LoraFactor factor) {
@@ -299,13 +409,16 @@ PeftAdapter read_peft(const std::filesystem::path& folder) {
 
 void require_fits(const PeftAdapter& adapter, const ModelConfig& model) {
   const std::string where = adapter.file.path().string();
-  require<DataError>(adapter.layers == model.layers, where, " has ", adapter.layers,
+  // PEFT passes over numbers of layers_to_transform that the model does not have.
+  std::int64_t last = adapter.config.patterns.layers.empty() ? model.layers - 1 : -1;
+  for (const std::int64_t layer : adapter.config.patterns.layers) last = layer < model.layers ? layer : last;
+  require<DataError>(adapter.layers == last + 1, where, " has ", adapter.layers,
                      " layers, and the base model has ", model.layers, "; it was made for another model");
   for (const auto target : adapter.config.targets) {
     const auto [outputs, inputs] = features(model, target);
     // All layers have one size, read_peft() made sure.
-    const auto& a = adapter.factor(0, target, LoraFactor::a);
-    const auto& b = adapter.factor(0, target, LoraFactor::b);
+    const auto& a = adapter.factor(last, target, LoraFactor::a);
+    const auto& b = adapter.factor(last, target, LoraFactor::b);
     require<DataError>(a.shape[1] == inputs && b.shape[0] == outputs, where, ": ", name(target), " has ",
                        a.shape[1], " inputs and ", b.shape[0], " outputs, and in the base model ", inputs,
                        " and ", outputs, "; it was made for another model");

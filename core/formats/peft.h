@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,20 +14,35 @@
 
 namespace chorus {
 
+// What PEFT lets differ from path to path. Patterns are expressions for a projection's name ("q_proj",
+// "layers.3.mlp.up_proj"), as a whole or behind a dot; of several that match, the first in the order of their text counts.
+struct LoraPatterns {
+  std::map<std::string, std::int64_t> rank;
+  std::map<std::string, double> alpha;
+  std::vector<std::int64_t> layers;  // that have paths, ascending; empty: all
+  bool operator==(const LoraPatterns&) const = default;
+};
+
 struct LoraConfig {
   std::int64_t rank = 8;
   double alpha = 16;
   double dropout = 0;               // 0 <= dropout < 1, on the input of A
   bool rslora = false;              // Kalajdzievski 2023: alpha / sqrt(r) instead of alpha / r
   std::vector<Projection> targets;  // without repetition, in the order of Projection
+  LoraPatterns patterns = {};
   bool operator==(const LoraConfig&) const = default;
 };
 
 // Throws ConfigurationError with the option to change.
 void validate(const LoraConfig& config);
 
-// The factor s of  y = W x + s B A x.
-double scale(const LoraConfig& config);
+// The path  s B A x  beside one projection.
+struct LoraPath {
+  std::int64_t rank = 0;
+  double scale = 1;  // s
+};
+// None where there is no path.
+std::optional<LoraPath> path_of(const LoraConfig& config, std::int64_t layer, Projection projection);
 
 // "all", or names separated by commas: q or q_proj, … Throws ConfigurationError for others and for
 // repetitions.
@@ -46,7 +63,7 @@ std::string peft_tensor_name(std::int64_t layer, Projection projection, LoraFact
 struct PeftAdapter {
   LoraConfig config;
   std::string base_name;    // empty if the file has none
-  std::int64_t layers = 0;  // every one has every target
+  std::int64_t layers = 0;  // the last that has a path, and those before it
   SafetensorsFile file;
 
   const TensorView& factor(std::int64_t layer, Projection projection, LoraFactor factor) const;
@@ -62,7 +79,7 @@ PeftAdapter read_peft(const std::filesystem::path& folder);
 // Throws DataError with the tensor and both shapes unless the adapter was made for this model.
 void require_fits(const PeftAdapter& adapter, const ModelConfig& model);
 
-// Writes both files as PEFT 0.18 does. `tensors` are the F32 factors of all layers under peft_tensor_name().
+// Writes both files as PEFT 0.18 does. `tensors` are the F32 factors of all paths under peft_tensor_name().
 void write_peft(const std::filesystem::path& folder, const LoraConfig& config, const std::string& base_name,
                 const std::vector<TensorToWrite>& tensors);
 

@@ -17,9 +17,11 @@ Adapters::Adapters(const LoraConfig& lora, const ModelConfig& model, std::uint64
     : lora_(lora), model_(model), parameters_(parameters), paths_(index(model.layers, Projection::q)) {
   for (std::int64_t layer = 0; layer < model.layers; ++layer) {
     for (const Projection which : lora.targets) {
+      const std::optional<LoraPath> path = path_of(lora, layer, which);
+      if (!path) continue;
       const Features size = features(model, which);
-      const LowRankOptions options{.rank = lora.rank,
-                                   .scale = static_cast<float>(scale(lora)),
+      const LowRankOptions options{.rank = path->rank,
+                                   .scale = static_cast<float>(path->scale),
                                    .dropout = static_cast<float>(lora.dropout),
                                    .seed = seed,
                                    .stream = static_cast<std::uint32_t>(index(layer, which))};
@@ -41,9 +43,10 @@ void Adapters::load(const PeftAdapter& adapter) {
   require_fits(adapter, model_);
   for (std::int64_t layer = 0; layer < model_.layers; ++layer) {
     for (const Projection which : lora_.targets) {
-      const LowRank& path = *place_of(layer, which);
-      parameters_.assign(path.a(), adapter.values(layer, which, LoraFactor::a));
-      parameters_.assign(path.b(), adapter.values(layer, which, LoraFactor::b));
+      const std::optional<LowRank>& path = place_of(layer, which);
+      if (!path) continue;
+      parameters_.assign(path->a(), adapter.values(layer, which, LoraFactor::a));
+      parameters_.assign(path->b(), adapter.values(layer, which, LoraFactor::b));
     }
   }
 }

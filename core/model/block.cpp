@@ -18,7 +18,8 @@ Block::Block(const ModelConfig& config, std::int64_t layer, Backend& backend, Co
       key_width_(config.key_value_heads * config.head_width / tensor.size()),
       mlp_width_(config.intermediate_size / tensor.size()),
       head_width_(config.head_width),
-      norm_epsilon_(config.norm_epsilon) {
+      norm_epsilon_(config.norm_epsilon),
+      normalises_heads_(has_head_norms(config)) {
   for (const Projection which : all_projections)
     projections_.emplace_back(backend, tensor, split_of(which), division);
 }
@@ -35,6 +36,12 @@ Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype,
   saved.q = take(query_width_);
   saved.k = take(key_width_);
   saved.v = take(key_width_);
+  saved.query.x = saved.q;
+  saved.key.x = saved.k;
+  if (normalises_heads_) {
+    saved.query = {take(query_width_), arena.take(acc, {tokens * query_width_ / head_width_})};
+    saved.key = {take(key_width_), arena.take(acc, {tokens * key_width_ / head_width_})};
+  }
   saved.attended = take(query_width_);
   saved.lse = arena.take(acc, {tokens, query_width_ / head_width_});
   saved.h = take_own();
@@ -73,7 +80,7 @@ void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const L
     Arena::Scope scope(arena);
     backend_.rms_norm(s.n, s.rstd1, x, norm1.value(), norm_epsilon_);
     const Linear::Input n(s.n, rows_.gather(s.n, arena));
-    project({{Projection::q, s.q}, {Projection::k, s.k}, {Projection::v, s.v}}, s, n, pass, arena);
+    project({{Projection::q, s.query.x}, {Projection::k, s.key.x}, {Projection::v, s.v}}, s, n, pass, arena);
   }
   attend(s, pass, cache);
   add_product(s.h, Projection::o, s, s.attended, x, pass, arena);
@@ -95,7 +102,27 @@ void Block::add_product(Tensor y, Projection which, Saved& s, ConstTensor in, Co
   backend_.add(y, rows_.own(product), x);
 }
 
+void Block::normalise(Tensor out, const Saved::Heads& heads, const Weight& norm) const {
+  const Shape rows = row_per_head(out);
+  backend_.rms_norm(out.reshape(rows), heads.rstd, heads.x.reshape(rows), norm.value(), norm_epsilon_);
+}
+
+Tensor Block::backward_normalise(Tensor out, ConstTensor dout, const Saved::Heads& heads,
+                                 const Weight& norm) const {
+  const Shape rows = row_per_head(out);
+  const ConstTensor x = heads.x.reshape(rows), dnormalised = dout.reshape(rows);
+  backend_.fill(out, 0);
+  backend_.rms_norm_backward(out.reshape(rows), dnormalised, x, norm.value(), heads.rstd);
+  if (norm.trained != nullptr)
+    backend_.rms_norm_weight_backward(norm.trained->gradient, dnormalised, x, heads.rstd);
+  return out;
+}
+
 void Block::attend(Saved& s, const Pass& pass, const LayerCache* cache) const {
+  if (normalises_heads_) {
+    normalise(s.q, s.query, query_norm);
+    normalise(s.k, s.key, key_norm);
+  }
   backend_.rope(heads(s.q), pass.positions, pass.cos_sin, Rotation::forward);
   backend_.rope(heads(s.k), pass.positions, pass.cos_sin, Rotation::forward);
   if (pass.cache) {
@@ -133,8 +160,8 @@ void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& are
 
 void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
-  const Tensor dq = arena.take(s.q.dtype(), s.q.shape());
-  const Tensor dk = arena.take(s.k.dtype(), s.k.shape());
+  Tensor dq = arena.take(s.q.dtype(), s.q.shape());
+  Tensor dk = arena.take(s.k.dtype(), s.k.shape());
   const Tensor dv = arena.take(s.v.dtype(), s.v.shape());
   {
     Arena::Scope attended_scope(arena);
@@ -145,6 +172,10 @@ void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Aren
   }
   backend_.rope(heads(dq), pass.positions, pass.cos_sin, Rotation::backward);
   backend_.rope(heads(dk), pass.positions, pass.cos_sin, Rotation::backward);
+  if (normalises_heads_) {
+    dq = backward_normalise(s.q, dq, s.query, query_norm);
+    dk = backward_normalise(s.k, dk, s.key, key_norm);
+  }
   const Tensor dn = arena.take(dx.dtype(), {s.q.dim(0), width_});
   backward_projections(dn, {{Projection::q, dq}, {Projection::k, dk}, {Projection::v, dv}}, s.n, s, pass,
                        arena);

@@ -39,6 +39,8 @@ struct Pass {
 //
 //   h = x + Wo attention(rope(Wq n), rope(Wk n), Wv n)      n = norm1(x)
 //   y = h + Wdown (silu(Wgate m) · Wup m)                    m = norm2(h)
+//
+// Qwen2 adds biases to Wq n, Wk n and Wv n; Qwen3 normalises each head of Wq n and of Wk n before it is rotated.
 class Block {
  public:
   // `layer` counts from 0.
@@ -46,13 +48,19 @@ class Block {
         TokenDivision division);
 
   Linear& projection(Projection which) { return projections_[static_cast<std::size_t>(which)]; }
-  Weight norm1, norm2;  // [D]
+  Weight norm1, norm2;          // [D]
+  Weight query_norm, key_norm;  // [K], of Qwen3
 
   // Everything backward needs. All but x is taken by take_saved(). S is N, or N/P where the sequence is divided.
   struct Saved {
-    ConstTensor x;             // [S, D]
-    Tensor n, rstd1;           // [S, D], acc [S]
-    Tensor q, k, v;            // [N, Hq/P · K], [N, Hk/P · K] twice; q and k rotated
+    ConstTensor x;    // [S, D]
+    Tensor n, rstd1;  // [S, D], acc [S]
+    Tensor q, k, v;   // [N, Hq/P · K], [N, Hk/P · K] twice; q and k rotated
+    // What is projected, and acc [N · Hq/P] or [N · Hk/P]; where heads are not normalised, q or k itself and nothing.
+    struct Heads {
+      Tensor x, rstd;
+    };
+    Heads query, key;
     Tensor attended, lse;      // [N, Hq/P · K], acc [N, Hq/P]
     Tensor h;                  // [S, D]
     Tensor m, rstd2;           // [S, D], acc [S]
@@ -64,7 +72,8 @@ class Block {
   // y [S, D] may not be x. `cache` is used where pass.cache is set.
   void forward(Tensor y, Saved& saved, ConstTensor x, const Pass& pass, const LayerCache* cache,
                Arena& arena) const;
-  // dx holds the gradient of y on entry and of x on return; gradients of trained parameters are added to.
+  // dx holds the gradient of y on entry and of x on return; gradients of trained parameters are added to. What
+  // is saved is used up.
   void backward(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
 
  private:
@@ -79,6 +88,10 @@ class Block {
   using Gradients = std::initializer_list<std::pair<Projection, ConstTensor>>;
   void backward_projections(Tensor din, const Gradients& gradients, ConstTensor in, const Saved& saved,
                             const Pass& pass, Arena& arena) const;
+  void normalise(Tensor out, const Saved::Heads& heads, const Weight& norm) const;
+  // dx of heads from dout, over what normalise() gave.
+  Tensor backward_normalise(Tensor out, ConstTensor dout, const Saved::Heads& heads,
+                            const Weight& norm) const;
   void attend(Saved& saved, const Pass& pass, const LayerCache* cache) const;
   void backward_attention(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
   void backward_mlp(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
@@ -87,12 +100,14 @@ class Block {
                    Arena& arena) const;
   void backward_norm(Tensor dx, Tensor dn, ConstTensor x, const Weight& norm, ConstTensor rstd) const;
   Tensor heads(Tensor x) const { return x.reshape({x.dim(0), x.dim(1) / head_width_, head_width_}); }
+  Shape row_per_head(ConstTensor x) const { return {x.elements() / head_width_, head_width_}; }
 
   std::int64_t layer_;
   Backend& backend_;
   TokenRows rows_;
   std::int64_t width_, query_width_, key_width_, mlp_width_, head_width_;  // D, Hq/P · K, Hk/P · K, F/P, K
   double norm_epsilon_;
+  bool normalises_heads_;
   std::vector<Linear> projections_;  // by Projection
 };
 

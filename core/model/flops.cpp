@@ -9,9 +9,12 @@ double training_flops(const ModelConfig& config, const ModelOptions& options, co
     linear += static_cast<double>(config.layers * shape.outputs * shape.inputs);
   }
   if (options.lora) {
-    for (const Projection which : options.lora->targets) {
-      const Features shape = features(config, which);
-      lora += static_cast<double>(config.layers * options.lora->rank * (shape.outputs + shape.inputs));
+    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+      for (const Projection which : options.lora->targets) {
+        const std::optional<LoraPath> path = path_of(*options.lora, layer, which);
+        const Features shape = features(config, which);
+        if (path) lora += static_cast<double>(path->rank * (shape.outputs + shape.inputs));
+      }
     }
   }
   const auto tokens = static_cast<double>(work.tokens);

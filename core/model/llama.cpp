@@ -10,7 +10,14 @@ namespace chorus {
 namespace {
 
 Shape shape_of(const ModelTensor& tensor) {
-  return tensor.is_norm() ? Shape{tensor.shape[0]} : Shape{tensor.shape[0], tensor.shape[1]};
+  return tensor.shape.size() == 1 ? Shape{tensor.shape[0]} : Shape{tensor.shape[0], tensor.shape[1]};
+}
+
+// A norm over heads has the gradient of this rank's heads alone.
+Placement placement_of(const ModelTensor& tensor) {
+  if (tensor.split_dim) return Placement::sharded;
+  const bool of_heads = tensor.role == TensorRole::query_norm || tensor.role == TensorRole::key_norm;
+  return of_heads ? Placement::partially_summed : Placement::replicated;
 }
 
 bool is_aligned(const void* address, DType dtype) {
@@ -42,8 +49,8 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
     if (!options.train_base) freeze(tensors_.back(), arena, in_place);
   }
   if (config.tied_head) head_.weight = embedding_.table;
-  cos_sin_ = arena.take(accumulator(options.precision), {config.max_positions, config.head_width});
-  upload_floats(backend, cos_sin_, rope_table(config, config.max_positions));
+  cos_sin_ = arena.take(accumulator(options.precision), {config.longest_text(), config.head_width});
+  upload_floats(backend, cos_sin_, rope_table(config, config.longest_text()));
 }
 
 TokenDivision Llama::division() const {
@@ -59,6 +66,14 @@ Weight& Llama::weight_of(const ModelTensor& tensor) {
       return block().norm1;
     case TensorRole::projection:
       return block().projection(tensor.projection).weight;
+    case TensorRole::bias: {
+      std::optional<Weight>& bias = block().projection(tensor.projection).bias;
+      return bias ? *bias : bias.emplace();
+    }
+    case TensorRole::query_norm:
+      return block().query_norm;
+    case TensorRole::key_norm:
+      return block().key_norm;
     case TensorRole::mlp_norm:
       return block().norm2;
     case TensorRole::final_norm:
@@ -79,8 +94,7 @@ void Llama::freeze(BoundTensor& bound, Arena& arena, const StoredWeights& stored
   const ModelTensor& tensor = bound.tensor;
   const Shard part = part_of(tensor);
   Shape local = shape_of(tensor);
-  if (tensor.split_dim)
-    local = *tensor.split_dim == 0 ? Shape{part.length(), local[1]} : Shape{local[0], part.length()};
+  if (tensor.split_dim) local = with_dim(local, *tensor.split_dim, part.length());
   if (stored) {
     bound.in_place = as_stored(stored(tensor.name), options_.precision, tensor.split_dim.value_or(0),
                                part.begin, part.end);
@@ -99,10 +113,9 @@ void Llama::train(ParameterSet& parameters) {
   require(options_.train_base, "a frozen base is trained");
   trained_ = &parameters;
   for (const BoundTensor& bound : tensors_) {
-    const std::optional<int> dim = bound.tensor.split_dim;
+    const ModelTensor& tensor = bound.tensor;
     bound.weight->trained =
-        &parameters.add(bound.tensor.name, shape_of(bound.tensor),
-                        dim ? Placement::sharded : Placement::replicated, dim.value_or(0));
+        &parameters.add(tensor.name, shape_of(tensor), placement_of(tensor), tensor.split_dim.value_or(0));
   }
   if (config_.tied_head) head_.weight = embedding_.table;
 }

@@ -80,26 +80,23 @@ void Projector::for_each_chunk(const FeatureRows& features, Arena& arena, Visito
   for (std::int64_t begin = 0; begin < features.count(); begin += rows_per_chunk) {
     Arena::Scope scope(arena);
     const std::int64_t end = std::min(features.count(), begin + rows_per_chunk);
-    const Tensor ones = arena.take(features.values.dtype(), {end - begin, 1});
-    backend_.fill(ones, 1);
-    visit(Chunk{features.values.rows(begin, end), features.rows.rows(begin, end), ones});
+    visit(Chunk{features.values.rows(begin, end), features.rows.rows(begin, end)});
   }
 }
 
-void Projector::multiply(Tensor y, ConstTensor x, const Layer& layer, ConstTensor ones) const {
+void Projector::multiply(Tensor y, ConstTensor x, const Layer& layer) const {
   backend_.matmul(y, x, layer.weight->value, {.transpose_b = true});
-  backend_.matmul(y, ones, layer.bias->value.reshape({1, y.dim(1)}), {.accumulate = true});
+  backend_.add_bias(y, layer.bias->value);
 }
 
-void Projector::backward_layer(ConstTensor dy, ConstTensor x, const Layer& layer, ConstTensor ones) const {
+void Projector::backward_layer(ConstTensor dy, ConstTensor x, const Layer& layer) const {
   backend_.matmul(layer.weight->gradient, dy, x, {.transpose_a = true, .accumulate = true});
-  backend_.matmul(layer.bias->gradient.reshape({1, dy.dim(1)}), ones, dy,
-                  {.transpose_a = true, .accumulate = true});
+  backend_.bias_backward(layer.bias->gradient, dy);
 }
 
 Tensor Projector::hidden_of(const Chunk& chunk, Arena& arena) const {
   const Tensor hidden = arena.take(chunk.values.dtype(), {chunk.values.dim(0), config_.hidden});
-  multiply(hidden, chunk.values, layers_[0], chunk.ones);
+  multiply(hidden, chunk.values, layers_[0]);
   backend_.relu(hidden, hidden);
   return hidden;
 }
@@ -109,7 +106,7 @@ void Projector::forward(Tensor x, const FeatureRows& features, Arena& arena) con
     const Tensor y = arena.take(x.dtype(), {chunk.rows.dim(0), x.dim(1)});
     const ConstTensor in =
         config_.kind == ProjectorKind::mlp ? ConstTensor(hidden_of(chunk, arena)) : chunk.values;
-    multiply(y, in, layers_.back(), chunk.ones);
+    multiply(y, in, layers_.back());
     backend_.scatter_rows(x, y, chunk.rows);
   });
 }
@@ -118,14 +115,13 @@ void Projector::backward(ConstTensor dx, const FeatureRows& features, Arena& are
   for_each_chunk(features, arena, [&](const Chunk& chunk) {
     const Tensor dy = arena.take(dx.dtype(), {chunk.rows.dim(0), dx.dim(1)});
     backend_.gather_rows(dy, dx, chunk.rows);
-    if (config_.kind == ProjectorKind::linear)
-      return backward_layer(dy, chunk.values, layers_[0], chunk.ones);
+    if (config_.kind == ProjectorKind::linear) return backward_layer(dy, chunk.values, layers_[0]);
     const Tensor hidden = hidden_of(chunk, arena);
-    backward_layer(dy, hidden, layers_[1], chunk.ones);
+    backward_layer(dy, hidden, layers_[1]);
     const Tensor dhidden = arena.take(hidden.dtype(), hidden.shape());
     backend_.matmul(dhidden, dy, layers_[1].weight->value);
     backend_.relu_backward(dhidden, dhidden, hidden);
-    backward_layer(dhidden, chunk.values, layers_[0], chunk.ones);
+    backward_layer(dhidden, chunk.values, layers_[0]);
   });
 }
 

@@ -51,16 +51,15 @@ class Projector {
   struct Layer {
     Parameter *weight, *bias;  // [O, I], [O]
   };
-  // One chunk of rows, and ones [m, 1] with which a bias is added and its gradient summed, as products of rank one.
   struct Chunk {
-    ConstTensor values, rows, ones;
+    ConstTensor values, rows;
   };
   template <typename Visitor>
   void for_each_chunk(const FeatureRows& features, Arena& arena, Visitor visit) const;
   void add_layer(std::string_view layer, std::int64_t outputs, std::int64_t inputs);
-  // y = x Wᵀ + 1 bᵀ
-  void multiply(Tensor y, ConstTensor x, const Layer& layer, ConstTensor ones) const;
-  void backward_layer(ConstTensor dy, ConstTensor x, const Layer& layer, ConstTensor ones) const;
+  // y = x Wᵀ + b
+  void multiply(Tensor y, ConstTensor x, const Layer& layer) const;
+  void backward_layer(ConstTensor dy, ConstTensor x, const Layer& layer) const;
   // relu(W1 f + b1), in new memory.
   Tensor hidden_of(const Chunk& chunk, Arena& arena) const;
 

@@ -51,7 +51,7 @@ void divide_model(MemoryKinds& kinds, const MemoryPlan& plan, const ModelConfig&
   const Shape flat{model.parameters().flat_elements()};
   kinds.masters = kinds.gradients = bytes_taken(acc, flat);
   kinds.values = options.precision == acc ? 0 : bytes_taken(options.precision, flat);
-  kinds.rope_table = bytes_taken(acc, {config.max_positions, config.head_width}) + bytes_taken(acc, {1});
+  kinds.rope_table = bytes_taken(acc, {config.longest_text(), config.head_width}) + bytes_taken(acc, {1});
   kinds.moments = plan.optimizer;
   kinds.in_place = plan.in_place;
   kinds.weights = plan.model() - kinds.masters - kinds.gradients - kinds.values - kinds.rope_table;

@@ -181,17 +181,16 @@ AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer) {
 }
 
 GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
-                                   const GenerateOptions& options, std::int64_t max_positions) {
+                                   const GenerateOptions& options, const ModelConfig& model) {
   GenerationLimits limits;
   std::int64_t longest = 0;
   for (const auto& prompt : prompts) longest = std::max<std::int64_t>(longest, std::ssize(prompt));
   limits.sequences = std::min(options.sequences_at_once, std::max<std::int64_t>(1, std::ssize(prompts)));
   // A step of one token takes more than a prompt of one: the lengths of its caches.
   limits.prompt_tokens = std::max<std::int64_t>(longest, 2) * limits.sequences;
-  limits.length = std::min(max_positions, longest + options.max_new_tokens);
+  limits.length = std::min(model.longest_text(), longest + options.max_new_tokens);
   require<DataError>(longest < limits.length, "a prompt of ", longest,
-                     " tokens leaves no room for an answer: the base ", "model has ", max_positions,
-                     " positions");
+                     " tokens leaves no room for an answer: the base model has ", model.bound_of_texts());
   return limits;
 }
 
@@ -200,7 +199,7 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 const GenerateOptions& options, Arena& arena,
                                                 const Progress& progress,
                                                 const StopRequested& stop_requested) {
-  const GenerationLimits limits = generation_limits(prompts, options, model.config().max_positions);
+  const GenerationLimits limits = generation_limits(prompts, options, model.config());
   std::vector<std::vector<std::int32_t>> answers(prompts.size());
   const std::vector<std::int64_t> own = own_prompts(std::ssize(prompts), model.groups().data);
   StopAgreement agreement(stop_requested, model.groups(), model.backend(), arena);

@@ -30,7 +30,7 @@ struct GenerationLimits {
   std::int64_t sequences = 0, length = 0;
 };
 GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
-                                   const GenerateOptions& options, std::int64_t max_positions);
+                                   const GenerateOptions& options, const ModelConfig& model);
 
 // The tokens that end an answer beside those of config.json: the tokenizer's end of a text, which `chorus prepare` writes behind
 // answers, and those of generation_config.json where there is one.

@@ -31,6 +31,7 @@ LoraConfig lora_config(const TrainConfig& config) {
   lora.dropout = config.lora_dropout;
   lora.rslora = config.rslora;
   lora.targets = parse_targets(config.lora_targets);
+  lora.patterns = config.lora_patterns;
   return lora;
 }
 

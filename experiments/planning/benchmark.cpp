@@ -302,6 +302,7 @@ class OperatorBenchmark {
 // Values that keep activations near 1 through many layers.
 void fill_weight(Backend& backend, const ModelTensor& tensor, Tensor part) {
   if (tensor.is_norm()) return backend.fill(part, 1);
+  if (tensor.role == TensorRole::bias) return backend.fill(part, 0);
   fill_random(backend, part, 1 / std::sqrt(static_cast<double>(tensor.shape[1])));
 }
 

@@ -219,9 +219,9 @@ Plan make_plan(const PlanRequest& asked, const Dataset& data) {
                               " tokens, the model has ", request.model.vocabulary_size,
                               ": plan with the base it was prepared for");
   for (std::int64_t sample = 0; sample < std::ssize(data.samples); ++sample) {
-    require<ConfigurationError>(data.length(sample) <= request.model.max_positions, "sample ", sample, " is ",
-                                data.length(sample), " tokens long, the model has ",
-                                request.model.max_positions, " positions");
+    require<ConfigurationError>(data.length(sample) <= request.model.longest_text(), "sample ", sample,
+                                " is ", data.length(sample), " tokens long, the model has ",
+                                request.model.bound_of_texts());
   }
   Plan plan;
   plan.request = request;

@@ -77,7 +77,7 @@ std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool
                                        const Progress& progress) {
   QuestionLimits limits{.vocabulary_size = base_.config().vocabulary_size, .last_line_only = last_line_only};
   limits.max_tokens = options_.max_tokens > 0 ? options_.max_tokens
-                                              : std::min(limits.max_tokens, base_.config().max_positions);
+                                              : std::min(limits.max_tokens, base_.config().longest_text());
   const Dataset dataset = questions_about(dialogues, form_, tokenizer_, limits);
   require_fits(dataset, "the prompts", base_);
   const Evaluation evaluation =

@@ -83,7 +83,7 @@ class Answers {
     answers_as.features = &dataset_.features;
     answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset_, prompt)); };
     ModelSetup setup(setup_, model_options(options_, contestant),
-                     pass_limits(generation_limits(prompts, answers_as, base_.config().max_positions)));
+                     pass_limits(generation_limits(prompts, answers_as, base_.config())));
     load(setup.model, contestant);
     const auto answers = chorus::generate(setup.model, prompts, answers_as, setup.activations, progress,
                                           [&] { return runtime_.stop_requested(); });

@@ -39,7 +39,7 @@ int run(Options& options, const MakeRuntime& make_runtime) {
   BaseSetup base_setup = take_base(base, model_options, *runtime);
   base_setup.llama.load(base);
   ModelSetup setup(base_setup, model_options,
-                   pass_limits(generation_limits(prompts, answers_as, base.config().max_positions)));
+                   pass_limits(generation_limits(prompts, answers_as, base.config())));
   if (adapter) setup.model.adapters().load(*adapter);
   const auto answers = chorus::generate(setup.model, prompts, answers_as, setup.activations, {},
                                         [&] { return runtime->stop_requested(); });

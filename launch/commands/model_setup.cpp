@@ -107,9 +107,9 @@ void require_fits(const Dataset& dataset, const std::string& file, const BaseMod
   std::int64_t longest = 0;
   for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i)
     longest = std::max(longest, dataset.length(i));
-  require<DataError>(longest <= config.max_positions, file, " has a sample of ", longest,
-                     " tokens, the base has ", config.max_positions,
-                     " positions: ", how_to_shorten(dataset.origin, config.max_positions));
+  require<DataError>(longest <= config.longest_text(), file, " has a sample of ", longest,
+                     " tokens, the base has ", config.bound_of_texts(), ": ",
+                     how_to_shorten(dataset.origin, config.longest_text()));
 }
 
 std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,

@@ -105,9 +105,9 @@ Dataset data_of(const Options& options, const ModelConfig& model) {
   require<ConfigurationError>(options.targets_per_sample <= options.sequence_length, "--targets-per-sample ",
                               options.targets_per_sample, " is more than the --sequence-length of ",
                               options.sequence_length);
-  require<ConfigurationError>(options.sequence_length <= model.max_positions, "--sequence-length ",
-                              options.sequence_length, " is more than the ", model.max_positions,
-                              " positions of the model");
+  require<ConfigurationError>(options.sequence_length <= model.longest_text(), "--sequence-length ",
+                              options.sequence_length, " is too long: the model has ",
+                              model.bound_of_texts());
   return even_dataset(options.train.batch_size, options.sequence_length, options.targets_per_sample,
                       model.vocabulary_size);
 }

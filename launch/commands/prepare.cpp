@@ -159,7 +159,7 @@ void check_tokenizer(const std::string& given, const std::string& base,
 
 void take_from_base(Choices& choices, const OptionTable& table) {
   PrepareOptions& options = choices.options;
-  std::int64_t max_positions = std::numeric_limits<std::int64_t>::max();
+  std::int64_t longest_text = std::numeric_limits<std::int64_t>::max();
   if (!choices.base.empty()) {
     const ModelConfig config = read_model_config(choices.base);
     const std::int64_t vocabulary_size = config.vocabulary_size;
@@ -167,7 +167,8 @@ void take_from_base(Choices& choices, const OptionTable& table) {
                                 "--vocabulary-size is ", options.vocabulary_size, " but that of ",
                                 choices.base, " is ", vocabulary_size, ": leave the option out");
     options.vocabulary_size = vocabulary_size;
-    max_positions = options.max_positions = config.max_positions;
+    longest_text = options.longest_text = config.longest_text();
+    options.bound_of_texts = config.bound_of_texts();
     const auto tokenizer = tokenizer_file(choices.base);
     if (!options.tokenizer.empty()) check_tokenizer(options.tokenizer, choices.base, tokenizer);
     // The base's own also where they are alike: what stands beside tokenizer.json says how texts end.
@@ -179,8 +180,8 @@ void take_from_base(Choices& choices, const OptionTable& table) {
   require<ConfigurationError>(
       options.vocabulary_size > 0 || !options.tokenizer.empty(),
       "the tokens corpus needs to know the vocabulary: give --base or --vocabulary-size");
-  if (!table.changed("max-tokens")) options.max_tokens = std::min(options.max_tokens, max_positions);
-  if (!table.changed("context")) options.context = std::min(options.context, max_positions);
+  if (!table.changed("max-tokens")) options.max_tokens = std::min(options.max_tokens, longest_text);
+  if (!table.changed("context")) options.context = std::min(options.context, longest_text);
 }
 
 void say_unused_rows(const Choices& choices, Console& console) {

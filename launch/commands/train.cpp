@@ -58,6 +58,7 @@ void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& co
   config.lora_rank = lora.rank;
   config.lora_alpha = lora.alpha;
   config.rslora = lora.rslora;
+  config.lora_patterns = lora.patterns;
   if (!table.changed("lora-dropout")) config.lora_dropout = lora.dropout;
   config.lora_targets.clear();
   for (const Projection target : lora.targets) {

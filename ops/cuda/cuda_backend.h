@@ -33,6 +33,9 @@ class CudaBackend final : public Backend {
 
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
 
+  void add_bias(Tensor y, ConstTensor bias) override;
+  void bias_backward(Tensor dbias, ConstTensor dy) override;
+
   void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
                      Tensor scratch) override;
   void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths, ConstTensor token_ids,

@@ -1,5 +1,5 @@
+#include "ops/cuda/column_sums.cuh"
 #include "ops/cuda/cuda_backend.h"
-#include "ops/cuda/launch.cuh"
 #include "ops/cuda/visit_float.cuh"
 
 namespace chorus {
@@ -65,38 +65,19 @@ __global__ void __launch_bounds__(threads_per_block)
   });
 }
 
-// partials[s, i] = sum of dout · x · rstd over the rows of slice s; a thread owns `width` columns of one
-// slice.
 template <typename T, int width>
 __global__ void __launch_bounds__(threads_per_block)
     rms_norm_weight_slices_kernel(double* partials, const T* dout, const T* x, const float* rstd,
                                   std::int64_t rows, std::int64_t columns, std::int64_t rows_per_slice) {
-  const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * width;
-  if (i >= columns) return;
-  const std::int64_t begin = blockIdx.y * rows_per_slice;
-  const std::int64_t end = begin + rows_per_slice < rows ? begin + rows_per_slice : rows;
-  double sum[width] = {};
-  for (std::int64_t n = begin; n < end; ++n) {
-    float d[width], value[width];
-    load_floats(d, dout + n * columns + i);
-    load_floats(value, x + n * columns + i);
-    const float r = rstd[n];
+  sum_slice<width>(partials, rows, columns, rows_per_slice,
+                   [&](double(&sum)[width], std::int64_t n, std::int64_t i) {
+                     float d[width], value[width];
+                     load_floats(d, dout + n * columns + i);
+                     load_floats(value, x + n * columns + i);
+                     const float r = rstd[n];
 #pragma unroll
-    for (int k = 0; k < width; ++k) sum[k] += static_cast<double>(d[k] * value[k] * r);
-  }
-#pragma unroll
-  for (int k = 0; k < width; ++k) partials[blockIdx.y * columns + i + k] = sum[k];
-}
-
-// dweight[i] += sum over the slices, in their order.
-__global__ void __launch_bounds__(threads_per_block)
-    rms_norm_weight_sum_kernel(float* dweight, const double* partials, std::int64_t slices,
-                               std::int64_t columns) {
-  for_each_pack<1>(columns, [&]<int n>(Width<n>, std::int64_t i) {
-    double sum = 0;
-    for (std::int64_t s = 0; s < slices; ++s) sum += partials[s * columns + i];
-    dweight[i] = static_cast<float>(static_cast<double>(dweight[i]) + sum);
-  });
+                     for (int k = 0; k < width; ++k) sum[k] += static_cast<double>(d[k] * value[k] * r);
+                   });
 }
 
 }  // namespace cuda
@@ -132,25 +113,17 @@ void CudaBackend::rms_norm_backward(Tensor dx, ConstTensor dout, ConstTensor x, 
 void CudaBackend::rms_norm_weight_backward(Tensor dweight, ConstTensor dout, ConstTensor x,
                                            ConstTensor rstd) {
   if (x.empty()) return;
-  // The slices follow from the number of rows alone, so that the sums come out the same on every GPU.
-  constexpr std::int64_t least_rows = 32, most_slices = 256;
-  const std::int64_t rows = x.dim(0), columns = x.dim(1);
-  const std::int64_t rows_per_slice = std::max(least_rows, cuda::divide_up(rows, most_slices));
-  const std::int64_t slices = cuda::divide_up(rows, rows_per_slice);
+  const cuda::RowSlices slices(x.dim(0));
+  const std::int64_t columns = x.dim(1);
   auto* partials =
-      static_cast<double*>(workspace(slices * columns * static_cast<std::int64_t>(sizeof(double))));
+      static_cast<double*>(workspace(slices.count() * columns * static_cast<std::int64_t>(sizeof(double))));
   cuda::visit_float(x.dtype(), [&]<typename T>(T) {
     cuda::visit_width<T>(columns, {dout.address(), x.address()}, [&]<int width>(cuda::Width<width>) {
-      const std::int64_t packs = columns / width;
-      const int threads = cuda::threads_for(packs);
-      cuda::launch(cuda::rms_norm_weight_slices_kernel<T, width>,
-                   cuda::blocks(cuda::divide_up(packs, threads), slices), threads, 0, stream(), partials,
-                   cuda::elements<T>(dout), cuda::elements<T>(x), rstd.data<float>(), rows, columns,
-                   rows_per_slice);
+      cuda::launch_column_sums<width>(cuda::rms_norm_weight_slices_kernel<T, width>, dweight.data<float>(),
+                                      partials, slices, columns, stream(), cuda::elements<T>(dout),
+                                      cuda::elements<T>(x), rstd.data<float>());
     });
   });
-  cuda::launch(cuda::rms_norm_weight_sum_kernel, cuda::blocks_for(columns), cuda::threads_per_block, 0,
-               stream(), dweight.data<float>(), partials, slices, columns);
 }
 
 }  // namespace chorus

@@ -2,7 +2,7 @@
 """Checks the checkers: breaks a kernel at one point at a time, and fails unless the operator tests notice.
 
 mutants.json lists the breaks: the n-th occurrence of `find` in ops/cuda/<file> becomes `replace`; `tests` is the filter
-of tests that should fail. Only --all runs those that are not marked quick. A kernel that no longer has the text is an
+of tests that should fail, and `kernel` the file that is compiled where a header breaks. Only --all runs those that are not marked quick. A kernel that no longer has the text is an
 error: the list belongs to the kernels.
 """
 
@@ -29,13 +29,14 @@ def mutated(source, mutant):
     return text[:position] + mutant['replace'] + text[position + len(mutant['find']):]
 
 
-def compile_command(build, name, source, target):
-    """As the build compiles the checked kernels, with another source and result."""
+def compile_command(build, name, source, headers, target):
+    """As the build compiles the checked kernels, with another source, headers that come first, and another result."""
     for entry in json.loads((build / 'compile_commands.json').read_text()):
         if entry['file'].endswith('ops/cuda/' + name) and '-fsanitize=thread' in entry['command']:
             words = shlex.split(entry['command'])
             words = [str(source) if word == entry['file'] else word for word in words] + ['-w']
             words[words.index('-o') + 1] = str(target)
+            words.insert(next(i for i, word in enumerate(words) if word.startswith('-I')), f'-I{headers}')
             return words
     sys.exit(f'{build} has no command that compiles {name} for the checked emulation')
 
@@ -81,10 +82,14 @@ def main():
             text = mutated(options.source, mutant)  # also of those that do not run: the list must stay true
             if not options.all and not mutant.get('quick'):
                 continue
-            broken = pathlib.Path(folder) / mutant['file']
-            kernel, tests = broken.with_suffix('.o'), pathlib.Path(folder) / 'tests'
+            headers = pathlib.Path(folder) / mutant['file']
+            broken = headers / 'ops/cuda' / mutant['file']
+            broken.parent.mkdir(parents=True, exist_ok=True)
             broken.write_text(text)
-            subprocess.run(compile_command(options.build, mutant['file'], broken, kernel), cwd=options.build, check=True)
+            name = mutant.get('kernel', mutant['file'])
+            source = options.source / 'ops/cuda' / name if 'kernel' in mutant else broken
+            kernel, tests = broken.with_suffix('.o'), pathlib.Path(folder) / 'tests'
+            subprocess.run(compile_command(options.build, name, source, headers, kernel), cwd=options.build, check=True)
             subprocess.run(link_command(options.build, kernel, tests), cwd=options.build, check=True)
             how = noticed(tests, mutant)
             survivors += how is None

@@ -255,7 +255,8 @@ TEST_F(PrepareTest, TokensLongerThanTheBaseAreRefusedWithTheirLine) {
   PrepareOptions options = tokens(
       "{\"input_ids\": [1, 2, 3], \"labels\": [-100, 2, 3]}\n"
       "{\"input_ids\": [1, 2, 3], \"labels\": [-100, 2, -100]}\n");
-  options.max_positions = 2;
+  options.longest_text = 2;
+  options.bound_of_texts = "2 positions";
   expect_contains(
       message_of<DataError>([&] { prepare(options); }),
       "lines.jsonl:2: 3 tokens, and the base has 2 positions: shorten the line, or leave it out with "

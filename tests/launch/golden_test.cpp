@@ -22,7 +22,8 @@ namespace {
 using Json = nlohmann::json;
 
 struct GoldenCase {
-  std::string name, model;
+  std::string name;
+  std::string model;  // of shared models; empty: the case has one of its own
   std::vector<std::string> options;
   std::int64_t batch_size = 3;
   bool adapter = true;
@@ -48,6 +49,18 @@ const GoldenCase golden_cases[] = {
      {"--method=full", "--learning-rate=1e-3", "--schedule=constant"},
      4,
      false},
+    // By transformers and PEFT themselves, one of each family.
+    {"families/llama-linear-rope-koud", "", {"--learning-rate=1e-2", "--schedule=constant"}},
+    {"families/mistral-rslora-all",
+     "",
+     {"--learning-rate=2e-3", "--schedule=linear", "--warmup-steps=1", "--max-grad-norm=0.5",
+      "--weight-decay=0.01"}},
+    {"families/qwen2-bias-all",
+     "",
+     {"--learning-rate=3e-3", "--schedule=cosine", "--warmup-steps=2", "--max-grad-norm=1",
+      "--weight-decay=0.1"}},
+    {"families/qwen3-qknorm-qv", "", {"--learning-rate=1e-2", "--schedule=constant"}},
+    {"families/llama-pattern", "", {"--learning-rate=5e-3", "--schedule=constant", "--max-grad-norm=1"}},
 };
 
 std::vector<Json> read_lines(const std::filesystem::path& path) {
@@ -75,7 +88,8 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, Machine>> {
     golden_ = std::get<0>(GetParam());
     machine_ = std::get<1>(GetParam());
     const auto folder = test::shared_path("golden/" + golden_.name);
-    const auto base = test::shared_path("models/" + golden_.model);
+    const auto base = test::shared_path(golden_.model.empty() ? "golden/" + golden_.name + "/model"
+                                                              : "models/" + golden_.model);
     if (!folder || !base) GTEST_SKIP() << test::missing_shared("golden/" + golden_.name);
     const std::string missing = missing_machine(machine_.ranks);
     if (!missing.empty()) GTEST_SKIP() << missing;
@@ -110,6 +124,16 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, Machine>> {
 };
 
 double relative(double value, double expected) { return std::abs(value - expected) / std::abs(expected); }
+
+// What scales the factors, as PEFT wrote it.
+void expect_same_configuration(const std::filesystem::path& expected, const std::filesystem::path& trained) {
+  const char* file = "adapter_config.json";
+  const Json golden = Json::parse(read_text((expected / file).string())),
+             own = Json::parse(read_text((trained / file).string()));
+  for (const char* key :
+       {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "layers_to_transform"})
+    EXPECT_EQ(own.at(key), golden.value(key, own.at(key))) << key;
+}
 
 // ‖trained - expected‖ / ‖expected - initial‖ over all tensors. Not element by element: where a gradient is
 // nothing but rounding, AdamW turns its noise into a step.
@@ -161,6 +185,7 @@ TEST_P(Golden, LossesNormsAndAdaptersAgree) {
   const double update = difference_of_updates(folder_ / "initial", folder_ / "final", scratch_ / "run");
   RecordProperty("update", std::to_string(update * 1e6) + "e-6");
   EXPECT_LT(update, machine_.update);
+  expect_same_configuration(folder_ / "final", scratch_ / "run");
 }
 
 // The gradient of every adapter tensor at the golden final adapter: a rate of 0 changes nothing but logs
@@ -193,7 +218,8 @@ INSTANTIATE_TEST_SUITE_P(All, Golden,
                          [](const auto& info) {
                            std::string name =
                                std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
-                           std::replace(name.begin(), name.end(), '-', '_');
+                           std::replace_if(
+                               name.begin(), name.end(), [](char c) { return c == '-' || c == '/'; }, '_');
                            return name;
                          });
 

@@ -77,6 +77,19 @@ TEST_P(AlignmentTest, Matmul) {
   }
 }
 
+TEST_P(AlignmentTest, Bias) {
+  for (const Shape& shape : shapes) {
+    const Shifted y = shifted(shape), bias = shifted({shape[1]}), dy = shifted(shape),
+                  dbias = shifted_accumulator({shape[1]});
+    run([&](Backend& backend, Side s) {
+      backend.add_bias(y[s], bias[s]);
+      backend.bias_backward(dbias[s], dy[s]);
+    });
+    EXPECT_TRUE(close(y, 0, 1.01 * unit()));
+    EXPECT_TRUE(close(dbias, 1e-12, 1.01 * unit_f32));
+  }
+}
+
 TEST_P(AlignmentTest, Rows) {
   for (const Shape& shape : shapes) {
     const Shifted x = shifted(shape), gathered = shifted({3, shape[1]}), scattered = shifted({9, shape[1]}),

@@ -155,6 +155,17 @@ TEST_F(CheckedBackendTest, Rows) {
   });
 }
 
+TEST_F(CheckedBackendTest, Bias) {
+  const Tensor y = bf16({4, 8});
+  refuses("add_bias: bias (bf16 [4]) must be [8]", [&] { checked_.add_bias(y, bf16({4})); });
+  refuses("add_bias: bias (f32 [8]) must have the type of y", [&] { checked_.add_bias(y, f32({8})); });
+  refuses("add_bias: y (bf16 [4, 8]) must not overlap bias",
+          [&] { checked_.add_bias(y, y.rows(0, 1).reshape({8})); });
+  refuses("bias_backward: dbias (bf16 [8]) must be of type f32",
+          [&] { checked_.bias_backward(bf16({8}), y); });
+  refuses("bias_backward: dbias (f32 [4]) must be [8]", [&] { checked_.bias_backward(f32({4}), y); });
+}
+
 TEST_F(CheckedBackendTest, NormAndRope) {
   const Tensor x = bf16({4, 8}), weight = bf16({8}), rstd = f32({4});
   refuses("rms_norm: rstd (bf16 [4]) must be of type f32", [&] {

@@ -49,6 +49,18 @@ class GradientTest : public ::testing::Test {
   std::uint64_t seed_ = 0;
 };
 
+TEST_F(GradientTest, Bias) {
+  const auto y = random({4, 3}), bias = random({3}), dy = random({4, 3}), sum = zeros({4, 3}),
+             dbias = zeros({3});
+  const auto loss = [&] {
+    backend_.convert(sum, y);
+    backend_.add_bias(sum, bias);
+    return product(sum.view(), dy.view());
+  };
+  backend_.bias_backward(dbias, dy);
+  EXPECT_TRUE(is_gradient(dbias, bias, loss));
+}
+
 TEST_F(GradientTest, RmsNorm) {
   const auto x = random({3, 6}), weight = random({6}), dout = random({3, 6}), out = zeros({3, 6}),
              rstd = zeros({3});

@@ -23,7 +23,7 @@ std::vector<float> random_values(std::int64_t count, std::uint32_t stream) {
 
 // Full tensors after one forward and backward pass.
 struct Results {
-  std::vector<float> y, dx, da, db, dw;
+  std::vector<float> y, dx, da, db, dw, dbias;
 };
 
 class LinearCase {
@@ -37,6 +37,8 @@ class LinearCase {
         path_({.rank = rank_r, .scale = 0.7F, .dropout = 0.3F, .seed = 4}, {outputs, inputs, split}, "a", "b",
               backend_, groups.tensor, parameters_) {
     Parameter& w = parameters_.add("w", {outputs, inputs}, Placement::sharded, split == Split::rows ? 1 : 0);
+    Parameter* bias =
+        split == Split::columns ? &parameters_.add("bias", {outputs}, Placement::sharded) : nullptr;
     parameters_.allocate(arena_);
     parameters_.assign(path_.a(), random_values(rank_r * inputs, 1));
     parameters_.assign(path_.b(), random_values(outputs * rank_r, 2));
@@ -45,6 +47,10 @@ class LinearCase {
       linear_.weight.trained = &w;
     } else {
       linear_.weight.frozen = w.value;
+    }
+    if (bias != nullptr) {
+      parameters_.assign(*bias, random_values(outputs, 6));
+      linear_.bias = full ? Weight{{}, bias} : Weight{bias->value};
     }
   }
 
@@ -70,7 +76,10 @@ class LinearCase {
     results.dx = whole(dx, inputs, in);
     for (const Parameter& p : parameters_.all()) {
       const auto gradient = parameters_.gather(p, parameters_.gradients(), arena_);
-      (p.name == "a" ? results.da : p.name == "b" ? results.db : results.dw) = gradient;
+      (p.name == "a"   ? results.da
+       : p.name == "b" ? results.db
+       : p.name == "w" ? results.dw
+                       : results.dbias) = gradient;
     }
     return results;
   }
@@ -125,15 +134,19 @@ TEST(Linear, OneTwoAndFourRanksAgree) {
           expect_near(results.da, expected.da, "da");
           expect_near(results.db, expected.db, "db");
           expect_near(results.dw, expected.dw, "dw");
+          expect_near(results.dbias, expected.dbias, "dbias");
         });
       }
       EXPECT_NE(expected.da[0], 0);
       EXPECT_NE(expected.db[0], 0);
+      if (split == Split::columns) {
+        EXPECT_EQ(expected.dbias[0] != 0, full);
+      }
     }
   }
 }
 
-// y = x Wᵀ + s (x Aᵀ) Bᵀ by hand, without dropout.
+// y = x Wᵀ + b + s (x Aᵀ) Bᵀ by hand, without dropout.
 TEST(Linear, EquationOfTheHeader) {
   ReferenceBackend backend;
   IdleCommunicator solo;
@@ -156,6 +169,9 @@ TEST(Linear, EquationOfTheHeader) {
   const std::vector<Linear::Forward> without{{&linear, y}};
   Linear::forward(without, x, {}, arena);
   EXPECT_EQ(download_floats(backend, y), (std::vector<float>{5, 6})) << "the same layer without";
+  linear.bias = Weight{w.value.rows(0, 1).reshape({2})};
+  Linear::forward(without, x, {}, arena);
+  EXPECT_EQ(download_floats(backend, y), (std::vector<float>{5 + 1, 6}));
 }
 
 }  // namespace

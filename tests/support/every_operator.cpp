@@ -32,6 +32,7 @@ EveryOperator::EveryOperator(Backend& backend, DType dtype, const Forest& forest
     : backend_(backend), dtype_(dtype), tokens_(forest.tokens), width_(width), vocabulary_(vocabulary) {
   add_elementwise();
   add_products();
+  add_biases();
   add_low_rank_paths();
   add_rows();
   add_norms();
@@ -83,6 +84,15 @@ void EveryOperator::add_products() {
   add("matmul", {accumulated({vocabulary_, width_})}, [=](Backend& backend, const Outputs& out) {
     backend.matmul(out[0], y, x, {.transpose_a = true, .accumulate = true});
   });
+}
+
+void EveryOperator::add_biases() {
+  const Shape shape{tokens_, width_};
+  const Tensor bias = random({width_}), dy = random(shape);
+  add("add_bias", {random(shape)},
+      [=](Backend& backend, const Outputs& out) { backend.add_bias(out[0], bias); });
+  add("bias_backward", {accumulated({width_})},
+      [=](Backend& backend, const Outputs& out) { backend.bias_backward(out[0], dy); });
 }
 
 void EveryOperator::add_low_rank_paths() {

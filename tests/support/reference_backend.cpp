@@ -165,6 +165,20 @@ void ReferenceBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOp
   }
 }
 
+void ReferenceBackend::add_bias(Tensor y, ConstTensor bias) {
+  const std::int64_t width = y.dim(1);
+  for (std::int64_t n = 0; n < y.dim(0); ++n) {
+    for (std::int64_t i = 0; i < width; ++i) of(y)[n * width + i] += of(bias)[i];
+  }
+}
+
+void ReferenceBackend::bias_backward(Tensor dbias, ConstTensor dy) {
+  const std::int64_t width = dy.dim(1);
+  for (std::int64_t n = 0; n < dy.dim(0); ++n) {
+    for (std::int64_t i = 0; i < width; ++i) of(dbias)[i] += of(dy)[n * width + i];
+  }
+}
+
 void ReferenceBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
                                      Tensor) {
   const std::int64_t width = x.dim(1);

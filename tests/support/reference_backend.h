@@ -20,6 +20,8 @@ class ReferenceBackend final : public Backend {
   void relu_backward(Tensor dx, ConstTensor dout, ConstTensor x) override;
   void dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) override;
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
+  void add_bias(Tensor y, ConstTensor bias) override;
+  void bias_backward(Tensor dbias, ConstTensor dy) override;
   void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
                      Tensor scratch) override;
   void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths, ConstTensor token_ids,

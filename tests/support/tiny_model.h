@@ -14,7 +14,7 @@
 
 namespace chorus::test {
 
-// A LLaMA of a few thousand parameters with grouped queries and a head width that is not D / Hq.
+// A model of a few thousand parameters with grouped queries and a head width that is not D / Hq.
 inline ModelConfig tiny_config() {
   ModelConfig config;
   config.vocabulary_size = 37;
@@ -38,7 +38,8 @@ inline std::function<std::vector<float>(const ModelTensor&)> random_weights(cons
   for (const ModelTensor& tensor : model_tensors(config)) {
     std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
     const bool norm = tensor.is_norm();
-    const float bound = norm ? 0.2F : 1.5F / std::sqrt(static_cast<float>(tensor.shape[1]));
+    const auto inputs = static_cast<float>(tensor.shape.size() == 1 ? 1 : tensor.shape[1]);
+    const float bound = norm ? 0.2F : 1.5F / std::sqrt(inputs);
     for (std::size_t i = 0; i < values.size(); ++i) {
       values[i] = bound * (2 * uniform(random_word(7, RandomUse::initial_value, stream, i)) - 1) +
                   (norm ? 1.0F : 0.0F);

@@ -148,6 +148,25 @@ TEST(BaseModel, ListsUnknownTensors) {
                     "model.layers.2.mlp.up_proj.weight"));
 }
 
+TEST(BaseModel, KnowsTheTensorsOfEachFamily) {
+  ModelConfig config = small_config();
+  config.family = Family::qwen2;
+  EXPECT_TRUE(holds(
+      refusal(config,
+              [](Shapes& shapes) { EXPECT_EQ(shapes.erase("model.layers.1.self_attn.k_proj.bias"), 1U); }),
+      "are missing:\n  model.layers.1.self_attn.k_proj.bias [4]"));
+  EXPECT_TRUE(
+      holds(refusal(config, [](Shapes& shapes) { shapes["model.layers.0.self_attn.o_proj.bias"] = {4}; }),
+            "unknown to Qwen2ForCausalLM, and leaving them out would change the model:\n"
+            "  model.layers.0.self_attn.o_proj.bias"));
+  config.family = Family::qwen3;
+  EXPECT_TRUE(
+      holds(refusal(config, [](Shapes& shapes) { shapes["model.layers.0.self_attn.q_norm.weight"] = {8}; }),
+            "model.layers.0.self_attn.q_norm.weight is [8], not [4]"));
+  config.family = Family::mistral;
+  EXPECT_EQ(expected_shapes(config), expected_shapes(small_config()));
+}
+
 TEST(BaseModel, RefusesOtherElementTypes) {
   const ScratchFolder folder;
   write_model_config(folder.path(), small_config(), "float32");

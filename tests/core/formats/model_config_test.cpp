@@ -154,19 +154,90 @@ TEST(ReadModelConfig, ReadsTheModelsAtHand) {
 
 TEST(ReadModelConfig, RefusesOtherModels) {
   EXPECT_TRUE(holds(refusal("architectures", {"MistralForCausalLM"}),
-                    R"(architectures is ["MistralForCausalLM"]; only ["LlamaForCausalLM"] can be read)"));
-  EXPECT_TRUE(holds(refusal("model_type", "qwen2"), R"(model_type is "qwen2"; only "llama" can be read)"));
+                    R"(architectures is ["MistralForCausalLM"]; of the model_type "llama" only )"
+                    R"(["LlamaForCausalLM"] can be read)"));
+  for (const std::string type : {"qwen2_moe", "gemma2", "phi3", "ministral"}) {
+    EXPECT_TRUE(holds(refusal("model_type", type),
+                      "model_type is \"" + type + R"("; can be read: "llama", "mistral", "qwen2", "qwen3")"));
+  }
   json unnamed = valid();
   unnamed.erase("architectures");
   EXPECT_NO_THROW(read(unnamed));
   unnamed.erase("model_type");
   EXPECT_TRUE(holds(message_of<DataError>([&] { read(unnamed); }), "model_type is null"));
+  unnamed["architectures"] = {"GemmaForCausalLM"};
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read(unnamed); }),
+                    R"(architectures is ["GemmaForCausalLM"]; can be read: "LlamaForCausalLM", )"
+                    R"("MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")"));
   EXPECT_TRUE(holds(refusal("hidden_act", "gelu"), R"(hidden_act is "gelu"; only "silu" is computed)"));
-  EXPECT_TRUE(holds(refusal("attention_bias", true), "attention_bias is true; projections with a bias"));
-  EXPECT_TRUE(holds(refusal("mlp_bias", true), "mlp_bias is true; projections with a bias"));
+  EXPECT_TRUE(
+      holds(refusal("attention_bias", true), "attention_bias is true; biases are computed of Qwen2 alone"));
+  EXPECT_TRUE(holds(refusal("mlp_bias", true), "mlp_bias is true; an MLP with biases is not computed"));
   EXPECT_TRUE(holds(refusal("attention_dropout", 0.1), "attention_dropout is 0.1; "));
   EXPECT_TRUE(holds(refusal("partial_rotary_factor", 0.5), "partial_rotary_factor is 0.5; "));
   EXPECT_TRUE(holds(refusal("quantization_config", {{"bits", 4}}), R"(quantization_config is {"bits":4}; )"));
+  EXPECT_TRUE(holds(refusal("use_sliding_window", true),
+                    "use_sliding_window is true; windows of some layers are not computed"));
+  EXPECT_TRUE(holds(refusal("layer_types", {"full_attention", "sliding_attention"}),
+                    R"(layer_types has "sliding_attention"; only "full_attention" is computed)"));
+  json qwen3 = valid();
+  qwen3.update({{"architectures", {"Qwen3ForCausalLM"}}, {"model_type", "qwen3"}, {"attention_bias", true}});
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read(qwen3); }), "attention_bias is true; "));
+}
+
+json of_family(Family family) {
+  json content = valid();
+  content["architectures"] = {architecture(family)};
+  content["model_type"] = model_type(family);
+  return content;
+}
+
+TEST(ReadModelConfig, KnowsTheDefaultsOfEachFamily) {
+  const auto without = [](Family family) {
+    json content = of_family(family);
+    for (const char* key : {"num_key_value_heads", "max_position_embeddings"}) content.erase(key);
+    content["num_attention_heads"] = 32;
+    return read(content);
+  };
+  const ModelConfig mistral = without(Family::mistral), qwen2 = without(Family::qwen2),
+                    qwen3 = without(Family::qwen3);
+  EXPECT_EQ(mistral.key_value_heads, 8);
+  EXPECT_EQ(mistral.max_positions, 131072);
+  EXPECT_EQ(mistral.sliding_window, 4096);
+  EXPECT_EQ(mistral.bos, 1);
+  for (const ModelConfig& qwen : {qwen2, qwen3}) {
+    EXPECT_EQ(qwen.key_value_heads, 32);
+    EXPECT_EQ(qwen.max_positions, 32768);
+    EXPECT_EQ(qwen.sliding_window, std::nullopt);
+    EXPECT_EQ(qwen.bos, -1);
+    EXPECT_TRUE(qwen.eos.empty());
+  }
+  EXPECT_EQ(qwen2.head_width, 2);
+  EXPECT_EQ(qwen3.head_width, 128);
+
+  json unnamed = of_family(Family::qwen2);
+  unnamed.erase("model_type");
+  EXPECT_EQ(read(unnamed).family, Family::qwen2);
+  unnamed = of_family(Family::qwen2);
+  unnamed["attention_bias"] = true;  // which transformers does not read
+  EXPECT_EQ(read(unnamed).family, Family::qwen2);
+}
+
+TEST(ReadModelConfig, ASlidingWindowBoundsTexts) {
+  json content = of_family(Family::mistral);
+  content["sliding_window"] = 100;
+  EXPECT_EQ(read(content).longest_text(), 100);
+  EXPECT_EQ(read(content).bound_of_texts(), "a sliding window of 100 tokens");
+  for (const json& wide : {json(512), json(4096), json(nullptr)}) {
+    content["sliding_window"] = wide;
+    EXPECT_EQ(read(content).longest_text(), 512);
+    EXPECT_EQ(read(content).bound_of_texts(), "512 positions");
+  }
+  content["sliding_window"] = 0;
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read(content); }), "sliding_window is 0, not above 0"));
+  content = of_family(Family::qwen2);  // where it counts with use_sliding_window only
+  content["sliding_window"] = 100;
+  EXPECT_EQ(read(content).longest_text(), 512);
 }
 
 TEST(ReadModelConfig, RefusesOtherRotaryPositions) {
@@ -264,6 +335,23 @@ TEST(WriteModelConfig, RoundTrips) {
     content["bos_token_id"] = nullptr;
     content["eos_token_id"] = nullptr;
     if (variant == 1) content["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.5}};
+  }
+}
+
+TEST(WriteModelConfig, KeepsTheFamily) {
+  const ScratchFolder folder;
+  for (const Family family : {Family::mistral, Family::qwen2, Family::qwen3}) {
+    for (const json& window : {json(100), json(nullptr)}) {
+      json content = of_family(family);
+      content["sliding_window"] = window;
+      const auto config = read(content);
+      write_model_config(folder.path(), config, "float32");
+      EXPECT_EQ(read_model_config(folder.path()), config);
+      const auto written = json::parse(test::read_bytes(folder / "config.json"));
+      EXPECT_EQ(written["architectures"], json::array({architecture(family)}));
+      EXPECT_EQ(written["model_type"], model_type(family));
+      EXPECT_EQ(written.contains("attention_bias"), family == Family::qwen3);
+    }
   }
 }
 

@@ -72,6 +72,27 @@ TEST_F(ModelWriterTest, Bf16IsF32Rounded) {
   EXPECT_EQ(read_json_file(bf16.folder() / "config.json")["torch_dtype"], "bfloat16");
 }
 
+TEST_F(ModelWriterTest, NewBasesOfFamiliesBeginWithoutBiases) {
+  for (const Family family : {Family::qwen2, Family::qwen3}) {
+    ModelConfig config = test::tiny_config();
+    config.family = family;
+    test::write_bytes(scratch_ / "tokenizer.model", "only copied, never read");
+    const std::string folder = scratch_ / std::string(model_type(family));
+    write_new_base(folder, config, scratch_ / "tokenizer.model", 1);
+    const BaseModel base(folder);
+    EXPECT_EQ(base.config(), config);
+    int vectors = 0;
+    for (const ModelTensor& tensor : model_tensors(config)) {
+      if (tensor.shape.size() == 2) continue;
+      const std::vector<float> values = read_tensor(base.tensor(tensor.name));
+      EXPECT_EQ(values, std::vector<float>(values.size(), tensor.role == TensorRole::bias ? 0.0F : 1.0F));
+      ++vectors;
+    }
+    // Two layers of two norms, three biases or two norms over heads, and the last norm.
+    EXPECT_EQ(vectors, family == Family::qwen2 ? 11 : 9);
+  }
+}
+
 // What a reader would take instead, or find beside the new weights.
 TEST_F(ModelWriterTest, WeightsOfAnotherFormGo) {
   const std::vector<TensorDescription> tensors{{"a", FileDType::f32, {2}}, {"b", FileDType::f32, {2}}};

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
+#include "ops/bfloat16.h"
 #include "tests/support/scratch.h"
 
 namespace chorus {
@@ -97,9 +98,34 @@ TEST(ReadPeft, NamesAFactorThatIsNotFinite) {
 }
 
 TEST(LoraConfig, Scales) {
-  EXPECT_EQ(scale({4, 8, 0, false, {}}), 2);
-  EXPECT_EQ(scale({16, 8, 0, true, {}}), 2);
-  EXPECT_DOUBLE_EQ(scale({8, 8, 0, true, {}}), std::sqrt(8.0));
+  const auto scale = [](std::int64_t rank, double alpha, bool rslora) {
+    return path_of({rank, alpha, 0, rslora, {Projection::q}}, 0, Projection::q)->scale;
+  };
+  EXPECT_EQ(scale(4, 8, false), 2);
+  EXPECT_EQ(scale(16, 8, true), 2);
+  EXPECT_DOUBLE_EQ(scale(8, 8, true), std::sqrt(8.0));
+}
+
+TEST(LoraConfig, PatternsDecideByPath) {
+  LoraConfig config{4, 8, 0, false, {Projection::q, Projection::up}};
+  config.patterns.rank = {{"q_proj", 2}, {"layers.3.mlp.up_proj", 8}, {R"(layers\.(1|2)\..*up_proj)", 16}};
+  config.patterns.alpha = {{"self_attn.q_proj", 32}, {"proj", 64}, {"odel.layers.0.mlp.up_proj", 64}};
+  const auto path = [&](std::int64_t layer, Projection which) { return path_of(config, layer, which); };
+  EXPECT_EQ(path(0, Projection::q)->rank, 2);
+  EXPECT_EQ(path(0, Projection::q)->scale, 16);
+  EXPECT_EQ(path(0, Projection::up)->rank, 4);
+  EXPECT_EQ(path(0, Projection::up)->scale, 2) << "a pattern ends a name behind a dot";
+  EXPECT_EQ(path(2, Projection::up)->rank, 16);
+  EXPECT_EQ(path(3, Projection::up)->rank, 8);
+  EXPECT_EQ(path(13, Projection::up)->rank, 4);
+  EXPECT_FALSE(path(0, Projection::v).has_value());
+  config.patterns.layers = {1, 3};
+  EXPECT_FALSE(path(0, Projection::q).has_value());
+  EXPECT_TRUE(path(3, Projection::q).has_value());
+  config.patterns.rank = {{"layers.1.self_attn.q_proj", 5}, {"q_proj", 6}};
+  EXPECT_EQ(path(1, Projection::q)->rank, 5) << "the first counts";
+  config.rslora = true;
+  EXPECT_DOUBLE_EQ(path(3, Projection::q)->scale, 32 / std::sqrt(6.0));
 }
 
 TEST(LoraConfig, IsValidated) {
@@ -159,6 +185,66 @@ TEST(Peft, RoundTrips) {
   EXPECT_EQ(b.shape, (std::vector<std::int64_t>{6, 4}));
   EXPECT_EQ(read_tensor(b)[23], 0.5F);
   EXPECT_EQ(adapter.file.metadata().at("format"), "pt");
+}
+
+TEST(Peft, PatternsRoundTrip) {
+  const ScratchFolder folder;
+  LoraConfig config = small_lora();
+  config.patterns.rank = {{"down_proj", 2}};
+  config.patterns.alpha = {{"layers.1.self_attn.q_proj", 2.5}, {"q_proj", 32}};
+  config.patterns.layers = {1, 7};  // of which a base of two layers has one
+  Shapes shapes;
+  shapes[peft_tensor_name(1, Projection::q, LoraFactor::a)] = {4, 6};
+  shapes[peft_tensor_name(1, Projection::q, LoraFactor::b)] = {8, 4};
+  shapes[peft_tensor_name(1, Projection::down, LoraFactor::a)] = {2, 12};
+  shapes[peft_tensor_name(1, Projection::down, LoraFactor::b)] = {6, 2};
+  write_peft(folder.path(), config, "base", tensors_of(shapes));
+  const auto adapter = read_peft(folder.path());
+  EXPECT_EQ(adapter.config, config);
+  const auto written = json::parse(read_bytes(folder / "adapter_config.json"));
+  EXPECT_EQ(written["alpha_pattern"].dump(), R"({"layers.1.self_attn.q_proj":2.5,"q_proj":32})");
+  EXPECT_EQ(written["layers_to_transform"], (json{1, 7}));
+
+  ModelConfig model;
+  model.hidden_size = 6;
+  model.intermediate_size = 12;
+  model.layers = 2;
+  model.query_heads = 2;
+  model.key_value_heads = 2;
+  model.head_width = 4;
+  EXPECT_NO_THROW(require_fits(adapter, model));
+  model.layers = 8;
+  EXPECT_TRUE(holds(message_of<DataError>([&] { require_fits(adapter, model); }),
+                    "has 2 layers, and the base model has 8"));
+  model.layers = 1;
+  EXPECT_TRUE(holds(message_of<DataError>([&] { require_fits(adapter, model); }),
+                    "has 2 layers, and the base model has 1"));
+}
+
+TEST(Peft, OneLayerMayBeANumber) {
+  const ScratchFolder folder;
+  write_peft(folder.path(), small_lora(), "base", tensors_of(small_shapes()));
+  json config = json::parse(read_bytes(folder / "adapter_config.json"));
+  config["layers_to_transform"] = 1;
+  config["layers_pattern"] = "layers";
+  write_bytes(folder / "adapter_config.json", config.dump());
+  EXPECT_TRUE(holds(message_of<DataError>([&] { read_peft(folder.path()); }),
+                    "layers.0.mlp.down_proj.lora_A.weight, and 0 is none of the layers_to_transform"));
+  Shapes shapes = small_shapes();
+  std::erase_if(shapes, [](const auto& entry) { return entry.first.find("layers.0.") != std::string::npos; });
+  write_safetensors(folder / "adapter_model.safetensors", tensors_of(shapes));
+  EXPECT_EQ(read_peft(folder.path()).config.patterns.layers, (std::vector<std::int64_t>{1}));
+}
+
+TEST(Peft, ReadsBfloat16) {
+  const ScratchFolder folder;
+  write_peft(folder.path(), small_lora(), "base", tensors_of(small_shapes()));
+  const std::vector<bfloat16> halves(200, bfloat16(0.75F));
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [name, shape] : small_shapes())
+    tensors.push_back({{name, FileDType::bf16, shape}, halves.data()});
+  write_safetensors(folder / "adapter_model.safetensors", tensors);
+  EXPECT_EQ(read_peft(folder.path()).values(1, Projection::q, LoraFactor::b), std::vector<float>(40, 0.75F));
 }
 
 TEST(Peft, WritesTheFieldsOfPeft018) {
@@ -239,7 +325,7 @@ TEST(Peft, ReadsTheAdaptersOfTheGoldenRuns) {
     if (!path || !model_path) GTEST_SKIP() << test::missing_shared(folder);
     const auto adapter = read_peft(*path);
     EXPECT_EQ(adapter.config.rank, rank) << folder;
-    EXPECT_EQ(scale(adapter.config), factor) << folder;
+    EXPECT_EQ(path_of(adapter.config, 0, adapter.config.targets[0])->scale, factor) << folder;
     EXPECT_NO_THROW(require_fits(adapter, read_model_config(*model_path))) << folder;
   }
 }
@@ -254,11 +340,14 @@ TEST(Peft, RefusesWhatItDoesNotCompute) {
   EXPECT_TRUE(holds(peft_refusal("use_dora", true),
                     "adapter_config.json: use_dora is true; Chorus computes plain LoRA"));
   EXPECT_TRUE(holds(peft_refusal("bias", "all"), "bias is \"all\"; only \"none\" can be read"));
-  EXPECT_TRUE(holds(peft_refusal("rank_pattern", {{"q_proj", 2}}), "rank_pattern is {\"q_proj\":2};"));
-  EXPECT_TRUE(holds(peft_refusal("alpha_pattern", {{"q_proj", 2}}), "alpha_pattern is {\"q_proj\":2};"));
+  for (const std::string pattern : {"(?P<x>q_proj)", R"(\Aq_proj)", R"((q)\1_proj)", "q_proj(", "q_proj["}) {
+    EXPECT_TRUE(holds(peft_refusal("rank_pattern", {{pattern, 2}}),
+                      "rank_pattern has \"" + pattern + "\", an expression that cannot be read"));
+  }
   EXPECT_TRUE(holds(peft_refusal("modules_to_save", {"lm_head"}), "modules_to_save is [\"lm_head\"];"));
-  EXPECT_TRUE(holds(peft_refusal("layers_to_transform", {0}), "layers_to_transform is [0];"));
-  EXPECT_TRUE(holds(peft_refusal("layers_to_transform", 0), "layers_to_transform is 0;"));
+  EXPECT_TRUE(holds(peft_refusal("layers_to_transform", {0, -1}),
+                    "layers_to_transform is [0,-1]; numbers of layers can be read, from 0"));
+  EXPECT_TRUE(holds(peft_refusal("layers_pattern", "blocks"), "layers_pattern is \"blocks\"; only"));
   EXPECT_TRUE(holds(peft_refusal("fan_in_fan_out", true), "fan_in_fan_out is true;"));
   EXPECT_TRUE(holds(peft_refusal("lora_bias", true), "lora_bias is true;"));
   EXPECT_TRUE(holds(peft_refusal("use_qalora", true), "use_qalora is true;"));
@@ -281,6 +370,11 @@ TEST(Peft, RefusesNumbersThatMakeNoSense) {
   EXPECT_TRUE(holds(peft_refusal("r", "4"), "field 'r' must be a whole number of 64 bits, is \"4\""));
   EXPECT_TRUE(holds(peft_refusal("r", nullptr), "field 'r' is missing"));
   EXPECT_TRUE(holds(peft_refusal("lora_dropout", 1.5), "lora_dropout is 1.5, not at least 0 and below 1"));
+  EXPECT_TRUE(holds(peft_refusal("rank_pattern", {{"q_proj", 0}}), "rank_pattern: q_proj is 0, not above 0"));
+  EXPECT_TRUE(holds(peft_refusal("rank_pattern", {{"down_proj", 3}}),
+                    "down_proj.lora_A.weight is [4, 12], not [r, inputs] with r = 3"));
+  EXPECT_TRUE(holds(peft_refusal("alpha_pattern", {{"q_proj", nullptr}}),
+                    "alpha_pattern: q_proj is null, not a number"));
   EXPECT_TRUE(holds(peft_refusal("r", 8), "q_proj.lora_B.weight is [10, 4], not [outputs, r] with r = 8") ||
               holds(peft_refusal("r", 8), "not [r, inputs] with r = 8"));
 }

@@ -30,6 +30,19 @@ TEST(Llama, FullGradientsAreThoseOfTheLoss) {
   check_gradients(options, config, random_dataset(2, 37, 3));
 }
 
+// Biases and norms over heads, frozen beneath adapters and trained.
+TEST(Llama, GradientsOfFamiliesAreThoseOfTheLoss) {
+  for (const Family family : {Family::qwen2, Family::qwen3}) {
+    ModelConfig config = tiny_config();
+    config.family = family;
+    config.layers = 1;
+    check_gradients({.precision = DType::f64, .lora = tiny_lora(0.3), .seed = 9}, config,
+                    random_dataset(1, 37, 3), 13);
+    // Of the shortest, a norm over 8 numbers, this is two.
+    check_gradients({.precision = DType::f64, .train_base = true}, config, random_dataset(1, 37, 3), 7);
+  }
+}
+
 // The gradient is linear in the weights, and a sample of weight 0 might as well not be there.
 TEST(Llama, WeightsMultiplyWhatASampleContributes) {
   ReferenceBackend backend;
@@ -110,25 +123,32 @@ TEST(Llama, TreesOfTokenListsChangeNothing) {
   EXPECT_LT(largest_relative_difference(apart.gradients, together.gradients), 1e-10);
 }
 
-TEST(Llama, CpuAgreesWithTheReference) {
+void expect_cpu_agrees(const ModelConfig& config) {
   CpuBackend cpu(2);
   CheckedBackend backend(cpu);
   ReferenceBackend reference;
   IdleCommunicator solo;
   const std::vector<MicroBatch> batches = one_step(random_dataset(5, 37, 2), true);
-  TinyModel oracle(tiny_config(), {.precision = DType::f64, .lora = tiny_lora(0.2)}, reference,
-                   solo_groups(solo));
+  TinyModel oracle(config, {.precision = DType::f64, .lora = tiny_lora(0.2)}, reference, solo_groups(solo));
   const LossAndGradients expected = run(oracle, batches, reference);
   // About fifty roundings stand one after another between a weight and its gradient: √50 units of rounding of
   // the type, times 4 because the loud weights of the tiny model make errors grow.
   const std::pair<DType, double> precisions[] = {{DType::f32, 0x1p-24 * 7 * 4},
                                                  {DType::bf16, 0x1p-8 * 7 * 4}};
   for (const auto& [precision, tolerance] : precisions) {
-    TinyModel tiny(tiny_config(), {.precision = precision, .lora = tiny_lora(0.2)}, backend,
-                   solo_groups(solo));
+    TinyModel tiny(config, {.precision = precision, .lora = tiny_lora(0.2)}, backend, solo_groups(solo));
     const LossAndGradients result = run(tiny, batches, backend);
     EXPECT_NEAR(result.loss, expected.loss, tolerance * expected.loss) << name(precision);
     EXPECT_LT(relative_distance(expected.gradients, result.gradients), tolerance) << name(precision);
+  }
+}
+
+TEST(Llama, CpuAgreesWithTheReference) {
+  for (const Family family : {Family::llama, Family::qwen2, Family::qwen3}) {
+    SCOPED_TRACE(model_type(family));
+    ModelConfig config = tiny_config();
+    config.family = family;
+    expect_cpu_agrees(config);
   }
 }
 
@@ -147,7 +167,7 @@ TEST(Llama, RecomputeGivesTheSameBits) {
 }
 
 // The gradient of every parameter, summed as at the end of a step and gathered, on P ranks as on one.
-TEST(Llama, TensorRanksAgree) {
+void expect_tensor_ranks_agree(const ModelConfig& config) {
   const std::vector<MicroBatch> batches = one_step(random_dataset(3, 37, 5), true);
   for (const bool full : {false, true}) {
     std::map<std::string, std::vector<float>> expected;
@@ -156,7 +176,7 @@ TEST(Llama, TensorRanksAgree) {
         ReferenceBackend backend;
         ModelOptions options{.precision = DType::f64, .train_base = full};
         if (!full) options.lora = tiny_lora(0.3);
-        TinyModel tiny(tiny_config(), options, backend, groups);
+        TinyModel tiny(config, options, backend, groups);
         run(tiny, batches, backend);
         ParameterSet& parameters = tiny.model.parameters();
         parameters.reduce_gradients();
@@ -183,11 +203,19 @@ TEST(Llama, TensorRanksAgree) {
   }
 }
 
-TEST(Llama, ThePlanIsWhatIsTaken) {
+TEST(Llama, TensorRanksAgree) {
+  for (const Family family : {Family::llama, Family::qwen2, Family::qwen3}) {
+    SCOPED_TRACE(model_type(family));
+    ModelConfig config = tiny_config();
+    config.family = family;
+    expect_tensor_ranks_agree(config);
+  }
+}
+
+void expect_plan_is_taken(const ModelConfig& config) {
   CpuBackend backend(1);
   IdleCommunicator solo;
-  TinyModel tiny(tiny_config(), {.precision = DType::bf16, .lora = tiny_lora(0.1)}, backend,
-                 solo_groups(solo), 64);
+  TinyModel tiny(config, {.precision = DType::bf16, .lora = tiny_lora(0.1)}, backend, solo_groups(solo), 64);
   EXPECT_EQ(tiny.model_bytes(), tiny.plan.model());
   MicroBatch batch;
   batch.forest = single_sequence(64);
@@ -198,6 +226,13 @@ TEST(Llama, ThePlanIsWhatIsTaken) {
   }
   run(tiny, {batch}, backend);
   EXPECT_EQ(tiny.activations.peak_bytes(), tiny.plan.activations);
+}
+
+TEST(Llama, ThePlanIsWhatIsTaken) {
+  ModelConfig config = tiny_config();
+  expect_plan_is_taken(config);
+  config.family = Family::qwen3;
+  expect_plan_is_taken(config);
 }
 
 }  // namespace

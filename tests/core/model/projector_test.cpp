@@ -325,7 +325,7 @@ Learned learn(bool informative) {
 
   const auto prompts = prompts_of(dev);
   const GenerateOptions options{.max_new_tokens = 2, .features = &dev.features};
-  const GenerationLimits limits = generation_limits(prompts, options, tiny_config().max_positions);
+  const GenerationLimits limits = generation_limits(prompts, options, tiny_config());
   const MemoryPlan plan = plan_memory(
       tiny_config(), tiny.model.options(), groups.grid,
       {.tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length});

@@ -1,5 +1,6 @@
 // Trained and written-by-others models against logits and texts of independent implementations, on 1 and 2 ranks.
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -59,7 +60,7 @@ std::vector<std::int32_t> continue_greedily(const BaseModel& base, const std::ve
     CheckedBackend backend(cpu);
     const std::vector<std::vector<std::int32_t>> prompts{prompt, prompt};
     const GenerateOptions options{.max_new_tokens = new_tokens};
-    const GenerationLimits limits = generation_limits(prompts, options, base.config().max_positions);
+    const GenerationLimits limits = generation_limits(prompts, options, base.config());
     BaseSetup base_setup(base.config(), {.precision = precision}, backend, groups);
     base_setup.llama.load(base);
     ModelSetup setup(base_setup, {.precision = precision},
@@ -151,6 +152,47 @@ TEST(ReferenceModels, AgreeWithTransformers) {
     }
   }
 }
+
+class Families : public testing::TestWithParam<std::string> {};
+
+// And what they continue through the cache is what whole passes make most likely.
+TEST_P(Families, GiveTheLogitsOfTransformers) {
+  const auto folder = test::shared_path("golden/families/" + GetParam());
+  if (!folder) GTEST_SKIP() << test::missing_shared("golden/families/" + GetParam());
+  const BaseModel base(*folder / "model");
+  const auto vocabulary = static_cast<std::size_t>(base.config().vocabulary_size);
+  const auto tokens = read_json_file(*folder / "batches.json")
+                          .at("batches")[0]
+                          .at("input_ids")[0]
+                          .get<std::vector<std::int32_t>>();
+  const SafetensorsFile file(*folder / "logits_first_sample.safetensors");
+  const std::vector<float> expected = read_tensor(file.tensor("logits"));
+  const std::vector<std::int32_t> prompt(tokens.begin(), tokens.begin() + 12);
+  for (const int ranks : possible_ranks(base.config())) {
+    const std::string what = fmt::format("{} on {} ranks", GetParam(), ranks);
+    expect_close(logits_of(base, tokens, ranks), {expected.begin(), expected.end()}, 1e-5, what);
+
+    std::vector<std::int32_t> continued = prompt;
+    const std::vector<std::int32_t> answer = continue_greedily(base, prompt, 8, ranks);
+    EXPECT_FALSE(answer.empty()) << what;
+    continued.insert(continued.end(), answer.begin(), answer.end());
+    const std::vector<float> logits = logits_of(base, continued, ranks);
+    for (std::size_t row = prompt.size() - 1; row + 1 < continued.size(); ++row) {
+      const std::span<const float> scores = std::span(logits).subspan(row * vocabulary, vocabulary);
+      EXPECT_EQ(std::ranges::max_element(scores) - scores.begin(), continued[row + 1])
+          << what << " row " << row;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Families,
+                         testing::Values("llama-linear-rope-koud", "llama-pattern", "mistral-rslora-all",
+                                         "qwen2-bias-all", "qwen3-qknorm-qv"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(ReferenceModels, TwoShardsAndAnExplicitHeadWidth) {
   const auto folder = test::shared_path("models/fixture-tiny-llama-2shard");

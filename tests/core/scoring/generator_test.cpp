@@ -33,7 +33,7 @@ Answers answers_of(GenerateOptions options, const std::function<void(ParameterSe
     test::TinyModel tiny(config, model, backend, groups);
     if (change) change(tiny.model.parameters());
     options.max_new_tokens = 8;
-    const GenerationLimits limits = generation_limits(prompts, options, config.max_positions);
+    const GenerationLimits limits = generation_limits(prompts, options, config);
     const PassLimits passes{
         .tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
     Arena arena(backend, plan_memory(config, model, groups.grid, passes).activations, "activation");

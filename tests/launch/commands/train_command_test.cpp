@@ -161,6 +161,35 @@ TEST_F(TrainCommand, DataIsOnlyPreparedForABaseThatTakesIt) {
   expect_refusal(arguments, ExitCode::data, " positions: shorten the token lists");
 }
 
+// Within its window a Mistral is a LLaMA.
+TEST_F(TrainCommand, TextsBeyondASlidingWindowAreRefused) {
+  std::filesystem::copy(at("base_a"), at("windowed"));
+  nlohmann::json config = nlohmann::json::parse(read_text(at("windowed/config.json")));
+  config.update(
+      {{"architectures", {"MistralForCausalLM"}}, {"model_type", "mistral"}, {"sliding_window", 5}});
+  write_text(at("windowed/config.json"), config.dump());
+  write_text(at("five.jsonl"), R"({"input_ids": [1, 5, 6, 7, 8], "labels": [-100, 5, 6, 7, 8]})");
+  write_text(at("seven.jsonl"),
+             R"({"input_ids": [1, 5, 6, 7, 8, 9, 9], "labels": [-100, 5, 6, 7, 8, 9, 9]})");
+  const auto prepare = [&](const std::string& tokens, const std::string& base) {
+    return std::vector<std::string>{"prepare", "--corpus", "tokens",   at(tokens + ".jsonl"),
+                                    "--base",  at(base),   "--output", at(tokens)};
+  };
+  expect_refusal(prepare("seven", "windowed"), ExitCode::data,
+                 "seven.jsonl:1: 6 tokens, and the base has a sliding window of 5 tokens: shorten the line");
+  must(prepare("seven", "base_a"));
+  must(prepare("five", "windowed"));
+  const auto train_on = [&](const std::string& data) {
+    std::vector<std::string> arguments = training("on " + data);
+    *(std::find(arguments.begin(), arguments.end(), "--base") + 1) = at("windowed");
+    *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at(data);
+    return arguments;
+  };
+  expect_refusal(train_on("seven"), ExitCode::data,
+                 " tokens, the base has a sliding window of 5 tokens: shorten");
+  must(train_on("five"));
+}
+
 TEST_F(TrainCommand, SamplesThatFitNoMicroBatchAreRefused) {
   expect_refusal(training("short", {"--tokens-per-microbatch", "16"}), ExitCode::configuration,
                  "--tokens-per-microbatch");
