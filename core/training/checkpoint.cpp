@@ -1,6 +1,7 @@
 #include "core/training/checkpoint.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 
@@ -10,6 +11,8 @@
 #include "data/text/files.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
+#include "data/text/text_file.h"
+#include "ops/base/hash.h"
 #include "ops/transfer.h"
 
 namespace chorus {
@@ -95,6 +98,20 @@ std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::pa
   const auto found = checkpoints_in(output);
   if (found.empty()) return std::nullopt;
   return found.rbegin()->second;
+}
+
+std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint) {
+  std::vector<SafetensorsFile> files;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoint)) {
+    if (entry.path().extension() == ".safetensors") files.emplace_back(entry.path());
+  }
+  std::vector<TensorView> tensors;
+  for (const SafetensorsFile& file : files)
+    tensors.insert(tensors.end(), file.tensors().begin(), file.tensors().end());
+  Fnv1a hash;
+  hash.add(read_file(checkpoint / "trainer_state.json"));
+  const std::array<std::uint64_t, 1> of_tensors{content_hash(std::move(tensors))};
+  return hash.add_array(of_tensors).value();
 }
 
 std::vector<const Parameter*> CheckpointStore::parameters_of(bool projector) const {

@@ -75,6 +75,9 @@ class CheckpointStore {
   Model& model_;
 };
 
+// Of the state and the tensors in a checkpoint, by content_hash().
+std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint);
+
 // The checkpoint of the highest step in a folder, if any.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output);
 

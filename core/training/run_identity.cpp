@@ -32,6 +32,13 @@ nlohmann::json canonical(const std::string& key, const nlohmann::json& value) {
 
 }  // namespace
 
+nlohmann::ordered_json content_identity(const TrainingInputs& inputs) {
+  return {{"content of the base", hexadecimal(inputs.base.content_hash())},
+          {"content of the data", hexadecimal(inputs.train.content_hash())},
+          {"content of dev", inputs.dev == nullptr ? "none" : hexadecimal(inputs.dev->content_hash())},
+          {"content of what it starts from", content_of_start(inputs)}};
+}
+
 nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInputs& inputs,
                                     const Schedule& schedule, std::int64_t eval_steps) {
   nlohmann::ordered_json all{
@@ -42,10 +49,8 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   all.update(identity(schedule));
   all.update(identity(adamw_options(config)));
   if (config.method == Method::lora) all.update(identity(lora_config(config)));
-  all["content of the base"] = hexadecimal(inputs.base.content_hash());
-  all["content of the data"] = hexadecimal(inputs.train.content_hash());
-  if (eval_steps > 0) all["content of dev"] = hexadecimal(inputs.dev->content_hash());
-  all["content of what it starts from"] = content_of_start(inputs);
+  all.update(content_identity(inputs));
+  if (eval_steps == 0) all.erase("content of dev");
   all["samples of the data"] = std::ssize(inputs.train.samples);
   all["tokens of the data"] = std::ssize(inputs.train.tokens);
   all["tokenizer of the data"] = hexadecimal(inputs.train.origin.tokenizer_hash);

@@ -128,7 +128,7 @@ void begin_output(const Options& options, bool is_first) {
   if (!options.output.empty() && is_first) create_output_folder(options.output);
 }
 
-int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
+int run_evaluation(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const BaseModel base(options.base);
   std::optional<PeftAdapter> adapter;
   if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
@@ -139,7 +139,15 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
       "labelled corpus, dev or test");
   require<ConfigurationError>(options.exclude.empty() || dataset.has_gold(), "--exclude: the ", options.split,
                               " split has no gold labels, so nothing is scored: leave the option out");
-  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
+  SharedFacts facts = facts_of(table, {"base", "adapter", "data", "output", "predictions", "exclude"});
+  add_content(facts, base, adapter);
+  add_content(facts, "data", dataset.content_hash());
+  for (const std::string& folder : {options.base, options.adapter}) {
+    if (const auto projector = folder.empty() ? std::nullopt : find_projector(folder))
+      add_content(facts, "projector of " + std::string(folder == options.base ? "the base" : "the adapter"),
+                  content_hash(projector->file.tensors()));
+  }
+  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts);
   begin_output(options, runtime->is_first());
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
@@ -205,7 +213,7 @@ int evaluate(const Arguments& arguments) {
     if (!table.parse(arguments)) return 0;
     require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
                                 "--match says nothing without --decode greedy");
-    return run_evaluation(options, make_runtime);
+    return run_evaluation(options, table, make_runtime);
   });
 }
 

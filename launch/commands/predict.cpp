@@ -55,9 +55,9 @@ std::string to_table(const std::vector<AskedLine>& lines) {
   return text;
 }
 
-int run(const Options& options, const MakeRuntime& make_runtime) {
+int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const std::vector<Dialogue> dialogues = read_dialogues(options.input);
-  AskedModel model(options.ask, make_runtime);
+  AskedModel model(options.ask, facts_of(table, {"base", "adapter", "data", "input", "output"}), make_runtime);
   if (!options.output.empty() && options.output != standard && model.runtime().is_first())
     begin_new_file(options.output, "--output");
   Console& console = model.runtime().console();
@@ -96,7 +96,7 @@ int predict(const Arguments& arguments) {
         .shown_as("FILE");
     add_asking(table, options.ask);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-    return run(options, make_runtime);
+    return run(options, table, make_runtime);
   });
 }
 

@@ -228,7 +228,9 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   if (choices.base.empty()) return {};
   return [&choices, &make_runtime](std::span<const std::string> texts) {
     const BaseModel base(choices.base);
-    const std::unique_ptr<Runtime> runtime = make_runtime({});
+    SharedFacts facts;
+    add_content(facts, base, std::nullopt);
+    const std::unique_ptr<Runtime> runtime = make_runtime({}, facts);
     BaseSetup base_setup = take_base(base, {}, *runtime);
     base_setup.llama.load(base);
     ModelSetup setup(base_setup, {}, {.tokens = tokens_at_once});

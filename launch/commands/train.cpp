@@ -43,6 +43,21 @@ std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& con
   return config.resume;
 }
 
+// What all ranks must have alike.
+SharedFacts facts_of(const TrainConfig& config, const OptionTable& table, const TrainingInputs& inputs,
+                     const std::optional<std::filesystem::path>& checkpoint) {
+  SharedFacts facts = facts_of(table, {"base", "data", "output", "adapter", "resume"});
+  const nlohmann::ordered_json content = content_identity(inputs);
+  for (const auto& [name, value] : content.items()) facts.emplace_back(name, value.get<std::string>());
+  const bool from_anywhere = config.resume.empty() || config.resume == "auto";
+  facts.emplace_back("resume", from_anywhere ? config.resume : "a checkpoint");
+  facts.emplace_back("the checkpoint",
+                     checkpoint ? fmt::format("{} with content {:016x}", checkpoint->filename().string(),
+                                              checkpoint_content(*checkpoint))
+                                : "none");
+  return facts;
+}
+
 // The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
 // dropout, which is of the training, stays an option.
 void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& config) {
@@ -189,7 +204,12 @@ void load_or_initialise(Model& model, const Inputs& inputs) {
 int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
         const MakeRuntime& make_runtime) {
   const Inputs inputs = read_inputs(config, table);
-  const std::unique_ptr<Runtime> runtime = make_runtime(options);
+  const TrainingInputs to_read{inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
+                               inputs.adapter ? &*inputs.adapter : nullptr,
+                               inputs.projector ? &*inputs.projector : nullptr};
+  const auto checkpoint = checkpoint_to_resume(config);
+  const std::unique_ptr<Runtime> runtime =
+      make_runtime(options, facts_of(config, table, to_read, checkpoint));
   Console& console = runtime->console();
   if (runtime->is_first()) begin_output(config);
   console.print(table.print_effective());
@@ -205,12 +225,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   ModelSetup setup(base, model, {.tokens = config.tokens_per_microbatch, .training = true});
   console.print(setup.plan.to_table());
   // Made before the base is loaded: for the identity of the run it reads samples of the file, and gives the pages back.
-  Trainer trainer(
-      config,
-      {inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
-       inputs.adapter ? &*inputs.adapter : nullptr, inputs.projector ? &*inputs.projector : nullptr},
-      setup.model,
-      {runtime->groups(), setup.optimizer, setup.activations, [&] { return runtime->stop_requested(); }});
+  Trainer trainer(config, to_read, setup.model, {runtime->groups(), setup.optimizer, setup.activations, [&] {
+                                                   return runtime->stop_requested();
+                                                 }});
   base.llama.load(inputs.base);
   load_or_initialise(setup.model, inputs);
   const std::int64_t trainable = setup.model.parameters().full_elements();
@@ -218,7 +235,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(fmt::format("{} of {} parameters are trained", trainable,
                             config.method == Method::lora ? of_base + trainable : trainable));
   say_cut_warmup(trainer.schedule(), console);
-  if (const auto checkpoint = checkpoint_to_resume(config)) {
+  if (checkpoint) {
     if (const std::string remark = trainer.resume(*checkpoint); !remark.empty()) console.print(remark);
     console.print(
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));

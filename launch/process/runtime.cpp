@@ -47,10 +47,10 @@ bool use_gpu(DeviceKind kind, const Groups& host) {
 
 class RankRuntime : public Runtime {
  public:
-  RankRuntime(const RuntimeOptions& options, const MpiSession* session)
+  RankRuntime(const RuntimeOptions& options, const SharedFacts& facts, const MpiSession* session)
       : session_(session),
         grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
-        device_(open_device(options, session)),
+        device_(open_device(options, facts, session)),
         backend_(device_->backend()),
         groups_(device_->groups()),
         console_(session != nullptr && session->rank() != 0) {}
@@ -74,11 +74,13 @@ class RankRuntime : public Runtime {
   }
 
  private:
-  std::unique_ptr<Device> open_device(const RuntimeOptions& options, const MpiSession* session) {
+  std::unique_ptr<Device> open_device(const RuntimeOptions& options, const SharedFacts& facts,
+                                      const MpiSession* session) {
     const NodePlace place =
         session == nullptr ? NodePlace{} : NodePlace{session->node_rank(), session->node_size()};
     const Groups host =
         grid_ ? grid_->groups() : Groups{make_grid(1, options.tensor_parallel, 0), solo_, solo_, solo_};
+    require_same_on_all_ranks(facts, host.world);
     if (use_gpu(options.device, host)) return open_gpu(place, host);
     return open_cpu(options.threads > 0 ? options.threads : default_threads(place.size), host);
   }
@@ -121,8 +123,8 @@ int run_on_ranks(const std::string& command,
   if (started_by_mpi()) session.emplace();
   try {
     check_not_alone_among_many(session);
-    return body([&](const RuntimeOptions& options) -> std::unique_ptr<Runtime> {
-      return std::make_unique<RankRuntime>(options, session ? &*session : nullptr);
+    return body([&](const RuntimeOptions& options, const SharedFacts& facts) -> std::unique_ptr<Runtime> {
+      return std::make_unique<RankRuntime>(options, facts, session ? &*session : nullptr);
     });
   } catch (const Interrupted& interruption) {
     // All ranks are here, or those that are not will be: nothing is to be ended.

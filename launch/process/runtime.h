@@ -6,6 +6,7 @@
 
 #include "launch/process/console.h"
 #include "launch/process/device.h"
+#include "launch/process/same_on_ranks.h"
 #include "ops/backend.h"
 #include "parallel/timed_communicator.h"
 
@@ -35,9 +36,10 @@ class Runtime {
 };
 
 // The process as one rank of those that mpirun or srun started, or as the only one. `body` receives a function that
-// makes the runtime once the options are known; MPI runs already. A failure is printed once, by the first rank that
-// has it, and ends all ranks with its exit code.
-using MakeRuntime = std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options)>;
+// makes the runtime once the options are known; MPI runs already. Before anything else, ranks compare what they should
+// have alike. A failure is printed once, by the first rank that has it, and ends all ranks with its exit code.
+using MakeRuntime =
+    std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options, const SharedFacts& facts)>;
 int run_on_ranks(const std::string& command, const std::function<int(const MakeRuntime& make_runtime)>& body);
 
 }  // namespace chorus
