@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/text/folder_lock.h"
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
 
@@ -226,7 +227,10 @@ void require_free_folder(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path, error)) return;
   require<ConfigurationError>(std::filesystem::is_directory(path, error), "the output ", path.string(),
                               " is an existing file; name a folder");
-  const bool empty = std::filesystem::is_empty(path, error);
+  bool empty = true;
+  for (auto entry = std::filesystem::directory_iterator(path, error); !error && entry != end(entry);
+       entry.increment(error))
+    empty = empty && entry->path().filename() == lock_name;
   require<DataError>(!error, "cannot read the folder ", path.string(), ": ", error.message());
   require<ConfigurationError>(
       empty, "the output folder ", path.string(),

@@ -8,6 +8,7 @@
 #include "core/scoring/generator.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/text.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/evaluation_report.h"
@@ -122,10 +123,10 @@ void write_results(const Options& options, const Dataset& dataset, const Evaluat
 }
 
 // Everything that can be wrong with what is written is found before anything is computed.
-void begin_output(const Options& options, bool is_first) {
+void begin_output(const Options& options, bool is_first, std::optional<FolderLock>& lock) {
   if (!options.predictions.empty() && is_first) begin_new_file(options.predictions, "--predictions");
   if (!options.exclude.empty()) read_utterance_keys(options.exclude);
-  if (!options.output.empty() && is_first) create_output_folder(options.output);
+  if (!options.output.empty() && is_first) lock.emplace(options.output, FolderLock::Former::refused);
 }
 
 int run_evaluation(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
@@ -148,7 +149,8 @@ int run_evaluation(const Options& options, const OptionTable& table, const MakeR
                   content_hash(projector->file.tensors()));
   }
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts);
-  begin_output(options, runtime->is_first());
+  std::optional<FolderLock> lock;
+  begin_output(options, runtime->is_first(), lock);
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
                                        runtime->description(options.precision)));

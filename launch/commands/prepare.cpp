@@ -14,6 +14,7 @@
 #include "data/prompts/recipe.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/text_file.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
@@ -249,6 +250,7 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
   check_kind(choices.options, table);
   take_from_base(choices, table);
   require_writable_place(choices.options.output, "--output");
+  const FolderLock lock(choices.options.output, FolderLock::Former::refused);
   Console console;
   say_unused_rows(choices, console);
   const Ledger ledger = chorus::prepare(

@@ -6,6 +6,7 @@
 #include "core/training/trainer.h"
 #include "data/prompts/prompt_form.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/text.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
@@ -19,12 +20,9 @@ namespace chorus::command {
 namespace {
 
 // A fresh run wants a fresh folder; a resumed one goes on in its own.
-void begin_output(const TrainConfig& config) {
-  if (config.resume.empty()) {
-    create_output_folder(config.output);
-  } else {
-    std::filesystem::create_directories(config.output);
-  }
+void begin_output(const TrainConfig& config, Console& console, std::optional<FolderLock>& lock) {
+  lock.emplace(config.output, config.resume.empty() ? FolderLock::Former::refused : FolderLock::Former::kept);
+  if (!lock->remark().empty()) console.print(lock->remark());
 }
 
 // Once it is certain that this run goes on there.
@@ -211,7 +209,8 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   const std::unique_ptr<Runtime> runtime =
       make_runtime(options, facts_of(config, table, to_read, checkpoint));
   Console& console = runtime->console();
-  if (runtime->is_first()) begin_output(config);
+  std::optional<FolderLock> lock;
+  if (runtime->is_first()) begin_output(config, console, lock);
   console.print(table.print_effective());
   console.print(runtime->description(config.precision));
   for (const std::string& remark : remarks(inputs.base, inputs.adapter)) console.print(remark);

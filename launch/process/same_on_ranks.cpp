@@ -1,11 +1,10 @@
 #include "launch/process/same_on_ranks.h"
 
 #include <algorithm>
-#include <array>
 
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
+#include "data/text/process_record.h"
 #include "ops/base/error.h"
 #include "parallel/host_values.h"
 
@@ -14,11 +13,6 @@ namespace chorus {
 namespace {
 
 constexpr std::size_t most_told = 8;  // ranks: what one machine lacks, all of its ranks lack
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "?";
-}
 
 // Options are bytes that need not be UTF-8.
 std::string encode(const RankFacts& rank) {

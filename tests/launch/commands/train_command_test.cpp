@@ -1,6 +1,7 @@
 // What train, evaluate and generate refuse, and how a stopped training goes on.
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -10,7 +11,7 @@
 #include "core/model/projector.h"
 #include "ops/base/error.h"
 #include "tests/launch/featured_data.h"
-#include "tests/launch/program.h"
+#include "tests/launch/started_program.h"
 
 namespace chorus {
 namespace {
@@ -244,6 +245,37 @@ TEST_F(TrainCommand, ARunOfAnotherKindIsNotResumed) {
   // The same base under another name is the same.
   std::filesystem::copy(at("base_a"), at("base_moved"));
   must(training("a run", {start[0], start[1], "--resume", "auto", "--base", at("base_moved")}));
+}
+
+// Two at once would mix their checkpoints, logs and results.
+TEST_F(TrainCommand, AnOutputFolderHasOneRunAtATime) {
+  StartedProgram first(training("shared", {"--max-steps", "100000", "--logging-steps", "1"}));
+  ASSERT_TRUE(first.says("step 2/")) << first.wait().err;
+  const std::string who =
+      "shared is being written by process " + std::to_string(first.process()) + " on host ";
+  expect_refusal(training("shared"), ExitCode::configuration, who);
+  expect_refusal(training("shared", {"--resume", "auto"}), ExitCode::configuration, who);
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("data"), "--output", at("shared")},
+                 ExitCode::configuration, who);
+  expect_refusal({"prepare", at("corpus"), "--base", at("base_a"), "--output", at("shared")},
+                 ExitCode::configuration, who);
+  expect_refusal({"sweep", "--base", at("base_a"), "--data", at("data"), "--vary", "lora-rank=2", "--output",
+                  at("shared")},
+                 ExitCode::configuration, who);
+  EXPECT_TRUE(std::filesystem::exists(at("shared/run.lock")));
+  first.signal(SIGUSR2);
+  EXPECT_EQ(first.wait().exit_code, static_cast<int>(ExitCode::preempted));
+  EXPECT_FALSE(std::filesystem::exists(at("shared/run.lock")));
+  // One that was killed is in nobody's way.
+  StartedProgram killed(training("shared", {"--max-steps", "100000", "--resume", "auto"}));
+  ASSERT_TRUE(killed.says("continues from ")) << killed.wait().err;
+  killed.signal(SIGKILL);
+  killed.wait();
+  EXPECT_TRUE(std::filesystem::exists(at("shared/run.lock")));
+  EXPECT_EQ(
+      run_chorus(training("shared", {"--max-steps", "100000", "--resume", "auto", "--max-time", "1e-6"}))
+          .exit_code,
+      static_cast<int>(ExitCode::preempted));
 }
 
 TEST_F(TrainCommand, AWarmUpBeyondTheEndIsKeptAndSaid) {
