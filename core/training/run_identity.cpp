@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "core/training/optimizer.h"
+#include "data/text/files.h"
+#include "data/text/json.h"
 
 namespace chorus {
 
@@ -11,6 +13,8 @@ namespace {
 // Of what is compared; a checkpoint of another one is refused like one of another run.
 constexpr int identity_version = 1;
 constexpr const char* version_key = "version of this list";
+
+constexpr const char* identity_file = "run.json";
 
 std::string hexadecimal(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
 
@@ -77,6 +81,19 @@ std::vector<std::string> differences(const nlohmann::json& then, const nlohmann:
     if (!now.contains(key)) compare(key, value, nlohmann::json());
   }
   return found;
+}
+
+void write_identity(const std::filesystem::path& output, const nlohmann::ordered_json& identity) {
+  write_file_atomically(output / identity_file, nlohmann::ordered_json{{"run", identity}}.dump(2) + "\n");
+}
+
+std::optional<nlohmann::json> read_identity(const std::filesystem::path& output) {
+  const std::filesystem::path file = output / identity_file;
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const nlohmann::json json = read_json_file(file);
+  require<DataError>(json.is_object() && json.contains("run") && json["run"].is_object(), file.string(),
+                     " does not say which run it is of");
+  return json["run"];
 }
 
 std::string remark_on_identity(const nlohmann::json& then, const std::string& checkpoint) {

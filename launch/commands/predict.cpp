@@ -57,7 +57,8 @@ std::string to_table(const std::vector<AskedLine>& lines) {
 
 int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const std::vector<Dialogue> dialogues = read_dialogues(options.input);
-  AskedModel model(options.ask, facts_of(table, {"base", "adapter", "data", "input", "output"}), make_runtime);
+  AskedModel model(options.ask, facts_of(table, {"base", "adapter", "data", "input", "output"}),
+                   make_runtime);
   if (!options.output.empty() && options.output != standard && model.runtime().is_first())
     begin_new_file(options.output, "--output");
   Console& console = model.runtime().console();

@@ -7,6 +7,7 @@
 #include "data/prompts/prompt_form.h"
 #include "data/text/files.h"
 #include "data/text/folder_lock.h"
+#include "data/text/json.h"
 #include "data/text/text.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
@@ -14,6 +15,7 @@
 #include "launch/commands/training_options.h"
 #include "launch/process/environment.h"
 #include "launch/process/runtime.h"
+#include "parallel/host_values.h"
 
 namespace chorus::command {
 
@@ -25,9 +27,33 @@ void begin_output(const TrainConfig& config, Console& console, std::optional<Fol
   if (!lock->remark().empty()) console.print(lock->remark());
 }
 
-// Once it is certain that this run goes on there.
-void describe_run(const TrainConfig& config, const OptionTable& table, const Dataset& train) {
+// Whether the run of this folder has come to its end, and no way back is asked for. Throws ConfigurationError where it is another run than this one.
+bool is_finished(const TrainConfig& config, const nlohmann::ordered_json& identity,
+                 const std::optional<std::filesystem::path>& checkpoint) {
+  const std::filesystem::path output = config.output, results = output / "train_results.json";
+  const std::optional<nlohmann::json> then = read_identity(output);
+  bool finished = false;
+  if (std::filesystem::exists(results)) {
+    const nlohmann::json json = read_json_file(results);
+    finished = JsonFields(json, results.string()).boolean("finished").value_or(false);
+  }
+  if (then) {
+    const std::vector<std::string> different = differences(*then, identity);
+    require<ConfigurationError>(different.empty(), "the output folder ", output.string(),
+                                " holds another run", finished ? ", which is finished" : "", ": ",
+                                joined(different, "; "), "; name another --output, or remove this one");
+  } else if (checkpoint && !std::filesystem::equivalent(*checkpoint / "..", output)) {
+    require_free_folder(output);
+  }
+  // A checkpoint that is named is gone on from, whatever came after it.
+  return finished && config.resume == "auto";
+}
+
+// Once it is certain that this run goes on there, and before anything of its former sessions is replaced.
+void describe_run(const TrainConfig& config, const OptionTable& table, const Dataset& train,
+                  const nlohmann::ordered_json& identity) {
   const std::filesystem::path output = config.output;
+  write_identity(output, identity);
   write_file_atomically(output / "config.ini", table.print_effective());
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
   if (!train.origin.recipe_text.empty()) PromptForm::of(train.origin, config.data).write(output);
@@ -38,7 +64,7 @@ std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& con
   if (config.resume == "auto") return newest_checkpoint(config.output);
   require<ConfigurationError>(std::filesystem::is_directory(config.resume), "--resume ", config.resume,
                               ": there is no such checkpoint folder");
-  return config.resume;
+  return (std::filesystem::path(config.resume) / "").parent_path();  // without a slash behind it
 }
 
 // What all ranks must have alike.
@@ -94,16 +120,20 @@ void take_over(const ProjectorConfig& saved, const std::string& folder, const Op
 
 void write_results(const TrainConfig& config, const TrainingSummary& summary, const MemoryPlan& plan,
                    std::int64_t trainable, const std::vector<std::string>& labels) {
-  nlohmann::ordered_json results{{"finished", summary.finished},
-                                 {"steps", summary.state.step},
-                                 {"train_loss", summary.last_loss},
-                                 {"trainable_parameters", trainable},
-                                 {"train_runtime", summary.seconds},
-                                 {"tokens", summary.tokens},
-                                 {"tokens_without_prefix_sharing", summary.unshared_tokens},
-                                 {"tokens_per_second", static_cast<double>(summary.tokens) / summary.seconds},
-                                 {"planned_bytes", plan.total()},
-                                 {"peak_resident_bytes", peak_resident_bytes()}};
+  nlohmann::ordered_json results{{"finished", summary.finished}, {"steps", summary.state.step}};
+  // A run that was stopped between its last step and here has no step left to tell of.
+  if (summary.tokens > 0) {
+    results.update({{"train_loss", summary.last_loss},
+                    {"train_runtime", summary.seconds},
+                    {"tokens", summary.tokens},
+                    {"tokens_without_prefix_sharing", summary.unshared_tokens},
+                    {"tokens_per_second", static_cast<double>(summary.tokens) / summary.seconds}});
+  } else {
+    results.update({{"train_runtime", summary.state.elapsed}, {"tokens", summary.state.total_tokens}});
+  }
+  results["trainable_parameters"] = trainable;
+  results["planned_bytes"] = plan.total();
+  results["peak_resident_bytes"] = peak_resident_bytes();
   if (!labels.empty()) results["labels"] = labels;
   if (summary.state.best_metric) {
     results["best_dev_metric"] = *summary.state.best_metric;
@@ -227,6 +257,16 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   Trainer trainer(config, to_read, setup.model, {runtime->groups(), setup.optimizer, setup.activations, [&] {
                                                    return runtime->stop_requested();
                                                  }});
+  // Only the first rank need have the folder.
+  const bool ended = runtime->is_first() && is_finished(config, trainer.identity(), checkpoint);
+  if (sum_over_ranks<std::int32_t>(ended ? 1 : 0, runtime->groups().groups().world, runtime->backend(),
+                                   setup.activations) > 0) {
+    console.print(fmt::format("the run in {} is finished: nothing is left to do", config.output));
+    if (runtime->is_first() && !read_identity(config.output))
+      console.print(
+          "an older version of Chorus wrote it: whether it is the run of these options is not known");
+    return static_cast<int>(ExitCode::done);
+  }
   base.llama.load(inputs.base);
   load_or_initialise(setup.model, inputs);
   const std::int64_t trainable = setup.model.parameters().full_elements();
@@ -239,14 +279,11 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
     console.print(
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
-  if (runtime->is_first()) describe_run(config, table, inputs.train);
+  if (runtime->is_first()) describe_run(config, table, inputs.train, trainer.identity());
   TrainLog log(config, console, runtime->is_first(), trainer.state(),
                [&] { return runtime->memory_in_use(); });
   const TrainingSummary summary = trainer.run(log);
-  // Started again after its end, there is nothing to tell.
-  const bool idle = summary.finished && summary.tokens == 0;
-  if (runtime->is_first() && !idle)
-    write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
+  if (runtime->is_first()) write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
   return report_end(config, summary, console);
 }
 
