@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "data/sets/dataset.h"
+#include "data/text/text.h"
 
 namespace chorus {
 
@@ -67,6 +68,7 @@ AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeR
   }
   add_content(facts, base_, adapter_);
   add_content(facts, "tokenizer", tokenizer_.hash());
+  facts.emplace_back("labels", joined(form_.labels, ", "));
   runtime_ = make_runtime(options.runtime, facts);
   for (const std::string& remark : remarks(base_, adapter_)) runtime_->console().print(remark);
   base_setup_.emplace(take_base(base_, {.precision = options.precision}, *runtime_));

@@ -173,6 +173,7 @@ int run_evaluation(const Options& options, const OptionTable& table, const MakeR
   for (const Contestant& contestant : contestants) {
     const auto progress = [&](std::int64_t done, std::int64_t total) {
       console.progress(contestant.name, done, total);
+      runtime->activity().now("scoring", done);
     };
     const Evaluation evaluation = answers.of(contestant, progress);
     console.finish();

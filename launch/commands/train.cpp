@@ -280,8 +280,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
   if (runtime->is_first()) describe_run(config, table, inputs.train, trainer.identity());
-  TrainLog log(config, console, runtime->is_first(), trainer.state(),
-               [&] { return runtime->memory_in_use(); });
+  TrainLog log(
+      config, console, runtime->is_first(), trainer.state(), [&] { return runtime->memory_in_use(); },
+      runtime->activity());
   const TrainingSummary summary = trainer.run(log);
   if (runtime->is_first()) write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
   return report_end(config, summary, console);

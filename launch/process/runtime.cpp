@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -52,12 +53,13 @@ class RankRuntime : public Runtime {
         grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
         device_(open_device(options, facts, session)),
         backend_(device_->backend()),
-        groups_(device_->groups()),
+        groups_(device_->groups(), &activity()),
         console_(session != nullptr && session->rank() != 0) {}
 
   Backend& backend() override { return backend_; }
   TimedGroups& groups() override { return groups_; }
   Console& console() override { return console_; }
+  Activity& activity() override { return session_ == nullptr ? alone_ : session_->activity(); }
   bool computes_in_host_memory() const override { return device_->computes_in_host_memory(); }
   std::string memory_in_use() const override { return device_->memory_in_use(); }
   bool stop_requested() override {
@@ -86,6 +88,7 @@ class RankRuntime : public Runtime {
   }
 
   const MpiSession* session_;
+  Activity alone_;
   IdleCommunicator solo_;
   std::unique_ptr<MpiSession::Grid> grid_;
   std::unique_ptr<Device> device_;
@@ -115,6 +118,17 @@ void check_not_alone_among_many(const std::optional<MpiSession>& session) {
   session.abort(report_error(who, error));
 }
 
+constexpr double usual_warning = 60;  // seconds
+
+void watch(const MpiSession& session, double hang_limit, const std::string& command) {
+  const double warning = hang_limit > 0 ? std::min(usual_warning, hang_limit / 2) : usual_warning;
+  session.watch({warning, hang_limit}, [command](const std::string& what) {
+    const std::string line = fmt::format("{}: {}\n", command, what);
+    std::fwrite(line.data(), 1, line.size(), stderr);
+    std::fflush(stderr);
+  });
+}
+
 }  // namespace
 
 int run_on_ranks(const std::string& command,
@@ -124,7 +138,10 @@ int run_on_ranks(const std::string& command,
   try {
     check_not_alone_among_many(session);
     return body([&](const RuntimeOptions& options, const SharedFacts& facts) -> std::unique_ptr<Runtime> {
-      return std::make_unique<RankRuntime>(options, facts, session ? &*session : nullptr);
+      if (!session) return std::make_unique<RankRuntime>(options, facts, nullptr);
+      watch(*session, options.hang_limit, command);
+      const Activity::In start(&session->activity(), "the start of all ranks");
+      return std::make_unique<RankRuntime>(options, facts, &*session);
     });
   } catch (const Interrupted& interruption) {
     // All ranks are here, or those that are not will be: nothing is to be ended.

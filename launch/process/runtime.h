@@ -16,7 +16,8 @@ namespace chorus {
 struct RuntimeOptions {
   DeviceKind device = DeviceKind::automatic;
   int tensor_parallel = 1;
-  int threads = 0;  // per rank on a CPU; 0: its share of the cores
+  int threads = 0;           // per rank on a CPU; 0: its share of the cores
+  double hang_limit = 1800;  // seconds without progress of any rank after which all end; 0: never
 };
 
 // What a rank computes with. The backend checks the contract of every call.
@@ -31,6 +32,9 @@ class Runtime {
   virtual std::string memory_in_use() const = 0;               // of Device
   // Whether a signal asked this rank or another to stop. Not collective; others may hear of it later.
   virtual bool stop_requested() = 0;
+
+  // What this rank does, for the others to know where it stands.
+  virtual Activity& activity() = 0;
 
   bool is_first() { return groups().groups().world.rank() == 0; }
 };
