@@ -64,7 +64,7 @@ void synchronise_folder(const std::filesystem::path& folder) {
 }  // namespace
 
 MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  const Descriptor descriptor(path_, O_RDONLY);
+  const Descriptor descriptor(path_, O_RDONLY | O_NONBLOCK);  // a pipe without a writer is not waited for
   require<DataError>(descriptor.is_open(), "cannot open ", path_.string(), ": ", text_of(errno));
   struct stat status {};
   const int examined = ::fstat(descriptor.value(), &status);
