@@ -2,6 +2,8 @@
 
 #include <iterator>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "ops/backend.h"
 #include "parallel/communicator.h"
@@ -25,5 +27,8 @@ T sum_over_ranks(T value, Communicator& ranks, Backend& backend, Arena& arena) {
   sum_over_ranks(std::span<T>(&value, 1), ranks, backend, arena);
   return value;
 }
+
+// The texts of all ranks, on all of them. Collective; the communicator passes host memory.
+std::vector<std::string> gather_texts(Communicator& ranks, const std::string& text);
 
 }  // namespace chorus

@@ -1,9 +1,12 @@
 #include "parallel/mpi_session.h"
 
 #include <cstdlib>
+#include <utility>
 
+#include "ops/base/error.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_notice.h"
+#include "parallel/mpi_watch.h"
 
 namespace chorus {
 
@@ -34,7 +37,7 @@ bool started_by_mpi() {
 
 MpiSession::MpiSession() {
   int provided = 0;
-  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
+  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_));
@@ -44,11 +47,17 @@ MpiSession::MpiSession() {
   check_mpi(MPI_Comm_size(node, &node_size_));
   check_mpi(MPI_Comm_free(&node));
   notice_ = std::make_unique<MpiNotice>();
+  watch_ = std::make_unique<MpiWatch>(provided == MPI_THREAD_MULTIPLE);
 }
 
 // Only a rank that ends in order comes here: a failed one has called abort().
 MpiSession::~MpiSession() {
-  notice_->settle();
+  {
+    const Activity::In end(&activity(), "the end of all ranks");
+    notice_->settle();
+  }
+  watch_->settle();
+  watch_.reset();
   notice_.reset();
   MPI_Finalize();
 }
@@ -56,6 +65,12 @@ MpiSession::~MpiSession() {
 void MpiSession::tell_all() const { notice_->say(); }
 
 bool MpiSession::told() const { return notice_->heard(); }
+
+Activity& MpiSession::activity() const { return watch_->activity(); }
+
+void MpiSession::watch(HangLimits limits, std::function<void(const std::string&)> say) const {
+  watch_->start(limits, std::move(say), [] { std::_Exit(static_cast<int>(ExitCode::hang)); });
+}
 
 std::unique_ptr<MpiSession::Grid> MpiSession::make_groups(int tensor_size) const {
   return std::make_unique<MpiGrid>(make_grid(size_, tensor_size, rank_));

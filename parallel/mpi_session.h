@@ -1,13 +1,16 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "parallel/communicator.h"
+#include "parallel/hang_judge.h"
 
 namespace chorus {
 
 class MpiNotice;
+class MpiWatch;
 
 // Whether a launcher (mpirun, srun, …) started this process as one of several ranks.
 bool started_by_mpi();
@@ -36,12 +39,18 @@ class MpiSession {
   void tell_all() const;
   bool told() const;  // by this rank or another
 
+  // What this rank does, which from watch() on the others know. `say` gets what is to be said of a run that stands still;
+  // at the limit the process ends with exit code 5, and the launcher ends the others.
+  Activity& activity() const;
+  void watch(HangLimits limits, std::function<void(const std::string&)> say) const;
+
   // Ends all ranks at once. For failures that the others cannot know of.
   [[noreturn]] void abort(int exit_code) const;
 
  private:
   int rank_ = 0, size_ = 1, node_rank_ = 0, node_size_ = 1;
   std::unique_ptr<MpiNotice> notice_;
+  std::unique_ptr<MpiWatch> watch_;
 };
 
 class MpiSession::Grid {

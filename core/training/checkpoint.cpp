@@ -1,6 +1,7 @@
 #include "core/training/checkpoint.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 
@@ -10,6 +11,8 @@
 #include "data/text/files.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
+#include "data/text/text_file.h"
+#include "ops/base/hash.h"
 #include "ops/transfer.h"
 
 namespace chorus {
@@ -55,6 +58,25 @@ void remove_remains(const std::filesystem::path& output) {
   for (const std::filesystem::path& folder : remains) remove_folder(folder);
 }
 
+// A second name for each file of a folder, and a copy where the file system has no such names: files of models are only
+// ever replaced, so that both folders keep what they hold now.
+void link_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const std::filesystem::path unfinished = to.string() + std::string(unfinished_suffix);
+  remove_folder(unfinished);
+  create_folder(unfinished);
+  std::error_code error;
+  for (auto file = std::filesystem::directory_iterator(from, error); !error && file != end(file);
+       file.increment(error)) {
+    const std::filesystem::path name = unfinished / file->path().filename();
+    std::filesystem::create_hard_link(file->path(), name, error);
+    if (error) std::filesystem::copy_file(file->path(), name, error);
+    if (error) break;
+  }
+  require<DataError>(!error, "cannot keep the files of ", from.string(), " in ", to.string(), ": ",
+                     error.message());
+  publish_folder(unfinished, to);
+}
+
 // Names of optimizer.safetensors.
 constexpr const char *first_moment = "first_moment.", *second_moment = "second_moment.", *master = "master.";
 
@@ -95,6 +117,20 @@ std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::pa
   const auto found = checkpoints_in(output);
   if (found.empty()) return std::nullopt;
   return found.rbegin()->second;
+}
+
+std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint) {
+  std::vector<SafetensorsFile> files;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoint)) {
+    if (entry.path().extension() == ".safetensors") files.emplace_back(entry.path());
+  }
+  std::vector<TensorView> tensors;
+  for (const SafetensorsFile& file : files)
+    tensors.insert(tensors.end(), file.tensors().begin(), file.tensors().end());
+  Fnv1a hash;
+  hash.add(read_file(checkpoint / "trainer_state.json"));
+  const std::array<std::uint64_t, 1> of_tensors{content_hash(std::move(tensors))};
+  return hash.add_array(of_tensors).value();
 }
 
 std::vector<const Parameter*> CheckpointStore::parameters_of(bool projector) const {
@@ -194,19 +230,41 @@ void CheckpointStore::write_model(const std::filesystem::path& folder, Arena& ar
   write_base(folder, arena);
 }
 
-void CheckpointStore::write_best(Arena& arena) const {
-  write_model(std::filesystem::path(config_.output) / "best", arena);
+void CheckpointStore::write_best(Arena& arena) const { write_model(best(), arena); }
+
+void CheckpointStore::require_best(bool is_there, const TrainingState& state,
+                                   const std::string& where) const {
+  require<DataError>(is_there, "the best model so far, that of step ", state.best_step, ", is not in ", where,
+                     ": bring it back and go on with --resume auto, or start anew in another --output");
 }
 
-void CheckpointStore::write_result(bool has_best, Arena& arena) const {
-  const std::filesystem::path output = config_.output, best = output / "best";
-  if (!has_best) {
+void CheckpointStore::restore_best(const std::filesystem::path& checkpoint,
+                                   const TrainingState& state) const {
+  if (!writes()) return;
+  if (!state.best_metric) return remove_folder(best());  // of a later step that was never saved
+  std::filesystem::path kept = checkpoint / "best";
+  if (!std::filesystem::exists(kept)) {
+    // Former versions had it beside their checkpoints only.
+    kept = checkpoint.parent_path() / "best";
+    require_best(std::filesystem::exists(kept), state,
+                 fmt::format("{}, nor in {}", (checkpoint / "best").string(), kept.string()));
+    std::error_code ignored;
+    if (std::filesystem::equivalent(kept, best(), ignored)) return;
+  }
+  remove_folder(best());
+  link_files(kept, best());
+}
+
+void CheckpointStore::write_result(const TrainingState& state, Arena& arena) const {
+  const std::filesystem::path output = config_.output;
+  if (!state.best_metric) {
     write_model(output, arena);
-  } else if (writes() && std::filesystem::exists(best)) {
-    for (const auto& file : std::filesystem::directory_iterator(best)) {
+  } else if (writes()) {
+    require_best(std::filesystem::exists(best()), state, best().string());
+    for (const auto& file : std::filesystem::directory_iterator(best())) {
       std::filesystem::rename(file.path(), output / file.path().filename());
     }
-    remove_folder(best);
+    remove_folder(best());
   }
   model_.groups().world.barrier();
 }
@@ -221,6 +279,10 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
   if (model_.groups().grid.data_rank() == 0)
     write_optimizer(folder / "optimizer.safetensors", optimizer, arena);
   if (writes()) {
+    if (state.best_metric) {
+      require_best(std::filesystem::exists(best()), state, best().string());
+      link_files(best(), folder / "best");
+    }
     nlohmann::ordered_json json = state.to_json();
     json["run"] = identity;
     write_file_atomically(folder / "trainer_state.json", json.dump(2) + "\n");

@@ -39,12 +39,14 @@ class CheckpointStore {
 
   // Keeps the present model in OUTPUT/best.
   void write_best(Arena& arena) const;
-  // Leaves the result of a finished run in OUTPUT: the best model where there is one, else the present one. A run that
-  // had left its best model there already, and was only started again, changes nothing.
-  void write_result(bool has_best, Arena& arena) const;
+  // Makes OUTPUT/best what it was when the checkpoint was written, also of another folder. Throws DataError if it is lost.
+  void restore_best(const std::filesystem::path& checkpoint, const TrainingState& state) const;
+  // Leaves the result of a finished run in OUTPUT: the best model where there is one, else the present one. Throws
+  // DataError if the best is not in OUTPUT/best.
+  void write_result(const TrainingState& state, Arena& arena) const;
 
-  // OUTPUT/checkpoint-N with model, moments and state; it appears complete or not at all. Older ones beyond
-  // --save-total-limit are removed afterwards.
+  // OUTPUT/checkpoint-N with model, moments, state and the best model so far; it appears complete or not at all. Older
+  // ones beyond --save-total-limit are removed afterwards.
   void write(const AdamW& optimizer, const TrainingState& state, const nlohmann::ordered_json& identity,
              Arena& arena) const;
   struct Resumed {
@@ -69,11 +71,17 @@ class CheckpointStore {
   // "master.NAME".
   void write_optimizer(const std::filesystem::path& file, const AdamW& optimizer, Arena& arena) const;
   void remove_old() const;
+  std::filesystem::path best() const { return std::filesystem::path(config_.output) / "best"; }
+  // Throws DataError, saying of which step, unless the best model is in this folder.
+  void require_best(bool is_there, const TrainingState& state, const std::string& where) const;
 
   const TrainConfig& config_;
   const BaseModel& base_;
   Model& model_;
 };
+
+// Of the state and the tensors in a checkpoint, by content_hash().
+std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint);
 
 // The checkpoint of the highest step in a folder, if any.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "core/training/optimizer.h"
+#include "data/text/files.h"
+#include "data/text/json.h"
 
 namespace chorus {
 
@@ -11,6 +13,8 @@ namespace {
 // Of what is compared; a checkpoint of another one is refused like one of another run.
 constexpr int identity_version = 1;
 constexpr const char* version_key = "version of this list";
+
+constexpr const char* identity_file = "run.json";
 
 std::string hexadecimal(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
 
@@ -32,6 +36,13 @@ nlohmann::json canonical(const std::string& key, const nlohmann::json& value) {
 
 }  // namespace
 
+nlohmann::ordered_json content_identity(const TrainingInputs& inputs) {
+  return {{"content of the base", hexadecimal(inputs.base.content_hash())},
+          {"content of the data", hexadecimal(inputs.train.content_hash())},
+          {"content of dev", inputs.dev == nullptr ? "none" : hexadecimal(inputs.dev->content_hash())},
+          {"content of what it starts from", content_of_start(inputs)}};
+}
+
 nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInputs& inputs,
                                     const Schedule& schedule, std::int64_t eval_steps) {
   nlohmann::ordered_json all{
@@ -42,10 +53,8 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   all.update(identity(schedule));
   all.update(identity(adamw_options(config)));
   if (config.method == Method::lora) all.update(identity(lora_config(config)));
-  all["content of the base"] = hexadecimal(inputs.base.content_hash());
-  all["content of the data"] = hexadecimal(inputs.train.content_hash());
-  if (eval_steps > 0) all["content of dev"] = hexadecimal(inputs.dev->content_hash());
-  all["content of what it starts from"] = content_of_start(inputs);
+  all.update(content_identity(inputs));
+  if (eval_steps == 0) all.erase("content of dev");
   all["samples of the data"] = std::ssize(inputs.train.samples);
   all["tokens of the data"] = std::ssize(inputs.train.tokens);
   all["tokenizer of the data"] = hexadecimal(inputs.train.origin.tokenizer_hash);
@@ -72,6 +81,19 @@ std::vector<std::string> differences(const nlohmann::json& then, const nlohmann:
     if (!now.contains(key)) compare(key, value, nlohmann::json());
   }
   return found;
+}
+
+void write_identity(const std::filesystem::path& output, const nlohmann::ordered_json& identity) {
+  write_file_atomically(output / identity_file, nlohmann::ordered_json{{"run", identity}}.dump(2) + "\n");
+}
+
+std::optional<nlohmann::json> read_identity(const std::filesystem::path& output) {
+  const std::filesystem::path file = output / identity_file;
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  const nlohmann::json json = read_json_file(file);
+  require<DataError>(json.is_object() && json.contains("run") && json["run"].is_object(), file.string(),
+                     " does not say which run it is of");
+  return json["run"];
 }
 
 std::string remark_on_identity(const nlohmann::json& then, const std::string& checkpoint) {

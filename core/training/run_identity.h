@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,9 +31,16 @@ struct TrainingInputs {
 nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInputs& inputs,
                                     const Schedule& schedule, std::int64_t eval_steps);
 
+// What of it is read, by content; of dev also where nothing is scored.
+nlohmann::ordered_json content_identity(const TrainingInputs& inputs);
+
 // "learning-rate was 0.1 and is now 0.2", for everything that differs. Of what a checkpoint without a version kept, only
 // that is compared.
 std::vector<std::string> differences(const nlohmann::json& then, const nlohmann::ordered_json& now);
+
+// OUTPUT/run.json: the run that a folder belongs to, from its start on. Nothing where there is none.
+void write_identity(const std::filesystem::path& output, const nlohmann::ordered_json& identity);
+std::optional<nlohmann::json> read_identity(const std::filesystem::path& output);
 
 // "", or a line that says that a checkpoint knows less of its run than this version would.
 std::string remark_on_identity(const nlohmann::json& then, const std::string& checkpoint);

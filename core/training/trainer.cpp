@@ -29,6 +29,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model&
 std::string Trainer::resume(const std::filesystem::path& checkpoint) {
   CheckpointStore::Resumed resumed = store_.read(checkpoint, step_.optimizer(), identity_);
   state_ = resumed.state;
+  resumed_from_ = checkpoint;
   if (!state_.evaluation_due) saved_at_ = state_.step;
   return std::move(resumed.remark);
 }
@@ -140,6 +141,7 @@ void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
 TrainingSummary Trainer::run(TrainingObserver& observer) {
   const Clock clock;
   TrainingSummary summary;
+  if (resumed_from_) store_.restore_best(*resumed_from_, state_);
   try {
     take_steps(observer, summary);
   } catch (const Interrupted&) {
@@ -148,7 +150,7 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
   }
   summary.finished = state_.step == total_steps() && !summary.interrupted;
   if (summary.finished && !state_.best_metric) require_finite_weights();
-  if (summary.finished) store_.write_result(state_.best_metric.has_value(), activations_);
+  if (summary.finished) store_.write_result(state_, activations_);
   summary.state = state_;
   summary.seconds = clock.seconds();
   return summary;

@@ -67,7 +67,7 @@ class Trainer {
   // All references must outlive the trainer.
   Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine);
 
-  // Continues from a checkpoint. Returns "", or a line to be told.
+  // Continues from a checkpoint. Nothing in OUTPUT is changed before run(). Returns "", or a line to be told.
   std::string resume(const std::filesystem::path& checkpoint);
   // One optimizer step. Throws Interrupted, on all ranks, within one micro-batch of a request to stop: what the step
   // has computed is thrown away, and the trainer is as it was before.
@@ -81,6 +81,7 @@ class Trainer {
   std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
   const Schedule& schedule() const { return schedule_; }
   const TrainingState& state() const { return state_; }
+  const nlohmann::ordered_json& identity() const { return identity_; }
 
  private:
   // Weighted sum of log probabilities of this rank's micro-batches; gradients are added.
@@ -111,6 +112,7 @@ class Trainer {
   nlohmann::ordered_json identity_;
   StopRequested stop_requested_;
   TrainingState state_;
+  std::optional<std::filesystem::path> resumed_from_;
   std::int64_t saved_at_ = -1;  // step whose checkpoint is on disk as it should be
 };
 

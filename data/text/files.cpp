@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/text/folder_lock.h"
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
 
@@ -63,7 +64,7 @@ void synchronise_folder(const std::filesystem::path& folder) {
 }  // namespace
 
 MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  const Descriptor descriptor(path_, O_RDONLY);
+  const Descriptor descriptor(path_, O_RDONLY | O_NONBLOCK);  // a pipe without a writer is not waited for
   require<DataError>(descriptor.is_open(), "cannot open ", path_.string(), ": ", text_of(errno));
   struct stat status {};
   const int examined = ::fstat(descriptor.value(), &status);
@@ -226,7 +227,10 @@ void require_free_folder(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path, error)) return;
   require<ConfigurationError>(std::filesystem::is_directory(path, error), "the output ", path.string(),
                               " is an existing file; name a folder");
-  const bool empty = std::filesystem::is_empty(path, error);
+  bool empty = true;
+  for (auto entry = std::filesystem::directory_iterator(path, error); !error && entry != end(entry);
+       entry.increment(error))
+    empty = empty && entry->path().filename() == lock_name;
   require<DataError>(!error, "cannot read the folder ", path.string(), ": ", error.message());
   require<ConfigurationError>(
       empty, "the output folder ", path.string(),

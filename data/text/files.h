@@ -101,7 +101,7 @@ void begin_new_file(const std::filesystem::path& path, std::string_view option);
 // Creates the folder and its parents where they are missing. Throws DataError.
 void create_folder(const std::filesystem::path& path);
 
-// Throws ConfigurationError for a folder that holds something already, and for a file.
+// Throws ConfigurationError for a folder that holds something already, a lock apart (folder_lock.h), and for a file.
 void require_free_folder(const std::filesystem::path& path);
 // The same, and creates the folder and its parents.
 void create_output_folder(const std::filesystem::path& path);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 
 #include "ops/base/error.h"
 
@@ -77,7 +78,12 @@ std::string describe_invalid_byte(std::string_view text, std::size_t offset) {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  require<DataError>(!std::filesystem::is_directory(path), path.string(), ": is a folder, not a file");
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  require<DataError>(!is_directory(status), path.string(), ": is a folder, not a file");
+  // A pipe may have no writer, and a device no end.
+  require<DataError>(error || is_regular_file(status), path.string(),
+                     ": is a pipe or a device, not a file: write what it gives into a file, and name that");
   std::ifstream file(path, std::ios::binary);
   require<DataError>(file.is_open(), path.string(), ": no such file, or not readable");
   std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};

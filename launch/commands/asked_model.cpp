@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "data/sets/dataset.h"
+#include "data/text/text.h"
 
 namespace chorus {
 
@@ -53,7 +54,7 @@ void add_asking(OptionTable& table, AskOptions& options) {
   add_computation(table, options.precision, options.runtime);
 }
 
-AskedModel::AskedModel(const AskOptions& options, const MakeRuntime& make_runtime)
+AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeRuntime& make_runtime)
     : options_(options),
       base_(options.base),
       form_(form_of(options)),
@@ -65,7 +66,10 @@ AskedModel::AskedModel(const AskOptions& options, const MakeRuntime& make_runtim
     adapter_.emplace(read_peft(options.adapter));
     model_options_.lora = adapter_->config;
   }
-  runtime_ = make_runtime(options.runtime);
+  add_content(facts, base_, adapter_);
+  add_content(facts, "tokenizer", tokenizer_.hash());
+  facts.emplace_back("labels", joined(form_.labels, ", "));
+  runtime_ = make_runtime(options.runtime, facts);
   for (const std::string& remark : remarks(base_, adapter_)) runtime_->console().print(remark);
   base_setup_.emplace(take_base(base_, {.precision = options.precision}, *runtime_));
   base_setup_->llama.load(base_);

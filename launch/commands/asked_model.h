@@ -31,10 +31,10 @@ struct AskedLine {
 };
 
 // A base with an adapter that answers as it was trained to. What is wrong with the options is found before the base is
-// loaded.
+// loaded. `facts` are those of the options; what is read is added to them.
 class AskedModel {
  public:
-  AskedModel(const AskOptions& options, const MakeRuntime& make_runtime);
+  AskedModel(const AskOptions& options, SharedFacts facts, const MakeRuntime& make_runtime);
 
   Runtime& runtime() { return *runtime_; }
   const PromptForm& form() const { return form_; }

@@ -37,7 +37,7 @@ nlohmann::ordered_json to_json(const std::vector<Measurement>& measurements, con
           {"measurements", list}};
 }
 
-int run(const Options& options, const MakeRuntime& make_runtime) {
+int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   BenchmarkShape shape{.model = benchmark_model(options.model),
                        .precision = options.precision,
                        .tokens = options.tokens,
@@ -46,7 +46,7 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
                        .lora_rank = options.lora_rank,
                        .lora_dropout = options.lora_dropout};
   if (options.layers) shape.model.layers = *options.layers;
-  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
+  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts_of(table, {"output"}));
   if (!options.output.empty() && runtime->is_first()) begin_file(options.output, "--output");
   Console& console = runtime->console();
   Backend& backend = runtime->backend();
@@ -103,7 +103,7 @@ int bench(const Arguments& arguments) {
     table.add("output", options.output, "also write the numbers as JSON").shown_as("FILE");
     add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-    return run(options, make_runtime);
+    return run(options, table, make_runtime);
   });
 }
 

@@ -22,8 +22,8 @@ std::string describe(const AskedLine& line) {
   return "  " + joined(labels, "   ");
 }
 
-int run(const AskOptions& options, const MakeRuntime& make_runtime) {
-  AskedModel model(options, make_runtime);
+int run(const AskOptions& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+  AskedModel model(options, facts_of(table, {"base", "adapter", "data"}), make_runtime);
   Runtime& runtime = model.runtime();
   require<ConfigurationError>(runtime.groups().groups().world.size() == 1,
                               "chat reads what one person types: start it without mpirun");
@@ -60,7 +60,7 @@ int chat(const Arguments& arguments) {
     OptionTable table("chat", "labels each line of a dialogue as it is typed");
     add_asking(table, options);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-    return run(options, make_runtime);
+    return run(options, table, make_runtime);
   });
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "experiments/planning/benchmark.h"
 #include "launch/commands/commands.h"
@@ -7,6 +6,7 @@
 #include "launch/process/gpu_report.h"
 #include "launch/process/system_facts.h"
 #include "launch/process/version.h"
+#include "parallel/host_values.h"
 #include "parallel/mpi_library.h"
 #include "parallel/mpi_session.h"
 
@@ -19,23 +19,6 @@ struct Options {
   double least_seconds = 0.05;
   RuntimeOptions runtime;
 };
-
-// The texts of all ranks, on all of them.
-std::vector<std::string> gather_texts(Communicator& world, const std::string& text) {
-  const auto size = static_cast<std::size_t>(world.size());
-  const auto rank = static_cast<std::size_t>(world.rank());
-  std::vector<std::int32_t> lengths(size);
-  lengths[rank] = static_cast<std::int32_t>(text.size());
-  world.all_gather(Tensor(DType::i32, {world.size(), 1}, lengths.data()));
-  const auto words = static_cast<std::size_t>(*std::max_element(lengths.begin(), lengths.end())) / 4 + 1;
-  std::vector<std::int32_t> all(size * words);
-  std::memcpy(&all[rank * words], text.data(), text.size());
-  world.all_gather(Tensor(DType::i32, {world.size(), static_cast<std::int64_t>(words)}, all.data()));
-  std::vector<std::string> texts;
-  for (std::size_t i = 0; i < size; ++i)
-    texts.emplace_back(reinterpret_cast<const char*>(&all[i * words]), static_cast<std::size_t>(lengths[i]));
-  return texts;
-}
 
 // How many ranks share this one's machine.
 int ranks_here(Communicator& world, const std::string& host) {
@@ -108,7 +91,7 @@ std::string to_text(const std::vector<std::vector<Finding>>& ranks) {
 int run(const Options& options, const MakeRuntime& make_runtime) {
   RuntimeOptions on_cpu = options.runtime;
   on_cpu.device = DeviceKind::cpu;
-  std::unique_ptr<Runtime> runtime = make_runtime(on_cpu);
+  std::unique_ptr<Runtime> runtime = make_runtime(on_cpu, {});
   Communicator& world = runtime->groups().groups().world;
   const GpuReport gpus = report_gpus();
   const bool use_gpus = options.runtime.device != DeviceKind::cpu && gpus.problem.empty();
@@ -126,7 +109,7 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
   // The GPUs are only taken where every rank can have one, so that none waits for another.
   const std::vector<std::string> with_gpu = gather_texts(world, use_gpus ? "GPU" : "");
   if (std::count(with_gpu.begin(), with_gpu.end(), "GPU") == world.size())
-    runtime = make_runtime(options.runtime);
+    runtime = make_runtime(options.runtime, {});
   if (runtime->groups().grid().size() > 1) ranks[0].push_back(measure_sums(*runtime, options.least_seconds));
 
   const auto count = [&](Finding::Level level) {

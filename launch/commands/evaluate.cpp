@@ -8,6 +8,7 @@
 #include "core/scoring/generator.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/text.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/evaluation_report.h"
@@ -122,13 +123,13 @@ void write_results(const Options& options, const Dataset& dataset, const Evaluat
 }
 
 // Everything that can be wrong with what is written is found before anything is computed.
-void begin_output(const Options& options, bool is_first) {
+void begin_output(const Options& options, bool is_first, std::optional<FolderLock>& lock) {
   if (!options.predictions.empty() && is_first) begin_new_file(options.predictions, "--predictions");
   if (!options.exclude.empty()) read_utterance_keys(options.exclude);
-  if (!options.output.empty() && is_first) create_output_folder(options.output);
+  if (!options.output.empty() && is_first) lock.emplace(options.output, FolderLock::Former::refused);
 }
 
-int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
+int run_evaluation(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const BaseModel base(options.base);
   std::optional<PeftAdapter> adapter;
   if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
@@ -139,8 +140,17 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
       "labelled corpus, dev or test");
   require<ConfigurationError>(options.exclude.empty() || dataset.has_gold(), "--exclude: the ", options.split,
                               " split has no gold labels, so nothing is scored: leave the option out");
-  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
-  begin_output(options, runtime->is_first());
+  SharedFacts facts = facts_of(table, {"base", "adapter", "data", "output", "predictions", "exclude"});
+  add_content(facts, base, adapter);
+  add_content(facts, "data", dataset.content_hash());
+  for (const std::string& folder : {options.base, options.adapter}) {
+    if (const auto projector = folder.empty() ? std::nullopt : find_projector(folder))
+      add_content(facts, "projector of " + std::string(folder == options.base ? "the base" : "the adapter"),
+                  content_hash(projector->file.tensors()));
+  }
+  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts);
+  std::optional<FolderLock> lock;
+  begin_output(options, runtime->is_first(), lock);
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
                                        runtime->description(options.precision)));
@@ -163,6 +173,7 @@ int run_evaluation(const Options& options, const MakeRuntime& make_runtime) {
   for (const Contestant& contestant : contestants) {
     const auto progress = [&](std::int64_t done, std::int64_t total) {
       console.progress(contestant.name, done, total);
+      runtime->activity().now("scoring", done);
     };
     const Evaluation evaluation = answers.of(contestant, progress);
     console.finish();
@@ -205,7 +216,7 @@ int evaluate(const Arguments& arguments) {
     if (!table.parse(arguments)) return 0;
     require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
                                 "--match says nothing without --decode greedy");
-    return run_evaluation(options, make_runtime);
+    return run_evaluation(options, table, make_runtime);
   });
 }
 

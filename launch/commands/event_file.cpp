@@ -7,8 +7,8 @@
 #include <system_error>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include "data/text/process_record.h"
 #include "ops/base/error.h"
 
 static_assert(std::endian::native == std::endian::little, "numbers are written without exchanging bytes");
@@ -65,11 +65,6 @@ std::string part(int field, std::string_view value) {
 }
 
 std::string event_at(double wall_time) { return key(1, WireType::fixed64) + bytes_of(wall_time); }
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
-}
 
 // TensorBoard looks for "tfevents" in the names.
 constexpr std::string_view beginning = "events.out.tfevents.";

@@ -16,13 +16,16 @@ struct Options {
   RuntimeOptions runtime;
 };
 
-int run(Options& options, const MakeRuntime& make_runtime) {
+int run(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const BaseModel base(options.base);
   std::optional<PeftAdapter> adapter;
   if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
   const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
   base.check_tokenizer_size(tokenizer.size());
-  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime);
+  SharedFacts facts = facts_of(table, {"base", "adapter"});
+  add_content(facts, base, adapter);
+  add_content(facts, "tokenizer", tokenizer.hash());
+  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts);
 
   std::vector<std::int32_t> prompt = tokenizer.beginning();
   const std::vector<std::int32_t> words = tokenizer.encode(options.prompt);
@@ -62,7 +65,7 @@ int generate(const Arguments& arguments) {
     table.add("max-new-tokens", options.max_new_tokens, "length of the continuation").at_least(1);
     add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return 0;
-    return run(options, make_runtime);
+    return run(options, table, make_runtime);
   });
 }
 

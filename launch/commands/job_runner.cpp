@@ -20,7 +20,9 @@
 #include <unistd.h>
 
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/json.h"
+#include "data/text/process_record.h"
 #include "data/text/text.h"
 #include "data/text/text_file.h"
 #include "launch/process/environment.h"
@@ -127,14 +129,14 @@ pid_t start_process(const std::vector<std::string>& words, const std::filesystem
 void refuse_if_running(const Job& job) {
   const auto record = read_record(job);
   if (!record || record->contains("exit_code")) return;
-  const auto process = std::to_string(record->at("process").get<pid_t>());
-  const std::filesystem::path command = std::filesystem::path("/proc") / process / "cmdline";
-  std::error_code gone;
-  if (!std::filesystem::exists(command, gone)) return;
-  const bool same = read_file(command).find(output_of(job).string()) != std::string::npos;
-  require<ConfigurationError>(!same, job.name, " still runs as process ", process,
-                              ", started by a call that has ended: wait for it, or stop it with kill ",
-                              process);
+  const auto refuse = [&](const std::string& process) {
+    throw ConfigurationError(fmt::format(
+        "{} still runs as {}, started by a call that has ended: wait for it, or stop it", job.name, process));
+  };
+  const ProcessRecord process = ProcessRecord::from_json(*record);
+  if (process.runs()) refuse(process.description());
+  // The launcher may have ended before its ranks, or have run on another machine.
+  if (const auto writer = writer_of(output_of(job))) refuse(*writer);
 }
 
 // A training that was stopped, killed or failed goes on from its newest checkpoint; other jobs begin anew.
@@ -148,7 +150,9 @@ pid_t start(const Job& job, const std::vector<std::string>& launcher) {
   }
   std::filesystem::create_directories(job.folder);
   const pid_t process = start_process(words, log_of(job));
-  write_record(job, {{"arguments", job.arguments}, {"launcher", launcher}, {"process", process}});
+  nlohmann::ordered_json record{{"arguments", job.arguments}, {"launcher", launcher}};
+  record.update(ProcessRecord::of(process).to_json());
+  write_record(job, record);
   return process;
 }
 

@@ -10,6 +10,7 @@
 #include "data/prompts/tokenizer.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
+#include "launch/process/version.h"
 
 namespace chorus {
 
@@ -18,6 +19,22 @@ BaseSetup take_base(const BaseModel& base, const ModelOptions& options, Runtime&
   if (runtime.computes_in_host_memory())
     in_place = [&base](const std::string& name) { return base.tensor(name); };
   return BaseSetup(base.config(), options, runtime.backend(), runtime.groups().groups(), in_place);
+}
+
+SharedFacts facts_of(const OptionTable& table, std::set<std::string> paths) {
+  paths.insert("threads");
+  SharedFacts facts{{"version", std::string(version())}};
+  for (const auto& option : table.values_but(paths)) facts.push_back(option);
+  return facts;
+}
+
+void add_content(SharedFacts& facts, const BaseModel& base, const std::optional<PeftAdapter>& adapter) {
+  add_content(facts, "base", base.content_hash());
+  if (adapter) add_content(facts, "adapter", content_hash(adapter->file.tensors()));
+}
+
+void add_content(SharedFacts& facts, const std::string& what, std::uint64_t hash) {
+  facts.emplace_back("content of the " + what, fmt::format("{:016x}", hash));
 }
 
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces) {
@@ -83,6 +100,10 @@ void add_ranks(OptionTable& table, RuntimeOptions& runtime) {
                "auto: an NVIDIA GPU per rank where there are some");
   table.add("tensor-parallel", runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
   table.add("threads", runtime.threads, "per rank on CPUs; 0: its share of the cores").at_least(0);
+  table
+      .add("hang-limit", runtime.hang_limit,
+           "seconds without progress of any rank after which all end with exit code 5; 0: never")
+      .at_least(0);
 }
 
 PassLimits pass_limits(const GenerationLimits& limits) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,13 @@ namespace chorus {
 // The memory of a base on this rank. On a CPU, frozen weights that `base` stores as they are computed with stay in its
 // files. `base` must outlive it.
 BaseSetup take_base(const BaseModel& base, const ModelOptions& options, Runtime& runtime);
+
+// What the ranks of a command must have alike: the version, and all options but the number of threads and `paths`, which
+// machines may have in other places.
+SharedFacts facts_of(const OptionTable& table, std::set<std::string> paths);
+// And what stands there, by content.
+void add_content(SharedFacts& facts, const BaseModel& base, const std::optional<PeftAdapter>& adapter);
+void add_content(SharedFacts& facts, const std::string& what, std::uint64_t hash);
 
 // "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);

@@ -1,5 +1,6 @@
 #include <iostream>
 #include <iterator>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 #include "data/text/text_file.h"
 #include "launch/commands/asked_model.h"
 #include "launch/commands/commands.h"
+#include "ops/base/hash.h"
 
 namespace chorus::command {
 
@@ -24,6 +26,17 @@ std::vector<Dialogue> read_dialogues(const std::string& input) {
   if (input != standard) return parse_written_dialogues(read_unchecked_text(input), input);
   const std::string text(std::istreambuf_iterator<char>(std::cin), {});
   return parse_written_dialogues(text, "standard input");
+}
+
+std::uint64_t content_hash(const std::vector<Dialogue>& dialogues) {
+  Fnv1a hash;
+  for (const Dialogue& dialogue : dialogues) {
+    for (const Utterance& utterance : dialogue.utterances) {
+      for (const std::string* part : {&dialogue.id, &utterance.id, &utterance.speaker, &utterance.text})
+        hash.add_array(*part);
+    }
+  }
+  return hash.value();
 }
 
 std::string to_json_lines(const std::vector<AskedLine>& lines) {
@@ -55,9 +68,11 @@ std::string to_table(const std::vector<AskedLine>& lines) {
   return text;
 }
 
-int run(const Options& options, const MakeRuntime& make_runtime) {
+int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const std::vector<Dialogue> dialogues = read_dialogues(options.input);
-  AskedModel model(options.ask, make_runtime);
+  SharedFacts facts = facts_of(table, {"base", "adapter", "data", "input", "output"});
+  add_content(facts, "input", content_hash(dialogues));
+  AskedModel model(options.ask, std::move(facts), make_runtime);
   if (!options.output.empty() && options.output != standard && model.runtime().is_first())
     begin_new_file(options.output, "--output");
   Console& console = model.runtime().console();
@@ -96,7 +111,7 @@ int predict(const Arguments& arguments) {
         .shown_as("FILE");
     add_asking(table, options.ask);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-    return run(options, make_runtime);
+    return run(options, table, make_runtime);
   });
 }
 

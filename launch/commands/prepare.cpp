@@ -14,6 +14,7 @@
 #include "data/prompts/recipe.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/text_file.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
@@ -229,7 +230,9 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   if (choices.base.empty()) return {};
   return [&choices, &make_runtime](std::span<const std::string> texts) {
     const BaseModel base(choices.base);
-    const std::unique_ptr<Runtime> runtime = make_runtime({});
+    SharedFacts facts;
+    add_content(facts, base, std::nullopt);
+    const std::unique_ptr<Runtime> runtime = make_runtime({}, facts);
     BaseSetup base_setup = take_base(base, {}, *runtime);
     base_setup.llama.load(base);
     ModelSetup setup(base_setup, {}, {.tokens = tokens_at_once});
@@ -248,6 +251,7 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
   check_kind(choices.options, table);
   take_from_base(choices, table);
   require_writable_place(choices.options.output, "--output");
+  const FolderLock lock(choices.options.output, FolderLock::Former::refused);
   Console console;
   say_unused_rows(choices, console);
   const Ledger ledger = chorus::prepare(

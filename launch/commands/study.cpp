@@ -5,6 +5,7 @@
 
 #include "core/formats/model_tensors.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/json.h"
 #include "data/text/text_file.h"
 #include "experiments/studies/study_plan.h"
@@ -66,14 +67,15 @@ StudyRequest make_request(const Options& options) {
 
 // An output folder is new, or that of a former call for the same study.
 void begin_output(const StudyRequest& request, const Study& study, const Options& options,
-                  const OptionTable& table) {
+                  const OptionTable& table, std::optional<FolderLock>& lock) {
   const std::filesystem::path file = request.output / "study.json";
   if (std::filesystem::exists(file)) {
     const Study former = Study::parse(read_text_file(file), file.string(), request.output);
     require<ConfigurationError>(former.name == study.name, "--output ", request.output.string(),
                                 " is that of the study ", former.name, "; name another folder");
+    lock.emplace(request.output, FolderLock::Former::kept);
   } else {
-    create_output_folder(request.output);
+    lock.emplace(request.output, FolderLock::Former::refused);
   }
   write_file_atomically(file, read_text_file(options.file));
   write_file_atomically(request.output / "config.ini", table.print_effective());
@@ -115,7 +117,8 @@ int run(const Options& options, const OptionTable& option_table) {
     return static_cast<int>(ExitCode::done);
   }
   check_records(plan.jobs);
-  begin_output(request, study, options, option_table);
+  std::optional<FolderLock> lock;
+  begin_output(request, study, options, option_table, lock);
   const std::vector<JobOutcome> outcomes = run_jobs(plan.jobs, launcher, options.jobs, console);
 
   const StudyTable table = make_table(study, request);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/json.h"
 #include "experiments/studies/study_table.h"
 #include "launch/commands/commands.h"
@@ -192,7 +193,11 @@ int run(const Options& options, const OptionTable& table) {
       console.print(shell_line(command_line(job, split_words(options.launcher, "--launcher"))));
     return static_cast<int>(ExitCode::done);
   }
-  if (!fs::exists(request.output / "config.ini") && options.trial < 0) create_output_folder(request.output);
+  // Tasks of an array work side by side, each in the folder of its trial.
+  std::optional<FolderLock> lock;
+  if (options.trial < 0)
+    lock.emplace(request.output, fs::exists(request.output / "config.ini") ? FolderLock::Former::kept
+                                                                           : FolderLock::Former::refused);
   fs::create_directories(request.output);
   write_file_atomically(request.output / "config.ini", table.print_effective());
   write_file_atomically(request.output / "environment.json", describe_environment().dump(2) + "\n");

@@ -6,6 +6,8 @@
 #include "core/training/trainer.h"
 #include "data/prompts/prompt_form.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
+#include "data/text/json.h"
 #include "data/text/text.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
@@ -13,23 +15,45 @@
 #include "launch/commands/training_options.h"
 #include "launch/process/environment.h"
 #include "launch/process/runtime.h"
+#include "parallel/host_values.h"
 
 namespace chorus::command {
 
 namespace {
 
 // A fresh run wants a fresh folder; a resumed one goes on in its own.
-void begin_output(const TrainConfig& config) {
-  if (config.resume.empty()) {
-    create_output_folder(config.output);
-  } else {
-    std::filesystem::create_directories(config.output);
-  }
+void begin_output(const TrainConfig& config, Console& console, std::optional<FolderLock>& lock) {
+  lock.emplace(config.output, config.resume.empty() ? FolderLock::Former::refused : FolderLock::Former::kept);
+  if (!lock->remark().empty()) console.print(lock->remark());
 }
 
-// Once it is certain that this run goes on there.
-void describe_run(const TrainConfig& config, const OptionTable& table, const Dataset& train) {
+// Whether the run of this folder has come to its end, and no way back is asked for. Throws ConfigurationError where it is another run than this one.
+bool is_finished(const TrainConfig& config, const nlohmann::ordered_json& identity,
+                 const std::optional<std::filesystem::path>& checkpoint) {
+  const std::filesystem::path output = config.output, results = output / "train_results.json";
+  const std::optional<nlohmann::json> then = read_identity(output);
+  bool finished = false;
+  if (std::filesystem::exists(results)) {
+    const nlohmann::json json = read_json_file(results);
+    finished = JsonFields(json, results.string()).boolean("finished").value_or(false);
+  }
+  if (then) {
+    const std::vector<std::string> different = differences(*then, identity);
+    require<ConfigurationError>(different.empty(), "the output folder ", output.string(),
+                                " holds another run", finished ? ", which is finished" : "", ": ",
+                                joined(different, "; "), "; name another --output, or remove this one");
+  } else if (checkpoint && !std::filesystem::equivalent(*checkpoint / "..", output)) {
+    require_free_folder(output);
+  }
+  // A checkpoint that is named is gone on from, whatever came after it.
+  return finished && config.resume == "auto";
+}
+
+// Once it is certain that this run goes on there, and before anything of its former sessions is replaced.
+void describe_run(const TrainConfig& config, const OptionTable& table, const Dataset& train,
+                  const nlohmann::ordered_json& identity) {
   const std::filesystem::path output = config.output;
+  write_identity(output, identity);
   write_file_atomically(output / "config.ini", table.print_effective());
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
   if (!train.origin.recipe_text.empty()) PromptForm::of(train.origin, config.data).write(output);
@@ -40,7 +64,22 @@ std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& con
   if (config.resume == "auto") return newest_checkpoint(config.output);
   require<ConfigurationError>(std::filesystem::is_directory(config.resume), "--resume ", config.resume,
                               ": there is no such checkpoint folder");
-  return config.resume;
+  return (std::filesystem::path(config.resume) / "").parent_path();  // without a slash behind it
+}
+
+// What all ranks must have alike.
+SharedFacts facts_of(const TrainConfig& config, const OptionTable& table, const TrainingInputs& inputs,
+                     const std::optional<std::filesystem::path>& checkpoint) {
+  SharedFacts facts = facts_of(table, {"base", "data", "output", "adapter", "resume"});
+  const nlohmann::ordered_json content = content_identity(inputs);
+  for (const auto& [name, value] : content.items()) facts.emplace_back(name, value.get<std::string>());
+  const bool from_anywhere = config.resume.empty() || config.resume == "auto";
+  facts.emplace_back("resume", from_anywhere ? config.resume : "a checkpoint");
+  facts.emplace_back("the checkpoint",
+                     checkpoint ? fmt::format("{} with content {:016x}", checkpoint->filename().string(),
+                                              checkpoint_content(*checkpoint))
+                                : "none");
+  return facts;
 }
 
 // The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
@@ -82,16 +121,20 @@ void take_over(const ProjectorConfig& saved, const std::string& folder, const Op
 
 void write_results(const TrainConfig& config, const TrainingSummary& summary, const MemoryPlan& plan,
                    std::int64_t trainable, const std::vector<std::string>& labels) {
-  nlohmann::ordered_json results{{"finished", summary.finished},
-                                 {"steps", summary.state.step},
-                                 {"train_loss", summary.last_loss},
-                                 {"trainable_parameters", trainable},
-                                 {"train_runtime", summary.seconds},
-                                 {"tokens", summary.tokens},
-                                 {"tokens_without_prefix_sharing", summary.unshared_tokens},
-                                 {"tokens_per_second", static_cast<double>(summary.tokens) / summary.seconds},
-                                 {"planned_bytes", plan.total()},
-                                 {"peak_resident_bytes", peak_resident_bytes()}};
+  nlohmann::ordered_json results{{"finished", summary.finished}, {"steps", summary.state.step}};
+  // A run that was stopped between its last step and here has no step left to tell of.
+  if (summary.tokens > 0) {
+    results.update({{"train_loss", summary.last_loss},
+                    {"train_runtime", summary.seconds},
+                    {"tokens", summary.tokens},
+                    {"tokens_without_prefix_sharing", summary.unshared_tokens},
+                    {"tokens_per_second", static_cast<double>(summary.tokens) / summary.seconds}});
+  } else {
+    results.update({{"train_runtime", summary.state.elapsed}, {"tokens", summary.state.total_tokens}});
+  }
+  results["trainable_parameters"] = trainable;
+  results["planned_bytes"] = plan.total();
+  results["peak_resident_bytes"] = peak_resident_bytes();
   if (!labels.empty()) results["labels"] = labels;
   if (summary.state.best_metric) {
     results["best_dev_metric"] = *summary.state.best_metric;
@@ -190,9 +233,15 @@ void load_or_initialise(Model& model, const Inputs& inputs) {
 int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
         const MakeRuntime& make_runtime) {
   const Inputs inputs = read_inputs(config, table);
-  const std::unique_ptr<Runtime> runtime = make_runtime(options);
+  const TrainingInputs to_read{inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
+                               inputs.adapter ? &*inputs.adapter : nullptr,
+                               inputs.projector ? &*inputs.projector : nullptr};
+  const auto checkpoint = checkpoint_to_resume(config);
+  const std::unique_ptr<Runtime> runtime =
+      make_runtime(options, facts_of(config, table, to_read, checkpoint));
   Console& console = runtime->console();
-  if (runtime->is_first()) begin_output(config);
+  std::optional<FolderLock> lock;
+  if (runtime->is_first()) begin_output(config, console, lock);
   console.print(table.print_effective());
   console.print(runtime->description(config.precision));
   for (const std::string& remark : remarks(inputs.base, inputs.adapter)) console.print(remark);
@@ -206,12 +255,19 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   ModelSetup setup(base, model, {.tokens = config.tokens_per_microbatch, .training = true});
   console.print(setup.plan.to_table());
   // Made before the base is loaded: for the identity of the run it reads samples of the file, and gives the pages back.
-  Trainer trainer(
-      config,
-      {inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
-       inputs.adapter ? &*inputs.adapter : nullptr, inputs.projector ? &*inputs.projector : nullptr},
-      setup.model,
-      {runtime->groups(), setup.optimizer, setup.activations, [&] { return runtime->stop_requested(); }});
+  Trainer trainer(config, to_read, setup.model, {runtime->groups(), setup.optimizer, setup.activations, [&] {
+                                                   return runtime->stop_requested();
+                                                 }});
+  // Only the first rank need have the folder.
+  const bool ended = runtime->is_first() && is_finished(config, trainer.identity(), checkpoint);
+  if (sum_over_ranks<std::int32_t>(ended ? 1 : 0, runtime->groups().groups().world, runtime->backend(),
+                                   setup.activations) > 0) {
+    console.print(fmt::format("the run in {} is finished: nothing is left to do", config.output));
+    if (runtime->is_first() && !read_identity(config.output))
+      console.print(
+          "an older version of Chorus wrote it: whether it is the run of these options is not known");
+    return static_cast<int>(ExitCode::done);
+  }
   base.llama.load(inputs.base);
   load_or_initialise(setup.model, inputs);
   const std::int64_t trainable = setup.model.parameters().full_elements();
@@ -219,19 +275,17 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   console.print(fmt::format("{} of {} parameters are trained", trainable,
                             config.method == Method::lora ? of_base + trainable : trainable));
   say_cut_warmup(trainer.schedule(), console);
-  if (const auto checkpoint = checkpoint_to_resume(config)) {
+  if (checkpoint) {
     if (const std::string remark = trainer.resume(*checkpoint); !remark.empty()) console.print(remark);
     console.print(
         fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
   }
-  if (runtime->is_first()) describe_run(config, table, inputs.train);
-  TrainLog log(config, console, runtime->is_first(), trainer.state(),
-               [&] { return runtime->memory_in_use(); });
+  if (runtime->is_first()) describe_run(config, table, inputs.train, trainer.identity());
+  TrainLog log(
+      config, console, runtime->is_first(), trainer.state(), [&] { return runtime->memory_in_use(); },
+      runtime->activity());
   const TrainingSummary summary = trainer.run(log);
-  // Started again after its end, there is nothing to tell.
-  const bool idle = summary.finished && summary.tokens == 0;
-  if (runtime->is_first() && !idle)
-    write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
+  if (runtime->is_first()) write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
   return report_end(config, summary, console);
 }
 

@@ -58,8 +58,13 @@ void append(EventFile& events, double time, const nlohmann::ordered_json& entry)
 }  // namespace
 
 TrainLog::TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
-                   std::function<std::string()> memory_in_use)
-    : config_(config), console_(console), start_(start), memory_in_use_(std::move(memory_in_use)) {
+                   std::function<std::string()> memory_in_use, Activity& activity)
+    : config_(config),
+      console_(console),
+      start_(start),
+      memory_in_use_(std::move(memory_in_use)),
+      activity_(activity) {
+  activity_.now("training", start.step + 1);
   if (!writes) return;
   const std::filesystem::path output = config.output;
   const std::filesystem::path path = output / "trainer_log.jsonl";
@@ -100,6 +105,7 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
   communication_seconds_ += report.communication_seconds;
   flops_ += report.flops;
   console_.progress("training", report.step, total_steps);
+  activity_.now("training", report.step + 1);
   const bool last = report.step == total_steps;
   if (!last && report.step % config_.logging_steps != 0) return;
 
@@ -136,11 +142,13 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
 
 void TrainLog::evaluating(std::int64_t done, std::int64_t total) {
   console_.progress("scoring dev", done, total);
+  activity_.now("scoring dev", done);
 }
 
 void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
                          bool is_best) {
   console_.finish();
+  activity_.now("training", state.step + 1);
   nlohmann::ordered_json entry{{"current_steps", state.step}, {"eval_loss", evaluation.loss}};
   std::string line = fmt::format("dev at step {} | loss {:.4f}", state.step, evaluation.loss);
   if (!evaluation.predictions.empty()) {

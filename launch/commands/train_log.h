@@ -8,6 +8,7 @@
 #include "data/text/files.h"
 #include "launch/commands/event_file.h"
 #include "launch/process/console.h"
+#include "parallel/activity.h"
 
 namespace chorus {
 
@@ -16,9 +17,9 @@ namespace chorus {
 class TrainLog : public TrainingObserver {
  public:
   // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
-  // `memory_in_use` is told for people with each line.
+  // `memory_in_use` is told for people with each line; `activity`, on all ranks, what is done.
   TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
-           std::function<std::string()> memory_in_use);
+           std::function<std::string()> memory_in_use, Activity& activity);
 
   void step_done(const StepReport& report, std::int64_t total_steps) override;
   void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
@@ -35,6 +36,7 @@ class TrainLog : public TrainingObserver {
   std::optional<EventFile> events_;
   TrainingState start_;
   std::function<std::string()> memory_in_use_;
+  Activity& activity_;
   std::int64_t session_tokens_ = 0;
   double session_seconds_ = 0;
   // Since the last line.

@@ -400,6 +400,16 @@ std::string OptionTable::help() const {
   return text;
 }
 
+std::vector<std::pair<std::string, std::string>> OptionTable::values_but(
+    const std::set<std::string>& left_out) const {
+  for (const std::string& name : left_out) bound(name);
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const auto& option : options_) {
+    if (!left_out.contains(option->name_)) values.emplace_back(option->name_, option->print_());
+  }
+  return values;
+}
+
 std::string OptionTable::print_effective() const {
   std::string text = "# chorus " + command_ + "\n";
   std::string group;

@@ -106,6 +106,8 @@ class OptionTable {
   bool changed(std::string_view name) const;
 
   std::string help() const;
+  // Names and values of all options but these.
+  std::vector<std::pair<std::string, std::string>> values_but(const std::set<std::string>& left_out) const;
   // All values, as a config file that gives the same ones when parsed.
   std::string print_effective() const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -47,17 +48,18 @@ bool use_gpu(DeviceKind kind, const Groups& host) {
 
 class RankRuntime : public Runtime {
  public:
-  RankRuntime(const RuntimeOptions& options, const MpiSession* session)
+  RankRuntime(const RuntimeOptions& options, const SharedFacts& facts, const MpiSession* session)
       : session_(session),
         grid_(session == nullptr ? nullptr : session->make_groups(options.tensor_parallel)),
-        device_(open_device(options, session)),
+        device_(open_device(options, facts, session)),
         backend_(device_->backend()),
-        groups_(device_->groups()),
+        groups_(device_->groups(), &activity()),
         console_(session != nullptr && session->rank() != 0) {}
 
   Backend& backend() override { return backend_; }
   TimedGroups& groups() override { return groups_; }
   Console& console() override { return console_; }
+  Activity& activity() override { return session_ == nullptr ? alone_ : session_->activity(); }
   bool computes_in_host_memory() const override { return device_->computes_in_host_memory(); }
   std::string memory_in_use() const override { return device_->memory_in_use(); }
   bool stop_requested() override {
@@ -74,16 +76,19 @@ class RankRuntime : public Runtime {
   }
 
  private:
-  std::unique_ptr<Device> open_device(const RuntimeOptions& options, const MpiSession* session) {
+  std::unique_ptr<Device> open_device(const RuntimeOptions& options, const SharedFacts& facts,
+                                      const MpiSession* session) {
     const NodePlace place =
         session == nullptr ? NodePlace{} : NodePlace{session->node_rank(), session->node_size()};
     const Groups host =
         grid_ ? grid_->groups() : Groups{make_grid(1, options.tensor_parallel, 0), solo_, solo_, solo_};
+    require_same_on_all_ranks(facts, host.world);
     if (use_gpu(options.device, host)) return open_gpu(place, host);
     return open_cpu(options.threads > 0 ? options.threads : default_threads(place.size), host);
   }
 
   const MpiSession* session_;
+  Activity alone_;
   IdleCommunicator solo_;
   std::unique_ptr<MpiSession::Grid> grid_;
   std::unique_ptr<Device> device_;
@@ -113,6 +118,17 @@ void check_not_alone_among_many(const std::optional<MpiSession>& session) {
   session.abort(report_error(who, error));
 }
 
+constexpr double usual_warning = 60;  // seconds
+
+void watch(const MpiSession& session, double hang_limit, const std::string& command) {
+  const double warning = hang_limit > 0 ? std::min(usual_warning, hang_limit / 2) : usual_warning;
+  session.watch({warning, hang_limit}, [command](const std::string& what) {
+    const std::string line = fmt::format("{}: {}\n", command, what);
+    std::fwrite(line.data(), 1, line.size(), stderr);
+    std::fflush(stderr);
+  });
+}
+
 }  // namespace
 
 int run_on_ranks(const std::string& command,
@@ -121,8 +137,11 @@ int run_on_ranks(const std::string& command,
   if (started_by_mpi()) session.emplace();
   try {
     check_not_alone_among_many(session);
-    return body([&](const RuntimeOptions& options) -> std::unique_ptr<Runtime> {
-      return std::make_unique<RankRuntime>(options, session ? &*session : nullptr);
+    return body([&](const RuntimeOptions& options, const SharedFacts& facts) -> std::unique_ptr<Runtime> {
+      if (!session) return std::make_unique<RankRuntime>(options, facts, nullptr);
+      watch(*session, options.hang_limit, command);
+      const Activity::In start(&session->activity(), "the start of all ranks");
+      return std::make_unique<RankRuntime>(options, facts, &*session);
     });
   } catch (const Interrupted& interruption) {
     // All ranks are here, or those that are not will be: nothing is to be ended.

@@ -6,6 +6,7 @@
 
 #include "launch/process/console.h"
 #include "launch/process/device.h"
+#include "launch/process/same_on_ranks.h"
 #include "ops/backend.h"
 #include "parallel/timed_communicator.h"
 
@@ -15,7 +16,8 @@ namespace chorus {
 struct RuntimeOptions {
   DeviceKind device = DeviceKind::automatic;
   int tensor_parallel = 1;
-  int threads = 0;  // per rank on a CPU; 0: its share of the cores
+  int threads = 0;           // per rank on a CPU; 0: its share of the cores
+  double hang_limit = 1800;  // seconds without progress of any rank after which all end; 0: never
 };
 
 // What a rank computes with. The backend checks the contract of every call.
@@ -31,13 +33,17 @@ class Runtime {
   // Whether a signal asked this rank or another to stop. Not collective; others may hear of it later.
   virtual bool stop_requested() = 0;
 
+  // What this rank does, for the others to know where it stands.
+  virtual Activity& activity() = 0;
+
   bool is_first() { return groups().groups().world.rank() == 0; }
 };
 
 // The process as one rank of those that mpirun or srun started, or as the only one. `body` receives a function that
-// makes the runtime once the options are known; MPI runs already. A failure is printed once, by the first rank that
-// has it, and ends all ranks with its exit code.
-using MakeRuntime = std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options)>;
+// makes the runtime once the options are known; MPI runs already. Before anything else, ranks compare what they should
+// have alike. A failure is printed once, by the first rank that has it, and ends all ranks with its exit code.
+using MakeRuntime =
+    std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options, const SharedFacts& facts)>;
 int run_on_ranks(const std::string& command, const std::function<int(const MakeRuntime& make_runtime)>& body);
 
 }  // namespace chorus

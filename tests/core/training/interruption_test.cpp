@@ -61,10 +61,12 @@ struct Observer : TrainingObserver {
   void step_done(const StepReport& report, std::int64_t) override { losses.push_back(report.loss); }
   void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset&, bool) override {
     evaluations.emplace_back(state.step, evaluation.loss);
+    if (after_evaluation) after_evaluation();
   }
   void evaluating(std::int64_t, std::int64_t) override {}
   std::vector<double> losses;
   std::vector<std::pair<std::int64_t, double>> evaluations;
+  std::function<void()> after_evaluation;
 };
 
 // One session of a training, as its first rank saw it.
@@ -108,6 +110,7 @@ class StoppedTraining : public testing::Test {
           {timed, tiny.optimizer_arena, tiny.activations, [&] { return ++asked == question && signalled; }});
       if (const auto checkpoint = newest_checkpoint(config.output)) trainer.resume(*checkpoint);
       Observer observer;
+      observer.after_evaluation = after_evaluation_;
       const TrainingSummary summary = trainer.run(observer);
       if (groups.world.rank() == 0) {
         session.summary = summary;
@@ -124,7 +127,33 @@ class StoppedTraining : public testing::Test {
   test::ScratchFolder scratch_;
   std::unique_ptr<BaseModel> base_ = test::write_tiny_base(scratch_);
   Dataset data_ = test::random_dataset(12, 37, 21), dev_ = test::random_dataset(6, 37, 22);
+  std::function<void()> after_evaluation_;
 };
+
+// Nothing is said to be the result that is not there.
+TEST_F(StoppedTraining, ABestModelThatIsLostMeanwhileIsAnError) {
+  for (const std::int64_t save_steps : {3, 0}) {
+    TrainConfig run = config(fmt::format("lost {}", save_steps));
+    run.save_steps = save_steps;
+    const std::filesystem::path best = std::filesystem::path(run.output) / "best";
+    after_evaluation_ = [&] { remove_folder(best); };
+    const std::string message = test::message_of<DataError>([&] { train(run, {1, 1}, 0, 0); });
+    EXPECT_TRUE(test::holds(message, "the best model so far, that of step ")) << message;
+    EXPECT_TRUE(test::holds(message, ", is not in " + best.string())) << message;
+  }
+}
+
+// The checkpoint brings it back.
+TEST_F(StoppedTraining, ABestModelThatIsLostBetweenTwoSessionsIsRestored) {
+  const TrainConfig straight = config("straight");
+  train(straight, {1, 1}, 0, 0);
+  const TrainConfig stopped = config("stopped");
+  const int last = train(config("counted"), {1, 1}, 0, 0).asked[0];
+  ASSERT_TRUE(train(stopped, {1, 1}, 0, last).summary.interrupted);
+  remove_folder(std::filesystem::path(stopped.output) / "best");
+  train(stopped, {1, 1}, 0, 0);
+  EXPECT_EQ(adapter(stopped), adapter(straight));
+}
 
 // Wherever the signal comes, in training or in scoring dev, and whichever rank gets it.
 TEST_F(StoppedTraining, GoesOnBitForBitFromEveryPlaceOnEveryGridOfRanks) {

@@ -176,6 +176,8 @@ TEST(MappedFile, RefusesWhatIsNoFile) {
   EXPECT_TRUE(holds(message_of<DataError>([&] { MappedFile(folder / "none"); }),
                     "cannot open " + (folder / "none").string() + ": No such file or directory"));
   EXPECT_TRUE(holds(message_of<DataError>([&] { MappedFile{folder.path()}; }), "is not a regular file"));
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_TRUE(holds(message_of<DataError>([&] { MappedFile(folder / "pipe"); }), "is not a regular file"));
 }
 
 TEST(CreateOutputFolder, CreatesParentsAndTakesAnEmptyOne) {

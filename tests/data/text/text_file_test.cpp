@@ -1,5 +1,7 @@
 #include "data/text/text_file.h"
 
+#include <sys/stat.h>
+
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -33,6 +35,17 @@ TEST(TextFile, RefusesWhatIsMissingEmptyOrAFolder) {
   const std::string empty = folder.write("empty", "");
   expect_contains(message_of<DataError>([&] { read_text_file(empty); }), "is empty");
   expect_contains(message_of<DataError>([&] { read_text_file(folder.path()); }), "is a folder");
+}
+
+// At once: a pipe that nobody writes has no first byte, and /dev/zero no last one.
+TEST(TextFile, RefusesPipesAndDevices) {
+  const ScratchFolder folder;
+  const std::string pipe = folder.write("pipe", "");
+  std::filesystem::remove(pipe);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero")})
+    expect_contains(message_of<DataError>([&] { read_file(path); }),
+                    path + ": is a pipe or a device, not a file");
 }
 
 TEST(TextFile, DropsTheByteOrderMark) {

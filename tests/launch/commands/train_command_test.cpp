@@ -1,6 +1,7 @@
 // What train, evaluate and generate refuse, and how a stopped training goes on.
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -10,7 +11,7 @@
 #include "core/model/projector.h"
 #include "ops/base/error.h"
 #include "tests/launch/featured_data.h"
-#include "tests/launch/program.h"
+#include "tests/launch/started_program.h"
 
 namespace chorus {
 namespace {
@@ -273,6 +274,127 @@ TEST_F(TrainCommand, ARunOfAnotherKindIsNotResumed) {
   // The same base under another name is the same.
   std::filesystem::copy(at("base_a"), at("base_moved"));
   must(training("a run", {start[0], start[1], "--resume", "auto", "--base", at("base_moved")}));
+}
+
+// As a job that is put back into the queue after its end.
+TEST_F(TrainCommand, AFinishedRunIsNotTrainedAgain) {
+  const std::vector<std::string> again{"--resume", "auto"};
+  must(training("finished", {"--logging-steps", "1"}));
+  const std::vector<std::string> files{"adapter_model.safetensors", "trainer_log.jsonl", "config.ini",
+                                       "train_results.json", "run.json"};
+  const auto contents = [&] {
+    std::vector<std::string> all;
+    for (const std::string& file : files) all.push_back(read_text(at("finished/" + file)));
+    return all;
+  };
+  const std::vector<std::string> before = contents();
+  const std::string nothing = "the run in " + at("finished") + " is finished: nothing is left to do\n";
+  EXPECT_THAT(run_successfully(training("finished", again)), testing::EndsWith(nothing));
+  EXPECT_THAT(run_successfully(training("finished", again), mpirun(2)), testing::EndsWith(nothing));
+  expect_refusal(training("finished", {"--resume", "auto", "--learning-rate", "0.5", "--seed", "3"}),
+                 ExitCode::configuration,
+                 "the output folder " + at("finished") +
+                     " holds another run, which is finished: seed was 42 and is now 3; learning-rate was ");
+  EXPECT_EQ(contents(), before);
+  std::filesystem::remove(at("finished/run.json"));
+  EXPECT_THAT(run_successfully(training("finished", again)),
+              HasSubstr("whether it is the run of these options is not known"));
+  write_text(at("finished/run.json"), "[]");
+  expect_refusal(training("finished", again), ExitCode::data, "run.json does not say which run it is of");
+}
+
+// Also where nothing but the log of the former one is left.
+TEST_F(TrainCommand, AnOutputFolderHasOneRun) {
+  StartedProgram killed(training("one run", {"--max-steps", "100000", "--logging-steps", "1"}));
+  ASSERT_TRUE(killed.says("step 2/")) << killed.wait().err;
+  killed.signal(SIGKILL);
+  killed.wait();
+  const std::string config = read_text(at("one run/config.ini"));
+  expect_refusal(training("one run", {"--resume", "auto"}), ExitCode::configuration,
+                 "total steps was 100000 and is now 6; name another --output");
+  EXPECT_EQ(read_text(at("one run/config.ini")), config);
+}
+
+// Killed between its last checkpoint and train_results.json.
+TEST_F(TrainCommand, ARunThatLacksOnlyItsResultsGetsThem) {
+  must(training("no results", {"--eval-steps", "2", "--save-steps", "2"}));
+  const auto results = nlohmann::json::parse(read_text(at("no results/train_results.json")));
+  const std::string adapter = read_text(at("no results/adapter_model.safetensors"));
+  for (const char* file : {"train_results.json", "adapter_model.safetensors"})
+    std::filesystem::remove(at("no results") + "/" + file);
+  must(training("no results", {"--eval-steps", "2", "--save-steps", "2", "--resume", "auto"}));
+  EXPECT_EQ(read_text(at("no results/adapter_model.safetensors")), adapter);
+  const auto again = nlohmann::json::parse(read_text(at("no results/train_results.json")));
+  for (const char* key : {"finished", "steps", "best_dev_metric", "best_step", "labels", "tokens"})
+    EXPECT_EQ(again.at(key), results.at(key)) << key;
+}
+
+// A checkpoint has the best model so far, which is the result where no better one comes.
+TEST_F(TrainCommand, ACheckpointBringsItsBestModelToAnotherFolder) {
+  const std::vector<std::string> options{"--eval-steps", "2", "--save-steps", "2"};
+  const auto resume = [&](const std::string& checkpoint, const std::string& output) {
+    std::vector<std::string> arguments = training(output, options);
+    arguments.insert(arguments.end(), {"--resume", at(checkpoint)});
+    return arguments;
+  };
+  must(training("first folder", options));
+  const std::string adapter = read_text(at("first folder/adapter_model.safetensors"));
+  for (const std::string step : {"6", "2"}) {
+    must(resume("first folder/checkpoint-" + step, "from " + step));
+    EXPECT_EQ(read_text(at("from " + step + "/adapter_model.safetensors")), adapter) << step;
+    EXPECT_EQ(nlohmann::json::parse(read_text(at("from " + step + "/train_results.json"))).at("best_step"),
+              nlohmann::json::parse(read_text(at("first folder/train_results.json"))).at("best_step"));
+  }
+  // The folder of another run, finished or not, and of anything else.
+  must(training("another run", {"--seed", "5"}));
+  const std::string others = read_text(at("another run/adapter_model.safetensors"));
+  expect_refusal(resume("first folder/checkpoint-6", "another run"), ExitCode::configuration,
+                 "another run holds another run, which is finished: seed was 5 and is now 42");
+  EXPECT_EQ(read_text(at("another run/adapter_model.safetensors")), others);
+  write_text(at("notes/text"), "x");
+  expect_refusal(resume("first folder/checkpoint-6", "notes"), ExitCode::configuration,
+                 "notes exists and is not empty");
+  // Lost, also from beside the checkpoint.
+  std::filesystem::remove_all(at("first folder/checkpoint-6/best"));
+  expect_refusal(resume("first folder/checkpoint-6", "lost"), ExitCode::data,
+                 "the best model so far, that of step ");
+  EXPECT_FALSE(std::filesystem::exists(at("lost/adapter_model.safetensors")));
+  // As former versions left it.
+  std::filesystem::copy(at("first folder/checkpoint-4/best"), at("first folder/best"));
+  std::filesystem::remove_all(at("first folder/checkpoint-4/best"));
+  must(resume("first folder/checkpoint-4", "beside"));
+  EXPECT_EQ(read_text(at("beside/adapter_model.safetensors")), adapter);
+}
+
+// Two at once would mix their checkpoints, logs and results.
+TEST_F(TrainCommand, AnOutputFolderHasOneRunAtATime) {
+  StartedProgram first(training("shared", {"--max-steps", "100000", "--logging-steps", "1"}));
+  ASSERT_TRUE(first.says("step 2/")) << first.wait().err;
+  const std::string who =
+      "shared is being written by process " + std::to_string(first.process()) + " on host ";
+  expect_refusal(training("shared"), ExitCode::configuration, who);
+  expect_refusal(training("shared", {"--resume", "auto"}), ExitCode::configuration, who);
+  expect_refusal({"evaluate", "--base", at("base_a"), "--data", at("data"), "--output", at("shared")},
+                 ExitCode::configuration, who);
+  expect_refusal({"prepare", at("corpus"), "--base", at("base_a"), "--output", at("shared")},
+                 ExitCode::configuration, who);
+  expect_refusal({"sweep", "--base", at("base_a"), "--data", at("data"), "--vary", "lora-rank=2", "--output",
+                  at("shared")},
+                 ExitCode::configuration, who);
+  EXPECT_TRUE(std::filesystem::exists(at("shared/run.lock")));
+  first.signal(SIGUSR2);
+  EXPECT_EQ(first.wait().exit_code, static_cast<int>(ExitCode::preempted));
+  EXPECT_FALSE(std::filesystem::exists(at("shared/run.lock")));
+  // One that was killed is in nobody's way.
+  StartedProgram killed(training("shared", {"--max-steps", "100000", "--resume", "auto"}));
+  ASSERT_TRUE(killed.says("continues from ")) << killed.wait().err;
+  killed.signal(SIGKILL);
+  killed.wait();
+  EXPECT_TRUE(std::filesystem::exists(at("shared/run.lock")));
+  EXPECT_EQ(
+      run_chorus(training("shared", {"--max-steps", "100000", "--resume", "auto", "--max-time", "1e-6"}))
+          .exit_code,
+      static_cast<int>(ExitCode::preempted));
 }
 
 TEST_F(TrainCommand, AWarmUpBeyondTheEndIsKeptAndSaid) {

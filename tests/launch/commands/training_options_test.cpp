@@ -18,8 +18,8 @@ const std::set<std::string> changes_nothing{
     // Rounding: the order in which gradients of samples are added.
     "tokens-per-microbatch", "prefix-sharing",
     // What is written, when, and for how long.
-    "output", "resume", "logging-steps", "save-steps", "save-total-limit", "max-time", "log-tensor-norms",
-    "tensorboard"};
+    "output", "resume", "logging-steps", "save-steps", "save-total-limit", "max-time", "hang-limit",
+    "log-tensor-norms", "tensorboard"};
 // Those that are compared by what they name, in TrainCommand.ARunOfAnotherKindIsNotResumed.
 const std::set<std::string> by_content{"base", "data", "adapter"};
 
