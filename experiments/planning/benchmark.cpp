@@ -312,12 +312,6 @@ std::string rate(double per_second, double unit, double ceiling) {
   return fmt::format("{:>10.2f}{:>7}", per_second / unit, share);
 }
 
-std::string readable(double seconds) {
-  if (seconds < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
-  if (seconds < 1) return fmt::format("{:.2f} ms", seconds * 1e3);
-  return fmt::format("{:.3f} s", seconds);
-}
-
 }  // namespace
 
 Stopwatch::Stopwatch(Backend& backend, Communicator& world, Arena& arena, double least_seconds)
@@ -458,6 +452,12 @@ std::vector<Measurement> measure_all_reduce(Backend& backend, Communicator& worl
   return measurements;
 }
 
+std::string print_time(double seconds) {
+  if (seconds < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
+  if (seconds < 1) return fmt::format("{:.2f} ms", seconds * 1e3);
+  return fmt::format("{:.3f} s", seconds);
+}
+
 std::string to_table(const std::vector<Measurement>& measurements, const Ceilings& ceilings) {
   std::string table = fmt::format("{:<28}{:<28}{:>12}{:>10}{:>7}{:>10}{:>7}\n", "", "shape", "time", "GB/s",
                                   "", "TFLOP/s", "");
@@ -466,7 +466,7 @@ std::string to_table(const std::vector<Measurement>& measurements, const Ceiling
     if (m.group != group) table += fmt::format("{}{}\n", group.empty() ? "" : "\n", m.group);
     group = m.group;
     const double copy = m.group == "all-reduce" ? 0 : ceilings.copy_bytes_per_second;
-    table += fmt::format("  {:<26}{:<28}{:>12}{}{}\n", m.name, m.shape, readable(m.seconds),
+    table += fmt::format("  {:<26}{:<28}{:>12}{}{}\n", m.name, m.shape, print_time(m.seconds),
                          rate(m.bytes / m.seconds, 1e9, copy),
                          rate(m.flops / m.seconds, 1e12, ceilings.matmul_flops_per_second));
   }

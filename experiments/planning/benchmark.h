@@ -80,6 +80,7 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
 std::vector<Measurement> measure_all_reduce(Backend& backend, Communicator& world, Arena& arena,
                                             double least_seconds);
 
+std::string print_time(double seconds);  // "191.0 us", "4.12 ms", "1.205 s"
 std::string to_table(const std::vector<Measurement>& measurements, const Ceilings& ceilings);
 
 }  // namespace chorus

@@ -71,7 +71,7 @@ AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeR
   facts.emplace_back("labels", joined(form_.labels, ", "));
   runtime_ = make_runtime(options.runtime, facts);
   for (const std::string& remark : remarks(base_, adapter_)) runtime_->console().print(remark);
-  base_setup_.emplace(take_base(base_, {.precision = options.precision}, *runtime_));
+  base_setup_.reset(new BaseSetup(take_base(base_, {.precision = options.precision}, *runtime_)));
   base_setup_->llama.load(base_);
   setup_.emplace(*base_setup_, model_options_, PassLimits{.tokens = options.tokens_per_microbatch});
   if (adapter_) setup_->model.adapters().load(*adapter_);

@@ -51,7 +51,7 @@ class AskedModel {
   Tokenizer tokenizer_;
   std::unique_ptr<Runtime> runtime_;
   ModelOptions model_options_;
-  std::optional<BaseSetup> base_setup_;
+  std::unique_ptr<BaseSetup> base_setup_;
   std::optional<ModelSetup> setup_;
 };
 

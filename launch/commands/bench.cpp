@@ -1,7 +1,7 @@
-#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "data/text/files.h"
-#include "experiments/planning/benchmark.h"
+#include "experiments/planning/benchmark_file.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
 #include "launch/process/version.h"
@@ -12,6 +12,7 @@ namespace {
 
 struct Options {
   std::string model = "tiny", output;
+  std::vector<std::string> compare;
   std::optional<std::int64_t> layers;
   std::int64_t tokens = 512, sequence_length = 256, targets_per_sequence = 16, lora_rank = 16, matrix = 1024;
   double lora_dropout = 0;
@@ -21,20 +22,10 @@ struct Options {
   RuntimeOptions runtime;
 };
 
-nlohmann::ordered_json to_json(const std::vector<Measurement>& measurements, const Ceilings& ceilings) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Measurement& m : measurements) {
-    list.push_back({{"group", m.group},
-                    {"name", m.name},
-                    {"shape", m.shape},
-                    {"seconds", m.seconds},
-                    {"bytes", m.bytes},
-                    {"flops", m.flops}});
-  }
-  return {{"version", std::string(version())},
-          {"copy_bytes_per_second", ceilings.copy_bytes_per_second},
-          {"matmul_flops_per_second", ceilings.matmul_flops_per_second},
-          {"measurements", list}};
+int compare(const std::string& first, const std::string& second) {
+  const BenchmarkRun runs[] = {read_benchmark(first), read_benchmark(second)};
+  Console().print(comparison_table(runs[0], runs[1]));
+  return static_cast<int>(ExitCode::done);
 }
 
 int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
@@ -46,19 +37,27 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
                        .lora_rank = options.lora_rank,
                        .lora_dropout = options.lora_dropout};
   if (options.layers) shape.model.layers = *options.layers;
-  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts_of(table, {"output"}));
+  std::optional<BenchmarkRun> former;
+  if (!options.compare.empty()) former = read_benchmark(options.compare[0]);
+  const std::unique_ptr<Runtime> runtime =
+      make_runtime(options.runtime, facts_of(table, {"output", "compare"}));
   if (!options.output.empty() && runtime->is_first()) begin_file(options.output, "--output");
   Console& console = runtime->console();
   Backend& backend = runtime->backend();
-  console.print(fmt::format("{}; {} with {} layers, {}, {} tokens a rank\n",
-                            runtime->description(shape.precision), options.model, shape.model.layers,
-                            name(shape.precision), shape.tokens));
+  BenchmarkRun now{.name = "now",
+                   .version = std::string(version()),
+                   .machine = fmt::format("{}; {} with {} layers, {}, {} tokens a rank",
+                                          runtime->description(shape.precision), options.model,
+                                          shape.model.layers, name(shape.precision), shape.tokens),
+                   .ceilings = {},
+                   .measurements = {}};
+  console.print(now.machine + "\n");
 
-  std::vector<Measurement> measurements;
+  std::vector<Measurement>& measurements = now.measurements;
   const auto add = [&](const std::vector<Measurement>& more) {
     measurements.insert(measurements.end(), more.begin(), more.end());
   };
-  Ceilings ceilings;
+  Ceilings& ceilings = now.ceilings;
   const auto measure = [&](Backend& on, Communicator& world, Arena& arena, double least_seconds) {
     ceilings = measure_ceilings(on, world, arena, shape.precision, options.matrix, least_seconds);
     if (options.operators) add(measure_operators(shape, on, world, arena, least_seconds));
@@ -74,8 +73,8 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
                             ceilings.copy_bytes_per_second / 1e9, options.matrix,
                             ceilings.matmul_flops_per_second / 1e12));
   console.print(to_table(measurements, ceilings));
-  if (!options.output.empty() && runtime->is_first())
-    write_file_atomically(options.output, to_json(measurements, ceilings).dump(2) + "\n");
+  if (former) console.print(comparison_table(*former, now));
+  if (!options.output.empty() && runtime->is_first()) write_benchmark(options.output, now);
   return static_cast<int>(ExitCode::done);
 }
 
@@ -101,8 +100,16 @@ int bench(const Arguments& arguments) {
     table.add("seconds", options.least_seconds, "for which each measurement is repeated, three times")
         .more_than(0);
     table.add("output", options.output, "also write the numbers as JSON").shown_as("FILE");
+    table
+        .add("compare", options.compare,
+             "JSON of a former run, whose numbers stand beside those of this one; two: these alone, and "
+             "nothing is measured")
+        .shown_as("FILE,...");
     add_computation(table, options.precision, options.runtime);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    require<ConfigurationError>(options.compare.size() <= 2, "--compare takes one file or two, not ",
+                                options.compare.size());
+    if (options.compare.size() == 2) return compare(options.compare[0], options.compare[1]);
     return run(options, table, make_runtime);
   });
 }

@@ -49,6 +49,40 @@ TEST(BenchCommand, RanksAlsoMeasureTheirSums) {
   EXPECT_EQ(measurements.back()["name"], "whole");
 }
 
+TEST(BenchCommand, ComparesRuns) {
+  const TemporaryFolder folder;
+  std::vector<std::string> step = smallest(folder / "first.json");
+  step.insert(step.end(), {"--operators", "off"});
+  run_successfully(step);
+  step = smallest(folder / "second.json");
+  step.insert(step.end(), {"--compare", folder / "first.json"});
+  const std::string with_operators = run_successfully(step);
+  EXPECT_THAT(
+      with_operators,
+      testing::ContainsRegex("whole +1 layers, 64 tokens a rank +[0-9.]+ [um]s +[0-9.]+ [um]s +[0-9.]+x"));
+  EXPECT_THAT(with_operators, HasSubstr("only in now: matmul, head, "));
+
+  const std::string files = folder / "first.json" + "," + folder / "first.json";
+  const std::string same = run_successfully({"bench", "--compare", files});
+  EXPECT_THAT(same, testing::ContainsRegex("whole .* 1.00x"));
+  EXPECT_THAT(same, testing::Not(HasSubstr("differ")));
+  EXPECT_THAT(same, testing::Not(HasSubstr("only in")));
+  nlohmann::json json = read(folder / "first.json");
+  json["machine"] = "another";
+  json["measurements"][0]["seconds"] = 2 * json["measurements"][0]["seconds"].get<double>();
+  write_text(folder / "other.json", json.dump());
+  const std::string other =
+      run_successfully({"bench", "--compare", folder / "other.json" + "," + folder / "first.json"});
+  EXPECT_THAT(other, HasSubstr("2.00x"));
+  EXPECT_THAT(other, HasSubstr("machine or sizes differ"));
+
+  json["measurements"][0].erase("seconds");
+  write_text(folder / "damaged.json", json.dump());
+  const Outcome damaged = run_chorus({"bench", "--compare", folder / "damaged.json"});
+  EXPECT_EQ(damaged.exit_code, 3);
+  EXPECT_THAT(damaged.err, HasSubstr("damaged.json: measurement 0: field 'seconds' must be a number"));
+}
+
 TEST(BenchCommand, RefusesAnUnknownModel) {
   const Outcome outcome = run_chorus({"bench", "--model", "70b"});
   EXPECT_EQ(outcome.exit_code, 2);
