@@ -6,8 +6,8 @@
 
 namespace chorus {
 
-// Adds up the time that another communicator takes, and says meanwhile where this rank is. Where calls return before their work is done, as on a GPU, this
-// is the time of the calls alone.
+// Adds up the time that another communicator takes, and says meanwhile where this rank is. Where calls return before their
+// work is done, as on a GPU, this is the time of the calls alone.
 class TimedCommunicator : public Communicator {
  public:
   explicit TimedCommunicator(Communicator& inner, Activity* activity = nullptr)

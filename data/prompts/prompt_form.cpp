@@ -2,11 +2,13 @@
 
 #include <numeric>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "data/prompts/prompt.h"
 #include "data/text/files.h"
 #include "data/text/json.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 

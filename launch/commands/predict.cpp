@@ -10,6 +10,7 @@
 #include "launch/commands/asked_model.h"
 #include "launch/commands/commands.h"
 #include "ops/base/hash.h"
+#include "parallel/mpi_session.h"
 
 namespace chorus::command {
 
@@ -24,6 +25,8 @@ constexpr const char* standard = "-";  // input or output
 
 std::vector<Dialogue> read_dialogues(const std::string& input) {
   if (input != standard) return parse_written_dialogues(read_unchecked_text(input), input);
+  require<ConfigurationError>(!started_by_mpi(),
+                              "a launcher gives the standard input to one rank only: name a file");
   const std::string text(std::istreambuf_iterator<char>(std::cin), {});
   return parse_written_dialogues(text, "standard input");
 }

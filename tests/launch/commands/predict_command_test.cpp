@@ -114,6 +114,11 @@ TEST_F(PredictCommand, SaysWhatIsMissing) {
           "--output");
   refused(command("predict", {at("lines.txt"), "--max-tokens", "10"}), ExitCode::data,
           "more than 10 tokens even without history");
+  if (has_mpirun()) {
+    const Outcome ranks = run_chorus(command("predict", {"-"}), mpirun(2));
+    EXPECT_EQ(ranks.exit_code, static_cast<int>(ExitCode::configuration));
+    EXPECT_THAT(ranks.err, HasSubstr("standard input to one rank only"));
+  }
   std::filesystem::remove(at("run/prompts.json"));
   refused(command("predict", {at("lines.txt")}), ExitCode::configuration, "prompts.json");
 }
