@@ -1,24 +1,13 @@
 #include "parallel/mpi_watch.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 
-#include <unistd.h>
-
 #include "ops/base/clock.h"
+#include "ops/base/host_name.h"
 #include "parallel/mpi_communicator.h"
 
 namespace chorus {
-
-namespace {
-
-std::string host_of_this_rank() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
-}
-
-}  // namespace
 
 MpiWatch::MpiWatch(bool threads) : threads_(threads) {
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm_));
@@ -73,7 +62,7 @@ bool MpiWatch::receive(int& from, Heartbeat& heartbeat) {
 
 void MpiWatch::run(HangLimits limits, const std::function<void(const std::string&)>& say,
                    const std::function<void()>& end) {
-  const std::string host = host_of_this_rank();
+  const std::string host = host_name();
   const double interval = limits.warning / 12;
   const Clock clock;
   HangJudge judge(rank_, size_, threads_, limits, clock.seconds());

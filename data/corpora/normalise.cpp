@@ -86,6 +86,10 @@ std::int64_t normalise(std::string& text) {
   return normalise_windows_1252(text) + normalise_line_breaks(text);
 }
 
+std::int64_t normalise(Utterance& utterance) {
+  return normalise(utterance.text) + normalise(utterance.speaker) + normalise(utterance.caption);
+}
+
 bool looks_misread(std::string_view text) {
   return text.find("\xC3\xA2\xE2\x82\xAC") != std::string_view::npos ||  // â€
          text.find("\xC3\x83\xC2") != std::string_view::npos;            // Ã and a character up to U+00BF

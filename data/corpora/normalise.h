@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "data/corpora/dialogue.h"
+
 namespace chorus {
 
 // Replaces U+0080..U+009F by what Windows-1252 means by these bytes, and U+00A0 by a space. Returns how many.
@@ -16,6 +18,8 @@ std::int64_t normalise_line_breaks(std::string& text);
 
 // Both. Returns how many characters they replaced.
 std::int64_t normalise(std::string& text);
+// The same of text, speaker and caption.
+std::int64_t normalise(Utterance& utterance);
 
 // Whether it looks like UTF-8 that was read as Windows-1252: "â€™" for an apostrophe, "Ã©" for é.
 bool looks_misread(std::string_view text);

@@ -42,8 +42,7 @@ void finish_split(CorpusSplit& split, SplitLedger& ledger) {
     for (Utterance& utterance : dialogue.utterances) {
       split.has_labels = split.has_labels || !utterance.label.empty();
       misread += looks_misread(utterance.text) ? 1 : 0;
-      for (std::string* text : {&utterance.text, &utterance.speaker, &utterance.caption})
-        ledger.normalised_characters += normalise(*text);
+      ledger.normalised_characters += normalise(utterance);
     }
   }
   if (misread > 0)

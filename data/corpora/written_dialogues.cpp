@@ -9,11 +9,6 @@ namespace chorus {
 
 namespace {
 
-void normalise(Utterance& utterance) {
-  for (std::string* text : {&utterance.text, &utterance.speaker, &utterance.caption})
-    chorus::normalise(*text);
-}
-
 std::vector<Dialogue> parse_plain(const std::string& text, const std::string& origin) {
   std::vector<Dialogue> dialogues;
   std::int64_t last = -1;  // the line that was read last

@@ -19,9 +19,9 @@ PromptForm PromptForm::of(const DatasetOrigin& origin, const std::string& where)
 }
 
 PromptForm PromptForm::read(const std::filesystem::path& folder) {
-  const std::filesystem::path absolute = std::filesystem::absolute(folder).lexically_normal();
+  // Whether or not the name ends with a slash.
   const std::filesystem::path around =
-      absolute.has_filename() ? absolute.parent_path() : absolute.parent_path().parent_path();
+      (std::filesystem::absolute(folder) / "").lexically_normal().parent_path().parent_path();
   for (const std::filesystem::path& each : {folder, around}) {
     const std::filesystem::path file = each / prompt_form_file;
     if (!std::filesystem::exists(file)) continue;

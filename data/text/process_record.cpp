@@ -1,6 +1,5 @@
 #include "data/text/process_record.h"
 
-#include <array>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -8,14 +7,10 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
+
+#include "ops/base/host_name.h"
 
 namespace chorus {
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
-}
 
 namespace {
 

@@ -8,8 +8,6 @@
 
 namespace chorus {
 
-std::string host_name();
-
 // A process as another can find it again: its number alone is soon given to another one.
 struct ProcessRecord {
   std::string host;

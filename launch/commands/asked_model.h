@@ -37,7 +37,6 @@ class AskedModel {
   AskedModel(const AskOptions& options, SharedFacts facts, const MakeRuntime& make_runtime);
 
   Runtime& runtime() { return *runtime_; }
-  const PromptForm& form() const { return form_; }
 
   // Of every line, or of the last of each dialogue. Collective.
   std::vector<AskedLine> ask(std::span<const Dialogue> dialogues, bool last_line_only,

@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "data/text/process_record.h"
 #include "ops/base/error.h"
+#include "ops/base/host_name.h"
 
 static_assert(std::endian::native == std::endian::little, "numbers are written without exchanging bytes");
 

@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "data/text/process_record.h"
 #include "ops/base/error.h"
+#include "ops/base/host_name.h"
 #include "parallel/host_values.h"
 
 namespace chorus {

@@ -1,8 +1,6 @@
 // A rank that stands still, as on a machine whose disk or network is gone.
 
 #include <csignal>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <sstream>
 #include <string_view>
@@ -19,11 +17,6 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 class Hang : public testing::Test {
  protected:
@@ -47,9 +40,9 @@ class Hang : public testing::Test {
   static std::map<int, pid_t> ranks_of(pid_t launcher) {
     std::map<int, pid_t> ranks;
     const std::string own = std::to_string(launcher);
-    std::istringstream children(contents("/proc/" + own + "/task/" + own + "/children"));
+    std::istringstream children(read_text("/proc/" + own + "/task/" + own + "/children"));
     for (pid_t child = 0; children >> child;) {
-      const std::string environment = contents("/proc/" + std::to_string(child) + "/environ");
+      const std::string environment = read_text("/proc/" + std::to_string(child) + "/environ");
       constexpr std::string_view name = "OMPI_COMM_WORLD_RANK=";
       const std::size_t found = environment.find(name);
       if (found != std::string::npos) ranks[std::stoi(environment.substr(found + name.size()))] = child;

@@ -12,6 +12,7 @@
 #include "data/text/files.h"
 #include "data/text/process_record.h"
 #include "ops/base/error.h"
+#include "ops/base/host_name.h"
 #include "tests/support/scratch.h"
 
 namespace chorus {
