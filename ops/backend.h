@@ -7,6 +7,7 @@
 #include "ops/base/random.h"
 #include "ops/low_rank.h"
 #include "ops/memory.h"
+#include "ops/quantised.h"
 #include "ops/tensor.h"
 
 namespace chorus {
@@ -66,6 +67,10 @@ class Backend {
   // Rounded once, save that a library may round a bf16 product before adding it; never what a low-rank factor adds:
   // a as stored, an even K <= 32, rows of out that are whole 16-byte words.
   virtual void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) = 0;
+
+  // --- a frozen matrix in a few bits an element (ops/quantised.h) --------------------------------------------
+  // out = the matrix, each element rounded once.             out [O, I]
+  virtual void dequantise(Tensor out, const QuantisedMatrix& matrix) = 0;
 
   // --- bias ---------------------------------------------------------------------------------------------------
   // y += bias in every row.                                 y [N, O]  bias [O]

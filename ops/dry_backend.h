@@ -27,6 +27,9 @@ class DryBackend : public Backend {
     if (options.accumulate) return traffic({out, out, a, b});
     traffic({out, a, b});
   }
+  void dequantise(Tensor out, const QuantisedMatrix& matrix) override {
+    traffic({out, matrix.codes, matrix.scale_codes});
+  }
   void add_bias(Tensor y, ConstTensor) override { traffic({y, y}); }
   void bias_backward(Tensor, ConstTensor dy) override { traffic({dy}); }
   void low_rank_down(std::span<const LowRankDown>, ConstTensor x, ConstTensor, Tensor) override {

@@ -10,6 +10,8 @@ std::string_view name(DType dtype) {
       return "bf16";
     case DType::f64:
       return "f64";
+    case DType::u8:
+      return "u8";
     case DType::i32:
       return "i32";
     case DType::i64:
@@ -20,6 +22,8 @@ std::string_view name(DType dtype) {
 
 std::int64_t bytes_per_element(DType dtype) {
   switch (dtype) {
+    case DType::u8:
+      return 1;
     case DType::bf16:
       return 2;
     case DType::f32:

@@ -11,12 +11,13 @@ void Linear::forward(std::span<const Forward> layers, const Input& x, const std:
     if (one.added.path != nullptr) paths.push_back(one.added);
   }
   LowRank::project_down(paths, x.own, dropout, arena);
-  for (const Forward& one : layers) one.layer->project(one.y, x.all, one.added);
+  for (const Forward& one : layers) one.layer->project(one.y, x.all, one.added, arena);
 }
 
-void Linear::multiply(Tensor y, ConstTensor x, const LowRank::Down& added, const Shard& rows) const {
+void Linear::multiply(Tensor y, ConstTensor x, ConstTensor w, const LowRank::Down& added,
+                      const Shard& rows) const {
   const Tensor part = y.rows(rows.begin, rows.end);
-  backend_.matmul(part, x.rows(rows.begin, rows.end), weight.value(), {.transpose_b = true});
+  backend_.matmul(part, x.rows(rows.begin, rows.end), w, {.transpose_b = true});
   if (added.path != nullptr) added.path->project_up(part, added.u.rows(rows.begin, rows.end));
   if (bias) {
     require(split_ == Split::columns, "a bias of a layer whose products are summed over ranks");
@@ -24,18 +25,20 @@ void Linear::multiply(Tensor y, ConstTensor x, const LowRank::Down& added, const
   }
 }
 
-void Linear::project(Tensor y, ConstTensor x, const LowRank::Down& added) const {
+void Linear::project(Tensor y, ConstTensor x, const LowRank::Down& added, Arena& arena) const {
+  Arena::Scope scope(arena);
+  const ConstTensor w = weight.value(backend_, x.dtype(), arena);
   const std::int64_t tokens = y.dim(0);
   if (split_ == Split::rows && overlap_chunks > 1 && !rows_.divided()) {
     for (int chunk = 0; chunk < overlap_chunks; ++chunk) {
       const Shard rows = shard(tokens, chunk, overlap_chunks);
       if (rows.length() == 0) continue;
-      multiply(y, x, added, rows);
+      multiply(y, x, w, added, rows);
       tensor_.begin_all_reduce(y.rows(rows.begin, rows.end));
     }
     return tensor_.finish();
   }
-  multiply(y, x, added, {0, tokens});
+  multiply(y, x, w, added, {0, tokens});
   if (split_ == Split::rows) rows_.reduce(y);
 }
 
@@ -44,7 +47,11 @@ void Linear::backward(Tensor dx, std::span<const Backward> layers, ConstTensor x
   Arena::Scope scope(arena);
   std::vector<LowRank::Down> paths;
   for (const auto& [layer, dy, added] : layers) {
-    layer->backend_.matmul(dx, dy, layer->weight.value(), {.accumulate = layer != layers.front().layer});
+    {
+      Arena::Scope product_scope(arena);
+      const ConstTensor w = layer->weight.value(layer->backend_, dy.dtype(), arena);
+      layer->backend_.matmul(dx, dy, w, {.accumulate = layer != layers.front().layer});
+    }
     if (layer->weight.trained != nullptr) {
       require(!layer->rows_.divided(), "a trained base and a divided sequence");
       layer->backend_.matmul(layer->weight.trained->gradient, dy, x,

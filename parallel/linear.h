@@ -62,9 +62,9 @@ class Linear {
                        const std::optional<Dropout>& dropout, Arena& arena);
 
  private:
-  void project(Tensor y, ConstTensor x, const LowRank::Down& added) const;
+  void project(Tensor y, ConstTensor x, const LowRank::Down& added, Arena& arena) const;
   // y = x Wᵀ + s u Bᵀ + b of the same rows.
-  void multiply(Tensor y, ConstTensor x, const LowRank::Down& added, const Shard& rows) const;
+  void multiply(Tensor y, ConstTensor x, ConstTensor w, const LowRank::Down& added, const Shard& rows) const;
 
   Backend& backend_;
   Communicator& tensor_;

@@ -29,6 +29,8 @@ MPI_Datatype mpi_type(DType dtype, MPI_Datatype bf16) {
       return bf16;
     case DType::f64:
       return MPI_DOUBLE;
+    case DType::u8:
+      return MPI_UINT8_T;
     case DType::i32:
       return MPI_INT32_T;
     case DType::i64:

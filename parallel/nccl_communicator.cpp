@@ -19,6 +19,8 @@ ncclDataType_t nccl_type(DType dtype) {
       return ncclBfloat16;
     case DType::f64:
       return ncclFloat64;
+    case DType::u8:
+      return ncclUint8;
     case DType::i32:
       return ncclInt32;
     case DType::i64:

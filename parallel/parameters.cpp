@@ -33,6 +33,13 @@ std::vector<float> slice(std::span<const float> full, const Shape& shape, int di
   return values;
 }
 
+ConstTensor Weight::value(Backend& backend, DType dtype, Arena& arena) const {
+  if (!quantised) return value();
+  const Tensor matrix = arena.take(dtype, quantised->shape);
+  backend.dequantise(matrix, *quantised);
+  return matrix;
+}
+
 Parameter& ParameterSet::add(std::string name, const Shape& full, Placement placement, int split_dim) {
   Parameter parameter;
   parameter.name = std::move(name);

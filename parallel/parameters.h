@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -94,11 +95,18 @@ Shape with_dim(const Shape& shape, int dim, std::int64_t extent);
 // Rows or columns [part.begin, part.end) of a full row-major array of one or two dims.
 std::vector<float> slice(std::span<const float> full, const Shape& shape, int dim, const Shard& part);
 
-// A weight of the base: a frozen tensor or, with --method full, a trained parameter.
+// A weight of the base: a frozen tensor, which a matrix may be in few bits, or, with --method full, a trained parameter.
 struct Weight {
   ConstTensor frozen;
+  std::optional<QuantisedMatrix> quantised;
   Parameter* trained = nullptr;
-  ConstTensor value() const { return trained != nullptr ? ConstTensor(trained->value) : frozen; }
+  // Of one that is not quantised.
+  ConstTensor value() const {
+    require(!quantised, "a quantised weight is read without dequantise()");
+    return trained != nullptr ? ConstTensor(trained->value) : frozen;
+  }
+  // In the type of the computation; of a quantised one in memory of `arena`.
+  ConstTensor value(Backend& backend, DType dtype, Arena& arena) const;
 };
 
 }  // namespace chorus

@@ -58,6 +58,9 @@ void ThreadCommunicator::all_reduce(Tensor x, Reduce how) {
     case DType::f64:
       reduce_range<double>(group_, how, part.begin, part.end);
       break;
+    case DType::u8:
+      reduce_range<std::uint8_t>(group_, how, part.begin, part.end);
+      break;
     case DType::i32:
       reduce_range<std::int32_t>(group_, how, part.begin, part.end);
       break;

@@ -38,11 +38,14 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
       head_(backend, groups.tensor, config.vocabulary_size) {
   require_tensor_parallel(config, groups.tensor.size());
   require(!options.sequence_parallel || !options.train_base, "a trained base and a divided sequence");
+  require(options.base_precision == Quantisation::none || !options.train_base,
+          "a trained base that is quantised");
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     blocks_.push_back(std::make_unique<Block>(config, layer, backend, groups.tensor, division()));
     for (const Projection which : all_projections)
       blocks_.back()->projection(which).overlap_chunks = options.overlap_chunks;
   }
+  if (options.base_precision == Quantisation::nf4) levels_ = upload_levels(backend, arena);
   for (ModelTensor& tensor : model_tensors(config)) {
     Weight& weight = weight_of(tensor);
     tensors_.push_back({std::move(tensor), &weight});
@@ -90,8 +93,20 @@ Shard Llama::part_of(const ModelTensor& tensor) const {
                groups_.tensor.size());
 }
 
+bool Llama::is_quantised(const ModelTensor& tensor) const {
+  return options_.base_precision != Quantisation::none && tensor.role == TensorRole::projection;
+}
+
+MatrixPart Llama::matrix_part(const ModelTensor& tensor) const {
+  return {tensor.name, shape_of(tensor), tensor.split_dim.value_or(0), part_of(tensor)};
+}
+
 void Llama::freeze(BoundTensor& bound, Arena& arena, const StoredWeights& stored) {
   const ModelTensor& tensor = bound.tensor;
+  if (is_quantised(tensor)) {
+    bound.weight->quantised = take_quantised(arena, options_.base_precision, matrix_part(tensor), levels_);
+    return;
+  }
   const Shard part = part_of(tensor);
   Shape local = shape_of(tensor);
   if (tensor.split_dim) local = with_dim(local, *tensor.split_dim, part.length());
@@ -132,6 +147,14 @@ void Llama::load(const BaseModel& base) {
     if (bound.weight->trained != nullptr) {
       trained_->assign(*bound.weight->trained, read_tensor(view));
       view.file->give_back(view.bytes());
+    } else if (bound.weight->quantised) {
+      quantise(backend_, *bound.weight->quantised, matrix_part(bound.tensor),
+               [&](std::int64_t begin, std::int64_t end) {
+                 const TensorView rows = view.rows(begin, end);
+                 std::vector<float> values = read_tensor(rows);
+                 view.file->give_back(rows.bytes());
+                 return values;
+               });
     } else if (bound.in_place) {
       require(bound.in_place->file == view.file, bound.tensor.name, " is read where another base stores it");
       view.file->touch(bound.in_place->bytes());
@@ -150,6 +173,12 @@ void Llama::load(const std::function<std::vector<float>(const ModelTensor&)>& re
       trained_->assign(*bound.weight->trained, full);
       continue;
     }
+    if (bound.weight->quantised) {
+      const auto at = [&](std::int64_t row) { return full.begin() + row * tensor.shape[1]; };
+      quantise(backend_, *bound.weight->quantised, matrix_part(tensor),
+               [&](std::int64_t begin, std::int64_t end) { return std::vector(at(begin), at(end)); });
+      continue;
+    }
     require(!bound.in_place, tensor.name, " is read where it is stored, and cannot be set");
     if (tensor.split_dim) {
       upload_floats(backend_, bound.copy, slice(full, shape_of(tensor), *tensor.split_dim, part_of(tensor)));
@@ -159,10 +188,16 @@ void Llama::load(const std::function<std::vector<float>(const ModelTensor&)>& re
   }
 }
 
-void Llama::fill(const std::function<void(const ModelTensor& tensor, Tensor part)>& write) {
+void Llama::fill(
+    const std::function<void(const ModelTensor& tensor, Tensor part)>& write,
+    const std::function<void(const ModelTensor& tensor, const QuantisedMatrix& part)>& write_quantised) {
   for (const BoundTensor& bound : tensors_) {
     require(bound.weight->trained == nullptr && !bound.in_place, bound.tensor.name, " is not to be filled");
-    write(bound.tensor, bound.copy);
+    if (bound.weight->quantised) {
+      write_quantised(bound.tensor, *bound.weight->quantised);
+    } else {
+      write(bound.tensor, bound.copy);
+    }
   }
 }
 

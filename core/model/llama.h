@@ -9,6 +9,7 @@
 
 #include "core/formats/base_model.h"
 #include "core/formats/model_config.h"
+#include "core/formats/quantise.h"
 #include "core/model/adapters.h"
 #include "core/model/block.h"
 #include "core/model/device_batch.h"
@@ -24,6 +25,8 @@ struct ModelOptions {
   // nothing is.
   std::optional<LoraConfig> lora = {};
   bool train_base = false;
+  // How projections of a frozen base are held; none: in `precision`, as the rest of the base is.
+  Quantisation base_precision = Quantisation::none;
   // Trained with either: what maps rows of features into the model.
   std::optional<ProjectorConfig> projector = {};
   bool recompute = false;  // keep only the inputs of the blocks and run their forward pass again in backward
@@ -60,8 +63,10 @@ class Llama {
   void load(const BaseModel& base);
   // The same from memory, for models with nothing in place; `read` gives a full tensor.
   void load(const std::function<std::vector<float>(const ModelTensor&)>& read);
-  // The same of a frozen base on the device: `write` sets this rank's part of a tensor.
-  void fill(const std::function<void(const ModelTensor& tensor, Tensor part)>& write);
+  // The same of a frozen base on the device: each sets this rank's part of a tensor.
+  void fill(
+      const std::function<void(const ModelTensor& tensor, Tensor part)>& write,
+      const std::function<void(const ModelTensor& tensor, const QuantisedMatrix& part)>& write_quantised);
 
   const ModelConfig& config() const { return config_; }
   Backend& backend() const { return backend_; }
@@ -98,6 +103,8 @@ class Llama {
   };
   Weight& weight_of(const ModelTensor& tensor);
   void freeze(BoundTensor& bound, Arena& arena, const StoredWeights& stored);
+  bool is_quantised(const ModelTensor& tensor) const;
+  MatrixPart matrix_part(const ModelTensor& tensor) const;
   // What this rank has of a tensor along its split dim, or along the first.
   Shard part_of(const ModelTensor& tensor) const;
   Pass make_pass(const DeviceBatch& batch, const Additions& added) const;
@@ -128,6 +135,7 @@ class Llama {
   VocabularyHead head_;
   std::vector<BoundTensor> tensors_;
   ParameterSet* trained_ = nullptr;
+  Tensor levels_;  // of quantised weights
   Tensor cos_sin_;
 };
 

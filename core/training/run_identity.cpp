@@ -49,6 +49,8 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
       {version_key, identity_version},         {"method", config.method == Method::lora ? "lora" : "full"},
       {"precision", name(config.precision)},   {"seed", config.seed},
       {"max-grad-norm", config.max_grad_norm}, {"eval-steps", eval_steps}};
+  // Not said of most runs, so that checkpoints of older versions go on.
+  if (config.base_precision != Quantisation::none) all["base-precision"] = name(config.base_precision);
   all.update(identity(batch_options(config, 1)));
   all.update(identity(schedule));
   all.update(identity(adamw_options(config)));

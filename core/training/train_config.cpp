@@ -15,6 +15,9 @@ void validate(const TrainConfig& config) {
       config.projector == ProjectorKind::mlp || config.projector_hidden == 0,
       "--projector-hidden is the width between two layers, and --projector linear has one: ",
       "leave one of them out");
+  require<ConfigurationError>(config.method == Method::lora || config.base_precision == Quantisation::none,
+                              "--base-precision ", name(config.base_precision),
+                              " is of a frozen base: leave it out of --method full");
   require<ConfigurationError>(
       config.method == Method::lora || !config.sequence_parallel,
       "--sequence-parallel works with a frozen base only: leave it out of --method full");
@@ -47,6 +50,7 @@ std::optional<ProjectorConfig> projector_config(const TrainConfig& config, const
 ModelOptions model_options(const TrainConfig& config) {
   ModelOptions options;
   options.precision = config.precision;
+  options.base_precision = config.base_precision;
   if (config.method == Method::lora) options.lora = lora_config(config);
   options.train_base = config.method == Method::full;
   options.recompute = config.recompute;

@@ -49,6 +49,7 @@ struct TrainConfig {
   bool prefix_sharing = true;
 
   DType precision = DType::f32;
+  Quantisation base_precision = Quantisation::none;
   bool recompute = false;
   bool sequence_parallel = false;
   int overlap_chunks = 1;

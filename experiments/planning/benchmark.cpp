@@ -23,18 +23,22 @@ std::vector<float> random_block() {
   return block;
 }
 
-// One block, and copies of what is there until all is full.
-void fill_random(Backend& backend, Tensor tensor, double bound) {
-  std::vector<float> block = random_block();
-  for (float& value : block) value *= static_cast<float>(bound);
-  const Tensor flat = tensor.reshape({tensor.elements()});
-  std::int64_t filled = std::min(flat.elements(), std::ssize(block));
-  upload_floats(backend, flat.rows(0, filled), std::span(block).first(static_cast<std::size_t>(filled)));
+// Copies of the `filled` first elements until all is full.
+void repeat(Backend& backend, Tensor flat, std::int64_t filled) {
   while (filled < flat.elements()) {
     const std::int64_t more = std::min(filled, flat.elements() - filled);
     backend.convert(flat.rows(filled, filled + more), flat.rows(0, more));
     filled += more;
   }
+}
+
+void fill_random(Backend& backend, Tensor tensor, double bound) {
+  std::vector<float> block = random_block();
+  for (float& value : block) value *= static_cast<float>(bound);
+  const Tensor flat = tensor.reshape({tensor.elements()});
+  const std::int64_t first = std::min(flat.elements(), std::ssize(block));
+  upload_floats(backend, flat.rows(0, first), std::span(block).first(static_cast<std::size_t>(first)));
+  repeat(backend, flat, first);
 }
 
 double bytes_of(std::initializer_list<ConstTensor> tensors) {
@@ -306,6 +310,24 @@ void fill_weight(Backend& backend, const ModelTensor& tensor, Tensor part) {
   fill_random(backend, part, 1 / std::sqrt(static_cast<double>(tensor.shape[1])));
 }
 
+void fill_bytes(Backend& backend, Tensor tensor, const std::vector<std::uint8_t>& bytes) {
+  const Tensor flat = tensor.reshape({tensor.elements()});
+  const std::int64_t first = std::min(flat.elements(), std::ssize(bytes));
+  backend.upload(flat.rows(0, first), bytes.data());
+  repeat(backend, flat, first);
+}
+
+// All codes, and one scale for them: blocks have the mean, to which the middle one of the dynamic levels adds nothing.
+void fill_quantised(Backend& backend, const ModelTensor& tensor, const QuantisedMatrix& part) {
+  const double bound = 1 / std::sqrt(static_cast<double>(tensor.shape[1]));
+  std::vector<std::uint8_t> codes;
+  for (const float value : random_block()) codes.push_back(static_cast<std::uint8_t>(127.5F * (value + 1)));
+  fill_bytes(backend, part.codes, codes);
+  backend.fill(part.scales, part.kind == Quantisation::int8 ? bound / 127 : bound);
+  if (part.kind == Quantisation::nf4)
+    fill_bytes(backend, part.scale_codes, {QuantisedMatrix::dynamic_levels / 2 - 1});
+}
+
 std::string rate(double per_second, double unit, double ceiling) {
   if (per_second == 0) return fmt::format("{:>10}{:>7}", "", "");
   const std::string share = ceiling > 0 ? fmt::format("{:.0f}%", 100 * per_second / ceiling) : "";
@@ -389,6 +411,7 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
                                                TimedGroups& groups, double least_seconds) {
   ModelOptions options;
   options.precision = shape.precision;
+  options.base_precision = shape.base_precision;
   options.lora = LoraConfig{};
   options.lora->rank = shape.lora_rank;
   options.lora->alpha = 2 * static_cast<double>(shape.lora_rank);
@@ -396,7 +419,9 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   options.lora->targets.assign(all_projections.begin(), all_projections.end());
   BaseSetup base(shape.model, options, backend, groups.groups());
   ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});
-  base.llama.fill([&](const ModelTensor& tensor, Tensor part) { fill_weight(backend, tensor, part); });
+  base.llama.fill(
+      [&](const ModelTensor& tensor, Tensor part) { fill_weight(backend, tensor, part); },
+      [&](const ModelTensor& tensor, const QuantisedMatrix& part) { fill_quantised(backend, tensor, part); });
   setup.model.adapters().initialise();
   TrainingStep step(setup.model, setup.optimizer, setup.activations);
 

@@ -46,6 +46,7 @@ class Stopwatch {
 struct BenchmarkShape {
   ModelConfig model;
   DType precision = DType::f32;
+  Quantisation base_precision = Quantisation::none;
   std::int64_t tokens = 512;               // N of a micro-batch
   std::int64_t sequence_length = 256;      // of its dialogues
   std::int64_t targets_per_sequence = 16;  // the last tokens of each

@@ -51,7 +51,7 @@ void add_asking(OptionTable& table, AskOptions& options) {
       .at_least(0);
   table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
       .at_least(1);
-  add_computation(table, options.precision, options.runtime);
+  add_computation(table, options.precision, options.base_precision, options.runtime);
 }
 
 AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeRuntime& make_runtime)
@@ -62,6 +62,7 @@ AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeR
   form_.require_askable();
   base_.check_tokenizer_size(tokenizer_.size());
   model_options_.precision = options.precision;
+  model_options_.base_precision = options.base_precision;
   if (!options.adapter.empty()) {
     adapter_.emplace(read_peft(options.adapter));
     model_options_.lora = adapter_->config;
@@ -71,7 +72,8 @@ AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeR
   facts.emplace_back("labels", joined(form_.labels, ", "));
   runtime_ = make_runtime(options.runtime, facts);
   for (const std::string& remark : remarks(base_, adapter_)) runtime_->console().print(remark);
-  base_setup_.reset(new BaseSetup(take_base(base_, {.precision = options.precision}, *runtime_)));
+  base_setup_.reset(new BaseSetup(take_base(
+      base_, {.precision = options.precision, .base_precision = options.base_precision}, *runtime_)));
   base_setup_->llama.load(base_);
   setup_.emplace(*base_setup_, model_options_, PassLimits{.tokens = options.tokens_per_microbatch});
   if (adapter_) setup_->model.adapters().load(*adapter_);

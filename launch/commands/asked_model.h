@@ -19,6 +19,7 @@ struct AskOptions {
   std::int64_t max_tokens = 0;  // of a prompt; 0: as `chorus prepare` has it, or the base's positions
   std::int64_t tokens_per_microbatch = 2048;
   DType precision = DType::f32;
+  Quantisation base_precision = Quantisation::none;
   RuntimeOptions runtime;
 };
 

@@ -19,6 +19,7 @@ struct Options {
   bool operators = true, step = true;
   double least_seconds = 0.2;
   DType precision = DType::f32;
+  Quantisation base_precision = Quantisation::none;
   RuntimeOptions runtime;
 };
 
@@ -31,6 +32,7 @@ int compare(const std::string& first, const std::string& second) {
 int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   BenchmarkShape shape{.model = benchmark_model(options.model),
                        .precision = options.precision,
+                       .base_precision = options.base_precision,
                        .tokens = options.tokens,
                        .sequence_length = options.sequence_length,
                        .targets_per_sequence = options.targets_per_sequence,
@@ -44,13 +46,14 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
   if (!options.output.empty() && runtime->is_first()) begin_file(options.output, "--output");
   Console& console = runtime->console();
   Backend& backend = runtime->backend();
-  BenchmarkRun now{.name = "now",
-                   .version = std::string(version()),
-                   .machine = fmt::format("{}; {} with {} layers, {}, {} tokens a rank",
-                                          runtime->description(shape.precision), options.model,
-                                          shape.model.layers, name(shape.precision), shape.tokens),
-                   .ceilings = {},
-                   .measurements = {}};
+  BenchmarkRun now{
+      .name = "now",
+      .version = std::string(version()),
+      .machine = fmt::format("{}; {} with {} layers, {}{}, {} tokens a rank",
+                             runtime->description(shape.precision), options.model, shape.model.layers,
+                             name(shape.precision), in_base_precision(shape.base_precision), shape.tokens),
+      .ceilings = {},
+      .measurements = {}};
   console.print(now.machine + "\n");
 
   std::vector<Measurement>& measurements = now.measurements;
@@ -105,7 +108,7 @@ int bench(const Arguments& arguments) {
              "JSON of a former run, whose numbers stand beside those of this one; two: these alone, and "
              "nothing is measured")
         .shown_as("FILE,...");
-    add_computation(table, options.precision, options.runtime);
+    add_computation(table, options.precision, options.base_precision, options.runtime);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
     require<ConfigurationError>(options.compare.size() <= 2, "--compare takes one file or two, not ",
                                 options.compare.size());

@@ -28,6 +28,7 @@ struct Options {
   bool compare_base = true, prefix_sharing = true;
   std::int64_t tokens_per_microbatch = 2048, max_new_tokens = 16;
   DType precision = DType::f32;
+  Quantisation base_precision = Quantisation::none;
   RuntimeOptions runtime;
 };
 
@@ -46,6 +47,7 @@ bool base_can_answer(const Options& options, const Dataset& dataset) {
 ModelOptions model_options(const Options& options, const Contestant& contestant) {
   ModelOptions model;
   model.precision = options.precision;
+  model.base_precision = options.base_precision;
   if (contestant.adapter != nullptr) model.lora = contestant.adapter->config;
   if (contestant.projector) model.projector = contestant.projector->config;
   return model;
@@ -59,7 +61,8 @@ class Answers {
         base_(base),
         dataset_(dataset),
         runtime_(runtime),
-        setup_(take_base(base, {.precision = options.precision}, runtime)) {
+        setup_(take_base(base, {.precision = options.precision, .base_precision = options.base_precision},
+                         runtime)) {
     setup_.llama.load(base);
   }
 
@@ -212,7 +215,7 @@ int evaluate(const Arguments& arguments) {
               "compute the common beginning of prompts once; same result");
     table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
         .at_least(1);
-    add_computation(table, options.precision, options.runtime);
+    add_computation(table, options.precision, options.base_precision, options.runtime);
     if (!table.parse(arguments)) return 0;
     require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
                                 "--match says nothing without --decode greedy");

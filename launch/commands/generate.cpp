@@ -13,6 +13,7 @@ struct Options {
   std::string base, adapter, prompt;
   std::int64_t max_new_tokens = 64;
   DType precision = DType::f32;
+  Quantisation base_precision = Quantisation::none;
   RuntimeOptions runtime;
 };
 
@@ -38,6 +39,7 @@ int run(Options& options, const OptionTable& table, const MakeRuntime& make_runt
   const GenerateOptions answers_as = generate_options(base, tokenizer, options.max_new_tokens);
   ModelOptions model_options;
   model_options.precision = options.precision;
+  model_options.base_precision = options.base_precision;
   if (adapter) model_options.lora = adapter->config;
   BaseSetup base_setup = take_base(base, model_options, *runtime);
   base_setup.llama.load(base);
@@ -63,7 +65,7 @@ int generate(const Arguments& arguments) {
     table.add("adapter", options.adapter, "PEFT adapter").shown_as("DIR");
     table.positional("prompt", options.prompt, "text to continue").required();
     table.add("max-new-tokens", options.max_new_tokens, "length of the continuation").at_least(1);
-    add_computation(table, options.precision, options.runtime);
+    add_computation(table, options.precision, options.base_precision, options.runtime);
     if (!table.parse(arguments)) return 0;
     return run(options, table, make_runtime);
   });

@@ -88,9 +88,17 @@ GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokeniz
   return options;
 }
 
-void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime) {
+void add_precision(OptionTable& table, DType& precision, Quantisation& base_precision) {
   table.choice("precision", precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
                "of weights and activations");
+  table.choice("base-precision", base_precision,
+               {{"same", Quantisation::none}, {"int8", Quantisation::int8}, {"nf4", Quantisation::nf4}},
+               "of the projections of a frozen base: as --precision, or held in 8 bits, or in QLoRA's 4");
+}
+
+void add_computation(OptionTable& table, DType& precision, Quantisation& base_precision,
+                     RuntimeOptions& runtime) {
+  add_precision(table, precision, base_precision);
   add_ranks(table, runtime);
 }
 
@@ -104,6 +112,10 @@ void add_ranks(OptionTable& table, RuntimeOptions& runtime) {
       .add("hang-limit", runtime.hang_limit,
            "seconds without progress of any rank after which all end with exit code 5; 0: never")
       .at_least(0);
+}
+
+std::string in_base_precision(Quantisation kind) {
+  return kind == Quantisation::none ? "" : fmt::format(" on a base in {}", name(kind));
 }
 
 PassLimits pass_limits(const GenerationLimits& limits) {

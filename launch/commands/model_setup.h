@@ -39,9 +39,15 @@ std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
 GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
                                  std::int64_t max_new_tokens);
 
-// The options of every command that runs a model; add_ranks(): without the precision.
-void add_computation(OptionTable& table, DType& precision, RuntimeOptions& runtime);
+// The options of every command that runs a model; add_precision() and add_ranks(): the one
+// without the other.
+void add_computation(OptionTable& table, DType& precision, Quantisation& base_precision,
+                     RuntimeOptions& runtime);
+void add_precision(OptionTable& table, DType& precision, Quantisation& base_precision);
 void add_ranks(OptionTable& table, RuntimeOptions& runtime);
+
+// "", or " on a base in nf4".
+std::string in_base_precision(Quantisation kind);
 
 PassLimits pass_limits(const GenerationLimits& limits);
 

@@ -12,6 +12,7 @@
 #include "data/text/files.h"
 #include "experiments/planning/benchmark.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/model_setup.h"
 #include "launch/commands/training_options.h"
 #include "launch/options/option_value.h"
 #include "launch/process/console.h"
@@ -178,8 +179,7 @@ void add_machine(OptionTable& table, Options& options) {
       .add("tensor-parallel", options.tensor_parallel,
            "ranks that share one copy of the base; none: all that work")
       .at_least(1);
-  table.choice("precision", c.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
-               "of weights and activations");
+  add_precision(table, c.precision, c.base_precision);
   add_division_of_work(table, c);
   table.add("steps", options.steps, "of the first epoch that are looked at").at_least(1);
   table.add("grids", options.grids, "also write the grids as JSON").shown_as("FILE");

@@ -45,7 +45,7 @@ void add_optimisation(OptionTable& table, TrainConfig& c) {
 
 void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.group("Computation");
-  add_computation(table, c.precision, runtime);
+  add_computation(table, c.precision, c.base_precision, runtime);
   add_division_of_work(table, c);
   table.group("Logging and saving");
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);

@@ -13,6 +13,7 @@ class CheckedBackendTest : public ::testing::Test {
  protected:
   Tensor f32(const Shape& shape) { return arena_.take(DType::f32, shape); }
   Tensor bf16(const Shape& shape) { return arena_.take(DType::bf16, shape); }
+  Tensor u8(const Shape& shape) { return arena_.take(DType::u8, shape); }
   Tensor i32(const Shape& shape) { return zeroed(arena_.take(DType::i32, shape)); }
   Tensor i64(const Shape& shape) { return zeroed(arena_.take(DType::i64, shape)); }
 
@@ -164,6 +165,41 @@ TEST_F(CheckedBackendTest, Bias) {
   refuses("bias_backward: dbias (bf16 [8]) must be of type f32",
           [&] { checked_.bias_backward(bf16({8}), y); });
   refuses("bias_backward: dbias (f32 [4]) must be [8]", [&] { checked_.bias_backward(f32({4}), y); });
+}
+
+TEST_F(CheckedBackendTest, Dequantise) {
+  const Tensor out = bf16({2, 64});
+  QuantisedMatrix bytes{.kind = Quantisation::int8,
+                        .shape = {2, 64},
+                        .codes = u8({2, 64}),
+                        .scales = f32({2}),
+                        .scale_codes = {},
+                        .levels = {}};
+  refuses("dequantise: out (bf16 [4, 64]) must be [2, 64]", [&] {
+    checked_.dequantise(bf16({4, 64}), bytes);
+  });
+  bytes.scales = f32({3});
+  refuses("dequantise: scales (f32 [3]) must be [2]", [&] { checked_.dequantise(out, bytes); });
+  bytes.shape = {2, 12};
+  refuses("dequantise: out (bf16 [2, 12]) must have a multiple of 8 columns", [&] {
+    checked_.dequantise(bf16({2, 12}), bytes);
+  });
+  QuantisedMatrix halves{.kind = Quantisation::nf4,
+                         .shape = {2, 64},
+                         .codes = u8({2, 32}),
+                         .scales = f32({2}),
+                         .scale_codes = u8({2, 1}),
+                         .levels = f32({272}),
+                         .first_block = 254,
+                         .row_stride = 2};
+  refuses("dequantise: blocks 254 to 257, of rows 2 apart, in scales (f32 [2])",
+          [&] { checked_.dequantise(out, halves); });
+  halves.first_block = 0;
+  halves.codes = u8({2, 64});
+  refuses("dequantise: codes (u8 [2, 64]) must be [2, 32]", [&] { checked_.dequantise(out, halves); });
+  halves.codes = u8({2, 33}).reshape({66}).rows(1, 65).reshape({2, 32});
+  refuses("dequantise: codes (u8 [2, 32]) must begin at a multiple of 16 bytes",
+          [&] { checked_.dequantise(out, halves); });
 }
 
 TEST_F(CheckedBackendTest, NormAndRope) {

@@ -54,6 +54,8 @@ class OperatorTest : public ::testing::TestWithParam<OperatorParameters> {
     const bool is_integer = x.dtype() == DType::i32 || x.dtype() == DType::i64;
     return {DeviceTensor(tested_, x), DeviceTensor(reference_, is_integer ? x : converted(x, DType::f64))};
   }
+  // `x` in its own type on both.
+  Both as_it_is(const HostTensor& x) { return {DeviceTensor(tested_, x), DeviceTensor(reference_, x)}; }
   // Random values of the element type under test, or of its accumulator.
   Both random(const Shape& shape, double low = -1, double high = 1) {
     return both(random_tensor(dtype(), shape, ++seed_, low, high));

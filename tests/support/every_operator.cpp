@@ -32,6 +32,7 @@ EveryOperator::EveryOperator(Backend& backend, DType dtype, const Forest& forest
     : backend_(backend), dtype_(dtype), tokens_(forest.tokens), width_(width), vocabulary_(vocabulary) {
   add_elementwise();
   add_products();
+  add_dequantised();
   add_biases();
   add_low_rank_paths();
   add_rows();
@@ -84,6 +85,29 @@ void EveryOperator::add_products() {
   add("matmul", {accumulated({vocabulary_, width_})}, [=](Backend& backend, const Outputs& out) {
     backend.matmul(out[0], y, x, {.transpose_a = true, .accumulate = true});
   });
+}
+
+void EveryOperator::add_dequantised() {
+  const Shape shape{5, 128};
+  const auto codes = [&](const Shape& of) { return take(random_codes(of, ++seed_)); };
+  const QuantisedMatrix bytes{.kind = Quantisation::int8,
+                              .shape = shape,
+                              .codes = codes(shape),
+                              .scales = random(DType::f32, {5}),
+                              .scale_codes = {},
+                              .levels = {}};
+  const QuantisedMatrix halves{.kind = Quantisation::nf4,
+                               .shape = shape,
+                               .codes = codes({5, 64}),
+                               .scales = random(DType::f32, {3}),
+                               .scale_codes = codes({5, 2}),
+                               .levels = random(DType::f32, {272}),
+                               .first_block = 250,
+                               .row_stride = 4};
+  for (const QuantisedMatrix& matrix : {bytes, halves}) {
+    add("dequantise", {random(shape)},
+        [=](Backend& backend, const Outputs& out) { backend.dequantise(out[0], matrix); });
+  }
 }
 
 void EveryOperator::add_biases() {

@@ -44,6 +44,7 @@ class EveryOperator {
   }
   void add_elementwise();
   void add_products();
+  void add_dequantised();
   void add_biases();
   void add_low_rank_paths();
   void add_rows();

@@ -23,6 +23,8 @@ double read(const ConstTensor& x, std::int64_t i) {
       return static_cast<double>(x.data<bfloat16>()[i]);
     case DType::f64:
       return x.data<double>()[i];
+    case DType::u8:
+      return static_cast<double>(x.data<std::uint8_t>()[i]);
     case DType::i32:
       return static_cast<double>(x.data<std::int32_t>()[i]);
     case DType::i64:
@@ -41,6 +43,9 @@ void write(const Tensor& x, std::int64_t i, double value) {
       return;
     case DType::f64:
       x.data<double>()[i] = value;
+      return;
+    case DType::u8:
+      x.data<std::uint8_t>()[i] = static_cast<std::uint8_t>(value);
       return;
     case DType::i32:
       x.data<std::int32_t>()[i] = static_cast<std::int32_t>(value);
@@ -162,6 +167,26 @@ void ReferenceBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOp
       const double before = options.accumulate ? of(out)[m * columns + n] : 0;
       of(out)[m * columns + n] = before + static_cast<double>(options.scale) * sum;
     }
+  }
+}
+
+void ReferenceBackend::dequantise(Tensor out, const QuantisedMatrix& matrix) {
+  const auto code = [&](std::int64_t i) { return matrix.codes.data<std::uint8_t>()[i]; };
+  const auto scale = [&](std::int64_t i) { return read(matrix.scales, i); };
+  const std::int64_t columns = matrix.columns();
+  for (std::int64_t i = 0; i < out.elements(); ++i) {
+    const std::int64_t row = i / columns, column = i % columns;
+    if (matrix.kind == Quantisation::int8) {
+      of(out)[i] = scale(row) * static_cast<std::int8_t>(code(i));
+      continue;
+    }
+    const std::int64_t own_block = i / QuantisedMatrix::block;
+    const std::int64_t block = matrix.first_block + row * matrix.row_stride + column / QuantisedMatrix::block;
+    const std::int64_t dynamic = static_cast<std::int64_t>(read(matrix.scale_codes, own_block));
+    const double absmax = scale(0) + scale(1 + block / QuantisedMatrix::blocks_per_group) *
+                                         read(matrix.levels, QuantisedMatrix::normal_levels + dynamic);
+    const int normal = i % 2 == 0 ? code(i / 2) / 16 : code(i / 2) % 16;
+    of(out)[i] = read(matrix.levels, normal) * absmax;
   }
 }
 

@@ -39,6 +39,8 @@ class HostTensor {
         return static_cast<double>(get<bfloat16>(index));
       case DType::f64:
         return get<double>(index);
+      case DType::u8:
+        return static_cast<double>(get<std::uint8_t>(index));
       case DType::i32:
         return static_cast<double>(get<std::int32_t>(index));
       case DType::i64:
@@ -55,6 +57,8 @@ class HostTensor {
         return put(index, bfloat16(value));
       case DType::f64:
         return put(index, value);
+      case DType::u8:
+        return put(index, static_cast<std::uint8_t>(value));
       case DType::i32:
         return put(index, static_cast<std::int32_t>(value));
       case DType::i64:
@@ -98,6 +102,13 @@ inline HostTensor values(DType dtype, const Shape& shape, const std::vector<doub
   require(static_cast<std::int64_t>(list.size()) == x.elements(), list.size(), " values for ",
           to_string(shape));
   for (std::int64_t i = 0; i < x.elements(); ++i) x.set(i, list[static_cast<std::size_t>(i)]);
+  return x;
+}
+
+inline HostTensor random_codes(const Shape& shape, std::uint64_t seed) {
+  HostTensor x(DType::u8, shape);
+  for (std::int64_t i = 0; i < x.elements(); ++i)
+    x.set(i, random_word(seed, RandomUse::initial_value, 0, static_cast<std::uint64_t>(i)) >> 24);
   return x;
 }
 

@@ -167,39 +167,35 @@ TEST(Llama, RecomputeGivesTheSameBits) {
 }
 
 // The gradient of every parameter, summed as at the end of a step and gathered, on P ranks as on one.
-void expect_tensor_ranks_agree(const ModelConfig& config) {
+void expect_tensor_ranks_agree(const ModelConfig& config, const ModelOptions& options) {
   const std::vector<MicroBatch> batches = one_step(random_dataset(3, 37, 5), true);
-  for (const bool full : {false, true}) {
-    std::map<std::string, std::vector<float>> expected;
-    for (const int ranks : {1, 2}) {
-      run_on_threads(1, ranks, [&](const Groups& groups) {
-        ReferenceBackend backend;
-        ModelOptions options{.precision = DType::f64, .train_base = full};
-        if (!full) options.lora = tiny_lora(0.3);
-        TinyModel tiny(config, options, backend, groups);
-        run(tiny, batches, backend);
-        ParameterSet& parameters = tiny.model.parameters();
-        parameters.reduce_gradients();
-        const double norm = parameters.gradient_norm();
-        double sum_of_squares = 0;
-        for (const Parameter& parameter : parameters.all()) {
-          const std::vector<float> gradient =
-              parameters.gather(parameter, parameters.gradients(), tiny.activations);
-          for (const float g : gradient) sum_of_squares += static_cast<double>(g) * static_cast<double>(g);
-          if (ranks == 1) {
-            expected[parameter.name] = gradient;
-            continue;
-          }
-          const std::vector<float>& wanted = expected.at(parameter.name);
-          ASSERT_EQ(gradient.size(), wanted.size());
-          for (std::size_t i = 0; i < wanted.size(); ++i) {
-            ASSERT_NEAR(gradient[i], wanted[i], 1e-6F * (1 + std::abs(wanted[i])))
-                << parameter.name << " " << i;
-          }
+  std::map<std::string, std::vector<float>> expected;
+  for (const int ranks : {1, 2}) {
+    run_on_threads(1, ranks, [&](const Groups& groups) {
+      ReferenceBackend backend;
+      TinyModel tiny(config, options, backend, groups);
+      run(tiny, batches, backend);
+      ParameterSet& parameters = tiny.model.parameters();
+      parameters.reduce_gradients();
+      const double norm = parameters.gradient_norm();
+      double sum_of_squares = 0;
+      for (const Parameter& parameter : parameters.all()) {
+        const std::vector<float> gradient =
+            parameters.gather(parameter, parameters.gradients(), tiny.activations);
+        for (const float g : gradient) sum_of_squares += static_cast<double>(g) * static_cast<double>(g);
+        if (ranks == 1) {
+          expected[parameter.name] = gradient;
+          continue;
         }
-        EXPECT_NEAR(norm, std::sqrt(sum_of_squares), 1e-6 * norm) << "a replicated factor counts once";
-      });
-    }
+        const std::vector<float>& wanted = expected.at(parameter.name);
+        ASSERT_EQ(gradient.size(), wanted.size());
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+          ASSERT_NEAR(gradient[i], wanted[i], 1e-6F * (1 + std::abs(wanted[i])))
+              << parameter.name << " " << i;
+        }
+      }
+      EXPECT_NEAR(norm, std::sqrt(sum_of_squares), 1e-6 * norm) << "a replicated factor counts once";
+    });
   }
 }
 
@@ -208,14 +204,43 @@ TEST(Llama, TensorRanksAgree) {
     SCOPED_TRACE(model_type(family));
     ModelConfig config = tiny_config();
     config.family = family;
-    expect_tensor_ranks_agree(config);
+    expect_tensor_ranks_agree(config, {.precision = DType::f64, .lora = tiny_lora(0.3)});
+    expect_tensor_ranks_agree(config, {.precision = DType::f64, .train_base = true});
   }
 }
 
-void expect_plan_is_taken(const ModelConfig& config) {
+// Widths of which each of two tensor ranks has whole blocks.
+ModelConfig config_of_blocks() {
+  ModelConfig config = tiny_config();
+  config.layers = 1;
+  config.hidden_size = 64;
+  config.head_width = 32;
+  config.intermediate_size = 128;
+  return config;
+}
+
+// A weight after it was quantised.
+std::vector<float> rounded(const std::vector<float>& weight, const ModelTensor& tensor, Quantisation kind) {
+  if (tensor.role != TensorRole::projection) return weight;
+  CpuBackend backend(1);
+  Arena arena(backend, 1 << 20, "test");
+  const Shape shape{tensor.shape[0], tensor.shape[1]};
+  const MatrixPart part{tensor.name, shape, 0, {0, shape[0]}};
+  const QuantisedMatrix matrix = take_quantised(arena, kind, part, upload_levels(backend, arena));
+  quantise(backend, matrix, part, [&](std::int64_t begin, std::int64_t end) {
+    return std::vector(weight.begin() + begin * shape[1], weight.begin() + end * shape[1]);
+  });
+  const Tensor out = arena.take(DType::f32, shape);
+  backend.dequantise(out, matrix);
+  return download_floats(backend, out);
+}
+
+void expect_plan_is_taken(const ModelConfig& config, Quantisation base_precision = Quantisation::none) {
   CpuBackend backend(1);
   IdleCommunicator solo;
-  TinyModel tiny(config, {.precision = DType::bf16, .lora = tiny_lora(0.1)}, backend, solo_groups(solo), 64);
+  const ModelOptions options{
+      .precision = DType::bf16, .lora = tiny_lora(0.1), .base_precision = base_precision};
+  TinyModel tiny(config, options, backend, solo_groups(solo), 64);
   EXPECT_EQ(tiny.model_bytes(), tiny.plan.model());
   MicroBatch batch;
   batch.forest = single_sequence(64);
@@ -233,6 +258,40 @@ TEST(Llama, ThePlanIsWhatIsTaken) {
   expect_plan_is_taken(config);
   config.family = Family::qwen3;
   expect_plan_is_taken(config);
+  for (const Quantisation kind : {Quantisation::int8, Quantisation::nf4})
+    expect_plan_is_taken(config_of_blocks(), kind);
+}
+
+// The model that has what its codes mean as weights.
+TEST(Llama, QuantisedBaseIsOneOfItsDequantisedWeights) {
+  const ModelConfig config = config_of_blocks();
+  const std::vector<MicroBatch> batches = one_step(random_dataset(3, 37, 5), true);
+  for (const Quantisation kind : {Quantisation::int8, Quantisation::nf4}) {
+    SCOPED_TRACE(name(kind));
+    ReferenceBackend backend;
+    IdleCommunicator solo;
+    ModelOptions options{.precision = DType::f64, .lora = tiny_lora(0.3), .seed = 9};
+    TinyModel plain(config, options, backend, solo_groups(solo));
+    const LossAndGradients exact = run(plain, batches, backend);
+    plain.base.llama.load(
+        [&](const ModelTensor& tensor) { return rounded(random_weights(config)(tensor), tensor, kind); });
+    const LossAndGradients expected = run(plain, batches, backend);
+    options.base_precision = kind;
+    TinyModel quantised(config, options, backend, solo_groups(solo));
+    const LossAndGradients result = run(quantised, batches, backend);
+    EXPECT_NEAR(result.loss, expected.loss, 1e-5 * std::abs(expected.loss));
+    EXPECT_LT(largest_relative_difference(expected.gradients, result.gradients), 1e-5);
+    EXPECT_GT(std::abs(exact.loss - expected.loss), 1e-3) << "rounding is seen";
+    EXPECT_LT(quantised.base.weights.peak_bytes(), plain.base.weights.peak_bytes() / 3);
+  }
+}
+
+TEST(Llama, TensorRanksAgreeOnAQuantisedBase) {
+  for (const Quantisation kind : {Quantisation::int8, Quantisation::nf4}) {
+    SCOPED_TRACE(name(kind));
+    expect_tensor_ranks_agree(config_of_blocks(),
+                              {.precision = DType::f64, .lora = tiny_lora(0.3), .base_precision = kind});
+  }
 }
 
 }  // namespace
