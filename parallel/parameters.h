@@ -98,8 +98,8 @@ std::vector<float> slice(std::span<const float> full, const Shape& shape, int di
 // A weight of the base: a frozen tensor, which a matrix may be in few bits, or, with --method full, a trained parameter.
 struct Weight {
   ConstTensor frozen;
-  std::optional<QuantisedMatrix> quantised;
   Parameter* trained = nullptr;
+  std::optional<QuantisedMatrix> quantised = {};  // instead of `frozen`
   // Of one that is not quantised.
   ConstTensor value() const {
     require(!quantised, "a quantised weight is read without dequantise()");

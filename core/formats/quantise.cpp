@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "ops/transfer.h"
@@ -25,39 +27,40 @@ std::vector<float> borders(const Levels& levels) {
 }
 
 // Which of ascending levels is the nearest.
-class Nearest {
+std::uint8_t nearest(const std::vector<float>& borders, float x) {
+  return static_cast<std::uint8_t>(std::ranges::lower_bound(borders, x) - borders.begin());
+}
+
+// The same of normal levels, at the cost of two looks into tables: no bucket has more than one border.
+class NearestNormal {
  public:
-  explicit Nearest(std::vector<float> borders) : borders_(std::move(borders)) {
-    for (int bucket = 0; bucket <= buckets; ++bucket)
-      first_[bucket] = search(-1 + static_cast<float>(bucket) * 2 / buckets);
+  NearestNormal() {
+    const std::vector<float> middle = borders(normal_levels());
+    std::ranges::copy(middle, borders_.begin());
+    borders_.back() = std::numeric_limits<float>::infinity();
+    for (std::size_t i = 0; i < first_.size(); ++i)
+      first_[i] = nearest(middle, static_cast<float>(i) / (buckets / 2) - 1);
   }
-  // x in -1 … 1. A bucket's first level, and as many more as it has borders below x.
+  // x in -1 … 1
   std::uint8_t operator()(float x) const {
-    std::uint8_t level = first_[static_cast<std::size_t>((x + 1) * (buckets / 2))];
-    while (level < borders_.size() && x > borders_[level]) ++level;
-    return level;
+    const std::uint8_t level = first_[static_cast<std::size_t>(static_cast<int>((x + 1) * (buckets / 2)))];
+    return static_cast<std::uint8_t>(level + (x > borders_[level] ? 1 : 0));
   }
 
  private:
   static constexpr int buckets = 256;
-  std::uint8_t search(float x) const {
-    return static_cast<std::uint8_t>(std::ranges::lower_bound(borders_, x) - borders_.begin());
-  }
-  std::vector<float> borders_;
-  std::array<std::uint8_t, buckets + 1> first_{};
+  std::array<float, QuantisedMatrix::normal_levels> borders_;
+  std::array<std::uint8_t, buckets + 1> first_;
 };
 
-float largest(std::span<const float> values) {
-  float most = 0;
-  for (const float value : values) most = std::max(most, std::abs(value));
-  return most;
-}
-
-// max() passes over NaN: a sum does not.
-void require_finite(std::span<const float> values, const std::string& name) {
-  const float sum =
-      std::accumulate(values.begin(), values.end(), 0.0F, [](float s, float x) { return s + 0 * x; });
-  require<DataError>(std::isfinite(sum), name, " holds a value that is not finite");
+// The largest magnitude. By the bits, whose order is that of the numbers: integers are compared several at a time, and what
+// is not finite is larger than all that is.
+float largest(std::span<const float> values, const std::string& name) {
+  std::int32_t most = 0;
+  for (const float value : values) most = std::max(most, std::bit_cast<std::int32_t>(value) & 0x7fffffff);
+  const auto magnitude = std::bit_cast<float>(most);
+  require<DataError>(std::isfinite(magnitude), name, " holds a value that is not finite");
+  return magnitude;
 }
 
 template <typename F>
@@ -66,7 +69,6 @@ void for_pieces(const MatrixPart& part, const MatrixRows& rows, const Shard& whi
   for (std::int64_t begin = which.begin; begin < which.end; begin += step) {
     const std::int64_t end = std::min(which.end, begin + step);
     const std::vector<float> values = rows(begin, end);
-    require_finite(values, part.name);
     use(values, begin, end);
   }
 }
@@ -74,53 +76,63 @@ void for_pieces(const MatrixPart& part, const MatrixRows& rows, const Shard& whi
 Shard own_rows(const MatrixPart& part) { return part.dim == 0 ? part.range : Shard{0, part.whole[0]}; }
 Shard own_columns(const MatrixPart& part) { return part.dim == 1 ? part.range : Shard{0, part.whole[1]}; }
 
+// x, whole and in -127 … 127 after rounding, as a byte: added to 1.5 · 2^23 it stands in the lowest bits.
+std::uint8_t rounded_to_byte(float x) {
+  return static_cast<std::uint8_t>(std::bit_cast<std::uint32_t>(x + 12582912.0F));
+}
+
 void quantise_int8(Backend& backend, const QuantisedMatrix& to, const MatrixPart& part,
                    const MatrixRows& rows) {
   const Shard own = own_rows(part), columns = own_columns(part);
+  const auto first = static_cast<std::size_t>(columns.begin),
+             width = static_cast<std::size_t>(columns.length());
   std::vector<float> scales;
+  std::vector<std::uint8_t> codes;
   for_pieces(part, rows, own, [&](std::span<const float> values, std::int64_t begin, std::int64_t end) {
-    std::vector<std::uint8_t> codes;
-    codes.reserve(static_cast<std::size_t>((end - begin) * columns.length()));
-    for (std::int64_t row = 0; row < end - begin; ++row) {
-      const auto all = values.subspan(static_cast<std::size_t>(row * part.whole[1]),
+    codes.resize(static_cast<std::size_t>(end - begin) * width);
+    for (std::size_t row = 0; row < static_cast<std::size_t>(end - begin); ++row) {
+      const auto all = values.subspan(row * static_cast<std::size_t>(part.whole[1]),
                                       static_cast<std::size_t>(part.whole[1]));
-      const float absmax = largest(all), inverse = absmax > 0 ? 127 / absmax : 0;
+      const float absmax = largest(all, part.name), inverse = absmax > 0 ? 127 / absmax : 0;
       scales.push_back(absmax / 127);
-      for (std::int64_t i = columns.begin; i < columns.end; ++i) {
-        const auto code = static_cast<std::int8_t>(std::lrint(all[static_cast<std::size_t>(i)] * inverse));
-        codes.push_back(static_cast<std::uint8_t>(code));
-      }
+      for (std::size_t i = 0; i < width; ++i)
+        codes[row * width + i] = rounded_to_byte(all[first + i] * inverse);
     }
     backend.upload(to.codes.rows(begin - own.begin, end - own.begin), codes.data());
   });
   backend.upload(to.scales, scales.data());
 }
 
+void code_block(std::span<std::uint8_t, block / 2> codes, std::span<const float, block> values,
+                float absmax) {
+  static const NearestNormal nearest_normal;
+  const float inverse = absmax > 0 ? 1 / absmax : 0;
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    const int upper = nearest_normal(values[2 * i] * inverse),
+              lower = nearest_normal(values[2 * i + 1] * inverse);
+    codes[i] = static_cast<std::uint8_t>(upper << 4 | lower);
+  }
+}
+
 // Largest magnitudes of all blocks of the whole matrix; uploads the codes of the part.
 std::vector<float> quantise_blocks(Backend& backend, const QuantisedMatrix& to, const MatrixPart& part,
                                    const MatrixRows& rows) {
-  static const Nearest nearest(borders(normal_levels()));
+  constexpr auto code_bytes = static_cast<std::size_t>(block / 2);
   const Shard own = own_rows(part), columns = own_columns(part);
-  const std::int64_t row_blocks = part.whole[1] / block;
   std::vector<float> absmax;
-  absmax.reserve(static_cast<std::size_t>(part.whole[0] * row_blocks));
+  std::vector<std::uint8_t> codes;
   for_pieces(part, rows, {0, part.whole[0]},
              [&](std::span<const float> values, std::int64_t begin, std::int64_t end) {
-               std::vector<std::uint8_t> codes;
-               for (std::int64_t row = begin; row < end; ++row) {
-                 const bool is_own = row >= own.begin && row < own.end;
-                 for (std::int64_t column = 0; column < part.whole[1]; column += block) {
-                   const auto of_block = values.subspan(
-                       static_cast<std::size_t>((row - begin) * part.whole[1] + column), block);
-                   absmax.push_back(largest(of_block));
-                   if (!is_own || column < columns.begin || column >= columns.end) continue;
-                   const float inverse = absmax.back() > 0 ? 1 / absmax.back() : 0;
-                   const auto code = [&](std::size_t i) {
-                     return nearest(std::clamp(of_block[i] * inverse, -1.0F, 1.0F));
-                   };
-                   for (std::size_t i = 0; i < of_block.size(); i += 2)
-                     codes.push_back(static_cast<std::uint8_t>(code(i) << 4 | code(i + 1)));
-                 }
+               codes.resize(values.size() / 2);  // at most
+               std::span<std::uint8_t> free = codes;
+               for (std::int64_t at = 0; at < std::ssize(values); at += block) {
+                 const auto of_block = values.subspan(static_cast<std::size_t>(at)).first<block>();
+                 absmax.push_back(largest(of_block, part.name));
+                 const std::int64_t row = begin + at / part.whole[1], column = at % part.whole[1];
+                 if (row < own.begin || row >= own.end || column < columns.begin || column >= columns.end)
+                   continue;
+                 code_block(free.first<code_bytes>(), of_block, absmax.back());
+                 free = free.subspan(code_bytes);
                }
                const std::int64_t first = std::max(begin, own.begin), last = std::min(end, own.end);
                if (first < last)
@@ -131,7 +143,7 @@ std::vector<float> quantise_blocks(Backend& backend, const QuantisedMatrix& to, 
 
 void quantise_nf4(Backend& backend, const QuantisedMatrix& to, const MatrixPart& part,
                   const MatrixRows& rows) {
-  static const Nearest nearest(borders(dynamic_levels()));
+  static const std::vector<float> dynamic = borders(dynamic_levels());
   std::vector<float> absmax = quantise_blocks(backend, to, part, rows);
   const auto mean = static_cast<float>(std::accumulate(absmax.begin(), absmax.end(), 0.0) /
                                        static_cast<double>(absmax.size()));
@@ -141,9 +153,9 @@ void quantise_nf4(Backend& backend, const QuantisedMatrix& to, const MatrixPart&
   for (std::size_t begin = 0; begin < absmax.size(); begin += group) {
     const auto of_group =
         std::span(absmax).subspan(begin, std::min<std::size_t>(group, absmax.size() - begin));
-    scales.push_back(largest(of_group));
+    scales.push_back(largest(of_group, part.name));
     const float inverse = scales.back() > 0 ? 1 / scales.back() : 0;
-    for (const float value : of_group) codes.push_back(nearest(std::clamp(value * inverse, -1.0F, 1.0F)));
+    for (const float value : of_group) codes.push_back(nearest(dynamic, value * inverse));
   }
   std::vector<std::uint8_t> own;
   for (std::int64_t row = 0; row < to.rows(); ++row) {

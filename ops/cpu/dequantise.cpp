@@ -1,4 +1,5 @@
 #include <array>
+#include <cstring>
 
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/parallel_for.h"
@@ -9,7 +10,6 @@ namespace chorus {
 namespace {
 
 constexpr std::int64_t block = QuantisedMatrix::block;
-using Levels = std::array<float, QuantisedMatrix::normal_levels>;
 
 template <typename T>
 void read_int8_row(T* out, const std::uint8_t* codes, float scale, std::int64_t columns) {
@@ -18,20 +18,22 @@ void read_int8_row(T* out, const std::uint8_t* codes, float scale, std::int64_t 
     store(out[i], static_cast<float>(static_cast<std::int8_t>(codes[i])) * scale);
 }
 
-// Two loops, so that a vector is looked up in a table of 16 in a register, and one that interleaves.
+// What each byte of codes means: two levels, which are looked up at once.
+using Pairs = std::array<std::array<float, 2>, 256>;
+
+Pairs pairs_of(const float* levels) {
+  Pairs pairs;
+  for (std::size_t byte = 0; byte < pairs.size(); ++byte)
+    pairs[byte] = {levels[byte >> 4U], levels[byte & 15U]};
+  return pairs;
+}
+
 template <typename T>
-void read_nf4_block(T* out, const std::uint8_t* codes, const Levels& levels) {
-  std::array<float, block / 2> upper, lower;
+void read_nf4_block(T* out, const std::uint8_t* codes, const Pairs& pairs, float absmax) {
+  std::array<float, block> level;
+  for (std::size_t i = 0; i < block / 2; ++i) std::memcpy(&level[2 * i], &pairs[codes[i]], sizeof pairs[0]);
 #pragma omp simd
-  for (std::size_t i = 0; i < block / 2; ++i) {
-    upper[i] = levels[codes[i] >> 4U];
-    lower[i] = levels[codes[i] & 15U];
-  }
-#pragma omp simd
-  for (std::size_t i = 0; i < block / 2; ++i) {
-    store(out[2 * i], upper[i]);
-    store(out[2 * i + 1], lower[i]);
-  }
+  for (std::size_t i = 0; i < block; ++i) store(out[i], level[i] * absmax);
 }
 
 }  // namespace
@@ -54,7 +56,8 @@ void CpuBackend::dequantise(Tensor out, const QuantisedMatrix& matrix) {
       });
     }
     const auto* scale_codes = matrix.scale_codes.data<std::uint8_t>();
-    const float *normal = matrix.levels.data<float>(), *dynamic = normal + QuantisedMatrix::normal_levels;
+    const Pairs pairs = pairs_of(matrix.levels.data<float>());
+    const float* dynamic = matrix.levels.data<float>() + QuantisedMatrix::normal_levels;
     const std::int64_t row_blocks = columns / block;
     each_row([&](std::int64_t row) {
       for (std::int64_t i = 0; i < row_blocks; ++i) {
@@ -62,9 +65,7 @@ void CpuBackend::dequantise(Tensor out, const QuantisedMatrix& matrix) {
         const std::int64_t group =
             (matrix.first_block + row * matrix.row_stride + i) / QuantisedMatrix::blocks_per_group;
         const float absmax = scales[1 + group] * dynamic[scale_codes[own]] + scales[0];
-        Levels levels;
-        for (std::size_t level = 0; level < levels.size(); ++level) levels[level] = normal[level] * absmax;
-        read_nf4_block(to + own * block, codes + own * (block / 2), levels);
+        read_nf4_block(to + own * block, codes + own * (block / 2), pairs, absmax);
       }
     });
   });
