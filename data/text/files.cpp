@@ -41,6 +41,12 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
+// Random, so that two processes that write the same by mistake do not mix their bytes.
+std::filesystem::path name_beside(std::filesystem::path path) {
+  std::random_device random;
+  return path += fmt::format(".{:08x}.partial", random());
+}
+
 // The error of the system, or 0.
 int write_all(int descriptor, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
@@ -118,11 +124,8 @@ AtomicFile::AtomicFile(std::filesystem::path path, std::int64_t bytes_needed, Fo
     : path_(std::move(path)), bytes_needed_(bytes_needed), former_(former) {
   require<ConfigurationError>(former_ == Former::replaced || !std::filesystem::exists(path_), path_.string(),
                               ": exists already and is not overwritten; remove it or choose another name");
-  // Random, so that two processes that write the same file by mistake do not mix their bytes.
-  std::random_device random;
   do {
-    temporary_ = path_;
-    temporary_ += fmt::format(".{:08x}.partial", random());
+    temporary_ = name_beside(path_);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) fail(errno);
@@ -249,6 +252,24 @@ void publish_folder(const std::filesystem::path& written, const std::filesystem:
   require<DataError>(renamed == 0, "cannot rename the folder ", written.string(), " to ", final_name.string(),
                      ": ", text_of(errno));
   synchronise_folder(folder_of(final_name));
+}
+
+AtomicFolder::AtomicFolder(const std::filesystem::path& path) {
+  require_free_folder(path);
+  path_ = std::filesystem::absolute(path).lexically_normal();
+  if (!path_.has_filename()) path_ = path_.parent_path();  // of "folder/"
+  temporary_ = name_beside(path_);
+  create_folder(temporary_);
+}
+
+AtomicFolder::~AtomicFolder() {
+  std::error_code ignored;
+  if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
+}
+
+void AtomicFolder::publish() {
+  publish_folder(temporary_, path_);
+  temporary_.clear();
 }
 
 void remove_folder(const std::filesystem::path& path) {
