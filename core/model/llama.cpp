@@ -1,5 +1,6 @@
 #include "core/model/llama.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/formats/upload_slice.h"
@@ -40,6 +41,9 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
   require(!options.sequence_parallel || !options.train_base, "a trained base and a divided sequence");
   require(options.base_precision == Quantisation::none || !options.train_base,
           "a trained base that is quantised");
+  require(!options.one_block || !options.train_base, "a trained base in the memory of one block");
+  require(!options.one_block || options.base_precision == Quantisation::none,
+          "a quantised base in the memory of one block");
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     blocks_.push_back(std::make_unique<Block>(config, layer, backend, groups.tensor, division()));
     for (const Projection which : all_projections)
@@ -120,8 +124,27 @@ void Llama::freeze(BoundTensor& bound, Arena& arena, const StoredWeights& stored
     bound.weight->frozen =
         ConstTensor(options_.precision, local, const_cast<std::byte*>(bound.in_place->data));
   } else {
-    bound.weight->frozen = bound.copy = arena.take(options_.precision, local);
+    const auto has_its_memory = [&](const BoundTensor& other) {
+      return &other != &bound && is_shared(other) && other.tensor.role == tensor.role &&
+             other.tensor.projection == tensor.projection;
+    };
+    const auto former = is_shared(bound) ? std::ranges::find_if(tensors_, has_its_memory) : tensors_.end();
+    bound.copy = former == tensors_.end() ? arena.take(options_.precision, local) : former->copy;
+    bound.weight->frozen = bound.copy;
   }
+}
+
+bool Llama::is_shared(const BoundTensor& bound) const {
+  const TensorRole role = bound.tensor.role;
+  const bool of_block =
+      role != TensorRole::embedding && role != TensorRole::final_norm && role != TensorRole::head;
+  return options_.one_block && of_block && !bound.in_place;
+}
+
+void Llama::upload_part(const BoundTensor& bound, const BaseModel& base) const {
+  const Shard part = part_of(bound.tensor);
+  upload_slice(backend_, bound.copy, base.tensor(bound.tensor.name), bound.tensor.split_dim.value_or(0),
+               part.begin, part.end);
 }
 
 void Llama::train(ParameterSet& parameters) {
@@ -158,11 +181,11 @@ void Llama::load(const BaseModel& base) {
     } else if (bound.in_place) {
       require(bound.in_place->file == view.file, bound.tensor.name, " is read where another base stores it");
       view.file->touch(bound.in_place->bytes());
-    } else {
-      const Shard part = part_of(bound.tensor);
-      upload_slice(backend_, bound.copy, view, bound.tensor.split_dim.value_or(0), part.begin, part.end);
+    } else if (!is_shared(bound)) {
+      upload_part(bound, base);
     }
   }
+  if (options_.one_block) stored_ = &base;
 }
 
 void Llama::load(const std::function<std::vector<float>(const ModelTensor&)>& read) {
@@ -232,12 +255,20 @@ void Llama::backward_embedding(ConstTensor dx, const DeviceBatch& batch, const P
   projector->backward(rows_.gather(dx, arena), batch.features, arena);
 }
 
+void Llama::read_block(std::int64_t layer) const {
+  if (stored_ == nullptr) return;
+  for (const BoundTensor& bound : tensors_) {
+    if (is_shared(bound) && bound.tensor.layer == layer) upload_part(bound, *stored_);
+  }
+}
+
 Tensor Llama::run_blocks(const DeviceBatch& batch, const Pass& pass, const Projector* projector,
                          std::span<const LayerCache> caches, Arena& arena) const {
   const Shape shape{rows_.own_count(batch.size()), config_.hidden_size};
   Tensor x = arena.take(options_.precision, shape), y = arena.take(options_.precision, shape);
   embed(x, batch, projector, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    read_block(static_cast<std::int64_t>(i));
     Arena::Scope scope(arena);
     Block::Saved saved = blocks_[i]->take_saved(arena, batch.size(), options_.precision, pass.adapters);
     blocks_[i]->forward(y, saved, x, pass, caches.empty() ? nullptr : &caches[i], arena);
@@ -265,6 +296,7 @@ void Llama::score(Tensor log_probability, const DeviceBatch& batch, const Additi
 
 void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch, const Additions& added,
                                double scale, std::uint32_t step, Arena& arena) const {
+  require(!options_.one_block, "a base in the memory of one block has no backward pass");
   Arena::Scope scope(arena);
   const DType dtype = options_.precision;
   Pass pass = make_pass(batch, added);

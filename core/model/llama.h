@@ -34,6 +34,9 @@ struct ModelOptions {
   // Tensor ranks divide the rows of norms and residuals among them. Frozen base only.
   bool sequence_parallel = false;
   int overlap_chunks = 1;  // of Linear
+  // Frozen weights of blocks that are not read in place have the memory of one block, and are read from their files again
+  // whenever the block is computed: for a few passes of a base that need not fit into memory.
+  bool one_block = false;
 };
 
 // Where the tensors of a base are stored, by name. A file that a tensor names stays mapped as long as somebody has it.
@@ -59,7 +62,7 @@ class Llama {
   void train(ParameterSet& parameters);
 
   // Reads this rank's slices: those in place into the memory where they are mapped, the others a few MiB at a time.
-  // `base` must be what the constructor was given, if it was given one.
+  // `base` must be what the constructor was given, if it was given one, and with options.one_block outlive the object.
   void load(const BaseModel& base);
   // The same from memory, for models with nothing in place; `read` gives a full tensor.
   void load(const std::function<std::vector<float>(const ModelTensor&)>& read);
@@ -105,6 +108,11 @@ class Llama {
   void freeze(BoundTensor& bound, Arena& arena, const StoredWeights& stored);
   bool is_quantised(const ModelTensor& tensor) const;
   MatrixPart matrix_part(const ModelTensor& tensor) const;
+  // Whether the tensor's memory is that of all blocks.
+  bool is_shared(const BoundTensor& bound) const;
+  void upload_part(const BoundTensor& bound, const BaseModel& base) const;
+  // With options.one_block, before a block is computed.
+  void read_block(std::int64_t layer) const;
   // What this rank has of a tensor along its split dim, or along the first.
   Shard part_of(const ModelTensor& tensor) const;
   Pass make_pass(const DeviceBatch& batch, const Additions& added) const;
@@ -134,6 +142,7 @@ class Llama {
   Weight final_norm_;
   VocabularyHead head_;
   std::vector<BoundTensor> tensors_;
+  const BaseModel* stored_ = nullptr;  // of weights in the memory of one block
   ParameterSet* trained_ = nullptr;
   Tensor levels_;  // of quantised weights
   Tensor cos_sin_;

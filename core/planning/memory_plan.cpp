@@ -56,6 +56,7 @@ MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, c
       Arena::Scope scope(activations);
       model.score(activations.take(accumulator(options.precision), {limits.tokens}), batch, activations);
     }
+    if (limits.logits) model.logits(batch, std::nullopt, {}, activations);
     if (limits.training) {
       TrainingStep step(model, optimizer, activations);
       step.accumulate(batch, 1, 0);

@@ -26,6 +26,7 @@ struct PassLimits {
   std::int64_t tokens = 0;                               // N, which also bounds rows and targets
   bool training = false;                                 // with backward pass and optimizer
   std::int64_t cached_sequences = 0, cached_length = 0;  // of generation
+  bool logits = false;                                   // of all tokens, without a cache
 };
 
 // Runs the very code of the passes on a backend that computes nothing and measures what it takes. `in_place` is what

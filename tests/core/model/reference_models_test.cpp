@@ -10,6 +10,7 @@
 #include "core/formats/base_model.h"
 #include "core/planning/model_setup.h"
 #include "core/scoring/generator.h"
+#include "core/scoring/text_logits.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/json.h"
 #include "ops/checked_backend.h"
@@ -34,19 +35,10 @@ std::vector<float> logits_of(const BaseModel& base, const std::vector<std::int32
   run_on_threads(1, ranks, [&](const Groups& groups) {
     CpuBackend cpu(1);
     CheckedBackend backend(cpu);
-    const auto n = static_cast<std::int32_t>(tokens.size());
     BaseSetup base_setup(base.config(), {.precision = precision}, backend, groups);
     base_setup.llama.load(base);
-    ModelSetup setup(base_setup, {.precision = precision}, {.tokens = n});
-    const Model& model = setup.model;
-    Arena activations(backend, setup.plan.activations + (std::int64_t{4} << 20), "activation");
-    MicroBatch batch;
-    batch.forest = single_sequence(n);
-    batch.tokens = tokens;
-    batch.token_ids.resize(tokens.size());
-    for (std::int32_t row = 0; row < n; ++row) batch.targets.push_back({row, 0, 0});
-    const auto logits = model.logits(upload(batch, backend, activations, model.options().precision),
-                                     std::nullopt, {}, activations);
+    ModelSetup setup(base_setup, {.precision = precision}, {.tokens = std::ssize(tokens), .logits = true});
+    const auto logits = text_logits(setup.model, tokens, setup.activations);
     if (groups.world.rank() == 0) result = logits;
   });
   return result;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/planning/memory_kinds.h"
+#include "core/scoring/text_logits.h"
 #include "ops/bfloat16.h"
 #include "ops/checked_backend.h"
 #include "ops/cpu/cpu_backend.h"
@@ -159,6 +160,44 @@ TEST(WeightsInPlace, AreOfTheBaseThatIsLoaded) {
   EXPECT_TRUE(
       test::holds(test::message_of<Error>([&] { placed.base.llama.load(test::random_weights(a.config())); }),
                   "model.embed_tokens.weight is read where it is stored, and cannot be set"));
+}
+
+// Blocks one after another in the memory of one, beside those that are read in place.
+TEST(OneBlock, GivesTheBitsOfAllInMemory) {
+  const std::vector<std::int32_t> tokens{1, 5, 9, 33, 0, 17, 30, 2};
+  const PassLimits limits{.tokens = std::ssize(tokens), .logits = true};
+  for (const auto& [stored, shift] : {std::pair(FileDType::bf16, 0), std::pair(FileDType::f32, 2)}) {
+    const ScratchFolder folder;
+    write_base(folder.path(), stored, static_cast<std::size_t>(shift));
+    const BaseModel base(folder.path());
+    for (const int ranks : {1, 2}) {
+      run_on_threads(1, ranks, [&](const Groups& groups) {
+        CpuBackend cpu(1);
+        CheckedBackend backend(cpu);
+        const auto logits = [&](const ModelOptions& options, std::int64_t& bytes) {
+          BaseSetup setup(base.config(), options, backend, groups, stored_in(base));
+          setup.llama.load(base);
+          EXPECT_EQ(setup.llama.bytes_in_place(), 0);
+          bytes = setup.weights.peak_bytes();
+          ModelSetup model(setup, options, limits);
+          EXPECT_EQ(text_logits(model.model, tokens, model.activations),
+                    text_logits(model.model, tokens, model.activations))
+              << "a second pass begins with the last block in memory";
+          return text_logits(model.model, tokens, model.activations);
+        };
+        std::int64_t whole = 0, one = 0;
+        EXPECT_EQ(logits({.one_block = true}, one), logits({}, whole));
+        EXPECT_LT(one, whole);
+      });
+    }
+  }
+  CpuBackend backend(1);
+  IdleCommunicator solo;
+  EXPECT_TRUE(test::holds(test::message_of<Error>([&] {
+                            TinyModel(config_of_base(), {.train_base = true, .one_block = true}, backend,
+                                      test::solo_groups(solo));
+                          }),
+                          "a trained base in the memory of one block"));
 }
 
 }  // namespace
