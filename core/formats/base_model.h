@@ -27,6 +27,9 @@ class BaseModel {
   const std::filesystem::path& folder() const { return folder_; }
   const ModelConfig& config() const { return config_; }
 
+  // As the weights are cut, with what is passed over.
+  const std::vector<SafetensorsFile>& files() const { return files_; }
+
   // One of model_tensors(). Throws DataError for any other name. Its file stays mapped as long as a copy of it lives.
   const TensorView& tensor(std::string_view name) const;
 

@@ -8,7 +8,6 @@
 #include "core/formats/weight_files.h"
 #include "data/text/files.h"
 #include "ops/base/error.h"
-#include "ops/bfloat16.h"
 
 namespace chorus {
 
@@ -66,12 +65,7 @@ void ModelWriter::append(std::span<const float> values) {
   }
   const TensorDescription& tensor = shards_[shard_][appended_++];
   if (tensor.dtype == FileDType::f32) return file_->append(std::as_bytes(values));
-  require(tensor.dtype == FileDType::bf16, "the tensor ", tensor.name, " is to be written as ",
-          name(tensor.dtype));
-  std::vector<bfloat16> rounded;
-  rounded.reserve(values.size());
-  for (const float value : values) rounded.emplace_back(value);
-  file_->append(std::as_bytes(std::span<const bfloat16>(rounded)));
+  file_->append(stored_as(tensor.dtype, values));
 }
 
 void ModelWriter::finish() {
@@ -107,9 +101,9 @@ std::string_view torch_name(FileDType dtype) {
 }
 
 void copy_tokenizer_files(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const char* name :
-       {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-        "added_tokens.json", "chat_template.jinja", "chat_template.json", "generation_config.json"}) {
+  for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+                           "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+                           "chat_template.jinja", "chat_template.json", "generation_config.json"}) {
     if (std::filesystem::exists(from / name))
       write_file_atomically(to / name, MappedFile(from / name).bytes());
   }

@@ -26,7 +26,7 @@ class ModelWriter {
  public:
   ModelWriter(std::filesystem::path folder, std::vector<std::vector<TensorDescription>> shards);
 
-  // F32 values of the next tensor; stored in the type that was described, which must be F32 or BF16.
+  // F32 values of the next tensor; stored in the type that was described, F32, F16 or BF16.
   void append(std::span<const float> values);
   void finish();
 

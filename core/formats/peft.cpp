@@ -430,8 +430,7 @@ void write_peft(const std::filesystem::path& folder, const LoraConfig& config, c
   validate(config);
   Shapes shapes;
   for (const auto& tensor : tensors) {
-    require(tensor.dtype == FileDType::f32, "the tensor ", tensor.name, " of an adapter is ",
-            name(tensor.dtype));
+    require(is_readable(tensor.dtype), "the tensor ", tensor.name, " of an adapter is ", name(tensor.dtype));
     shapes[tensor.name] = tensor.shape;
   }
   const auto path = folder / tensor_file;

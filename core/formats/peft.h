@@ -79,7 +79,7 @@ PeftAdapter read_peft(const std::filesystem::path& folder);
 // Throws DataError with the tensor and both shapes unless the adapter was made for this model.
 void require_fits(const PeftAdapter& adapter, const ModelConfig& model);
 
-// Writes both files as PEFT 0.18 does. `tensors` are the F32 factors of all paths under peft_tensor_name().
+// Writes both files as PEFT 0.18 does. `tensors` are the factors of all paths under peft_tensor_name(), in F32, F16 or BF16.
 void write_peft(const std::filesystem::path& folder, const LoraConfig& config, const std::string& base_name,
                 const std::vector<TensorToWrite>& tensors);
 

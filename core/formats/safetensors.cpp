@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <set>
 #include <tuple>
@@ -51,10 +52,6 @@ constexpr std::array<DTypeFacts, 15> dtype_facts{{{"BOOL", 1},
                                                   {"I64", 8},
                                                   {"U64", 8}}};
 
-bool is_readable(FileDType dtype) {
-  return dtype == FileDType::f32 || dtype == FileDType::f16 || dtype == FileDType::bf16;
-}
-
 // Exact: every binary16 is a binary32.
 float float_of_half(std::uint16_t half) {
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
@@ -65,6 +62,23 @@ float float_of_half(std::uint16_t half) {
     return sign != 0 ? -value : value;
   }
   return std::bit_cast<float>(sign | ((magnitude << 13) + ((127U - 15U) << 23)));
+}
+
+std::uint16_t half_of_float(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000U);
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  std::uint32_t half = 0;
+  if (magnitude > 0x7f800000U) {
+    half = 0x7e00U;  // NaN
+  } else if (magnitude >= 0x477ff000U) {
+    half = 0x7c00U;  // from 65520 on: infinite
+  } else if (magnitude < 0x38800000U) {
+    half = static_cast<std::uint32_t>(std::nearbyint(std::abs(value) * 0x1p24F));  // subnormal, or 2^-14
+  } else {
+    half = (magnitude - ((127U - 15U) << 23) + 0xfffU + ((magnitude >> 13) & 1U)) >> 13;
+  }
+  return static_cast<std::uint16_t>(sign | half);
 }
 
 void convert(FileDType dtype, const std::byte* from, std::int64_t count, float* to) {
@@ -264,6 +278,10 @@ std::int64_t bytes_per_element(FileDType dtype) {
   return dtype_facts.at(static_cast<std::size_t>(dtype)).bytes;
 }
 
+bool is_readable(FileDType dtype) {
+  return dtype == FileDType::f32 || dtype == FileDType::f16 || dtype == FileDType::bf16;
+}
+
 std::string to_string(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
@@ -344,6 +362,18 @@ std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_v
   require<DataError>(all_finite(values), file.path().string(), ": the tensor ", name,
                      " holds numbers that are not finite");
   return values;
+}
+
+std::vector<std::byte> stored_as(FileDType dtype, std::span<const float> values) {
+  require(is_readable(dtype), "floats are not stored as ", name(dtype));
+  const std::span<const std::byte> floats = std::as_bytes(values);
+  if (dtype == FileDType::f32) return {floats.begin(), floats.end()};
+  std::vector<std::byte> bytes(2 * values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint16_t bits = dtype == FileDType::bf16 ? bfloat16(values[i]).bits : half_of_float(values[i]);
+    std::memcpy(bytes.data() + 2 * i, &bits, sizeof bits);
+  }
+  return bytes;
 }
 
 std::uint64_t content_hash(std::vector<TensorView> tensors) {

@@ -19,6 +19,8 @@ enum class FileDType { boolean, u8, i8, f8_e5m2, f8_e4m3, i16, u16, f16, bf16, i
 
 std::string_view name(FileDType dtype);  // as in the file: "F32"
 std::int64_t bytes_per_element(FileDType dtype);
+// Whether tensors of the type are read and written as floats: F32, F16, BF16.
+bool is_readable(FileDType dtype);
 
 // "[2, 3]"
 std::string to_string(std::span<const std::int64_t> shape);
@@ -67,6 +69,9 @@ std::vector<float> read_slice(const TensorView& tensor, int dim, std::int64_t be
 std::vector<float> read_tensor(const TensorView& tensor);
 // The same of a trained tensor. Throws DataError with file and name where an element is not finite.
 std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_view name);
+
+// Floats as a file holds them: rounded to nearest, ties to even, where the type is F16 or BF16; F32 as they are.
+std::vector<std::byte> stored_as(FileDType dtype, std::span<const float> values);
 
 // Of names, types, shapes and a sample of the bytes, in whatever order and files the tensors stand. Reads 4 KiB of each,
 // so that it is quick for models of any size.

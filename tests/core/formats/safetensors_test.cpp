@@ -275,5 +275,34 @@ TEST(WriteSafetensors, RefusesDefectsOfTheCaller) {
                     "cannot write " + (folder / "no/a").string()));
 }
 
+// Every half is itself again; halfway between two the even one is taken, beyond halfway the nearer.
+TEST(StoredAs, HalvesAreRoundedToNearestEven) {
+  const auto halves_of = [](const std::vector<float>& values) {
+    const std::vector<std::byte> bytes = stored_as(FileDType::f16, values);
+    std::vector<std::uint16_t> halves(values.size());
+    std::memcpy(halves.data(), bytes.data(), bytes.size());
+    return halves;
+  };
+  std::vector<std::uint16_t> all;
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    if ((bits & 0x7fffU) <= 0x7c00U) all.push_back(static_cast<std::uint16_t>(bits));
+  }
+  const std::vector<float> exact =
+      read_tensor({"all", FileDType::f16, {std::ssize(all)}, reinterpret_cast<const std::byte*>(all.data())});
+  EXPECT_EQ(halves_of(exact), all);
+  std::vector<float> halfway, nearer;
+  std::vector<std::uint16_t> even, next;
+  for (std::uint16_t bits = 0; bits < 0x7bffU; ++bits) {
+    halfway.push_back((exact[bits] + exact[bits + 1U]) / 2);
+    nearer.push_back(std::nextafter(halfway.back(), 1e6F));
+    even.push_back(static_cast<std::uint16_t>(bits + (bits & 1U)));
+    next.push_back(static_cast<std::uint16_t>(bits + 1U));
+  }
+  EXPECT_EQ(halves_of(halfway), even);
+  EXPECT_EQ(halves_of(nearer), next);
+  EXPECT_EQ(halves_of({65519.9F, 65520, -1e9F, std::numeric_limits<float>::quiet_NaN()}),
+            (std::vector<std::uint16_t>{0x7bff, 0x7c00, 0xfc00, 0x7e00}));
+}
+
 }  // namespace
 }  // namespace chorus

@@ -1,0 +1,97 @@
+#include "core/formats/portable_adapter.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <deque>
+
+#include "ops/base/error.h"
+
+namespace chorus {
+
+namespace {
+
+// vllm/config/lora.py, MaxLoRARanks.
+constexpr std::array<std::int64_t, 9> served_ranks{1, 8, 16, 32, 64, 128, 256, 320, largest_served_rank};
+
+struct Path {
+  std::int64_t layer = 0;
+  Projection projection = Projection::q;
+  LoraPath path;
+};
+
+std::vector<Path> paths_of(const PeftAdapter& adapter) {
+  std::vector<Path> paths;
+  for (std::int64_t layer = 0; layer < adapter.layers; ++layer) {
+    for (const Projection projection : adapter.config.targets) {
+      if (const auto path = path_of(adapter.config, layer, projection))
+        paths.push_back({layer, projection, *path});
+    }
+  }
+  return paths;
+}
+
+// [rows, columns] times `scale`, with zeros up to [new_rows, new_columns].
+std::vector<float> padded(const std::vector<float>& values, std::int64_t columns, std::int64_t new_rows,
+                          std::int64_t new_columns, double scale) {
+  std::vector<float> wide(static_cast<std::size_t>(new_rows * new_columns));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto at = static_cast<std::int64_t>(i);
+    wide[static_cast<std::size_t>(at / columns * new_columns + at % columns)] =
+        static_cast<float>(scale * static_cast<double>(values[i]));
+  }
+  return wide;
+}
+
+}  // namespace
+
+std::int64_t served_rank(std::int64_t rank) { return *std::ranges::lower_bound(served_ranks, rank); }
+
+PortableChanges write_portable(const PeftAdapter& adapter, const std::filesystem::path& folder) {
+  const LoraConfig& old = adapter.config;
+  const std::vector<Path> paths = paths_of(adapter);
+  PortableChanges changes;
+  for (const Path& path : paths) changes.rank = std::max(changes.rank, path.path.rank);
+  require<DataError>(changes.rank <= largest_served_rank, adapter.file.path().string(), " has the rank ",
+                     changes.rank, ", and vLLM takes at most ", largest_served_rank,
+                     ": merge it into its base, with --base instead of --portable");
+  const auto differs = [&](const Path& path) {
+    return path.path.rank != changes.rank || path.path.scale != paths[0].path.scale;
+  };
+  changes.folded_scales = std::ranges::any_of(paths, differs) || paths[0].path.scale <= 0;
+  changes.folded_rslora = old.rslora && !changes.folded_scales;
+
+  LoraConfig config = old;
+  config.rank = changes.rank;
+  config.rslora = false;
+  config.patterns.rank.clear();
+  config.patterns.alpha.clear();
+  // Of one alpha, the number that the file has, without the rounding of a quotient.
+  const bool plain = !old.rslora && old.patterns.alpha.empty() && old.patterns.rank.empty();
+  const auto rank = static_cast<double>(changes.rank);
+  config.alpha = changes.folded_scales ? rank : plain ? old.alpha : paths[0].path.scale * rank;
+  changes.alpha = config.alpha;
+
+  std::deque<std::vector<float>> values;  // which the tensors view
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [layer, projection, path] : paths) {
+    changes.padded += path.rank < changes.rank ? 1 : 0;
+    for (const LoraFactor factor : {LoraFactor::a, LoraFactor::b}) {
+      const TensorView& view = adapter.factor(layer, projection, factor);
+      const std::vector<float> finite = adapter.values(layer, projection, factor);
+      if (!changes.folded_scales) {
+        tensors.push_back({{view.name, view.dtype, view.shape}, view.data});
+        continue;
+      }
+      const bool is_a = factor == LoraFactor::a;
+      const std::vector<std::int64_t> shape{is_a ? changes.rank : view.shape[0],
+                                            is_a ? view.shape[1] : changes.rank};
+      values.push_back(padded(finite, view.shape[1], shape[0], shape[1], is_a ? 1 : path.scale));
+      tensors.push_back({{view.name, FileDType::f32, shape}, values.back().data()});
+    }
+  }
+  write_peft(folder, config, adapter.base_name, tensors);
+  return changes;
+}
+
+}  // namespace chorus
