@@ -35,6 +35,8 @@ constexpr std::array commands{
     Command{"predict", "labels the lines of dialogues that have no labels", command::predict, true},
     Command{"chat", "labels each line of a dialogue as it is typed", command::chat},
     Command{"generate", "continues a prompt", command::generate, true},
+    Command{"export", "merges an adapter into its base, or writes it for other programs",
+            command::export_model, true},
     Command{"score", "scores files of predictions, and compares them with others", command::score},
     Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study, true},
     Command{"sweep", "searches options of train, a grid or at random, and scores the best", command::sweep,

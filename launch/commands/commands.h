@@ -21,6 +21,7 @@ int predict(const Arguments& arguments);
 int chat(const Arguments& arguments);
 int generate(const Arguments& arguments);
 int report(const Arguments& arguments);
+int export_model(const Arguments& arguments);  // "export" is a word of the language
 int score(const Arguments& arguments);
 int study(const Arguments& arguments);
 int sweep(const Arguments& arguments);

@@ -19,8 +19,9 @@ constexpr int done = static_cast<int>(ExitCode::done);
 constexpr int configuration = static_cast<int>(ExitCode::configuration);
 constexpr int data = static_cast<int>(ExitCode::data);
 
-const std::vector<std::string> commands{"sample",   "tokenizer", "init",  "inspect", "prepare", "train",
-                                        "evaluate", "generate",  "score", "study",   "sweep",   "report"};
+const std::vector<std::string> commands{"sample", "tokenizer", "init",     "inspect", "prepare",
+                                        "train",  "evaluate",  "generate", "export",  "score",
+                                        "study",  "sweep",     "report"};
 
 constexpr std::string_view meld_header =
     "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n";
