@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <span>
 
 #include "core/formats/finite.h"
 #include "core/formats/merge.h"
