@@ -10,7 +10,7 @@
 
 namespace chorus {
 
-// One run of prepare(): what all kinds of corpora have in common. The three functions below each read one kind and
+// One run of prepare(): what all kinds of corpora have in common. The four functions below each read one kind and
 // finish() a data set per split.
 struct Preparation {
   Preparation(const PrepareOptions& options, const PrepareProgress& progress, const EmbedTexts& embed);
@@ -31,6 +31,7 @@ struct Preparation {
 };
 
 void prepare_dialogues(Preparation& preparation);
+void prepare_messages(Preparation& preparation);
 void prepare_tokens(Preparation& preparation);
 void prepare_text(Preparation& preparation);
 

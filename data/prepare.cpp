@@ -17,7 +17,7 @@ namespace {
 
 void check_corpus(const std::string& corpus) {
   std::vector<std::string> known = dialogue_corpora();
-  known.insert(known.end(), {"mixed", "tokens", "text"});
+  known.insert(known.end(), {"mixed", "messages", "tokens", "text"});
   require<ConfigurationError>(std::find(known.begin(), known.end(), corpus) != known.end(), "--corpus '",
                               corpus, "' is none of ", joined(known, ", "), "; did you mean '",
                               nearest(corpus, known), "'?");
@@ -118,6 +118,8 @@ Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, c
   Preparation preparation(options, progress, embed);
   if (options.corpus == "tokens") {
     prepare_tokens(preparation);
+  } else if (options.corpus == "messages") {
+    prepare_messages(preparation);
   } else if (options.corpus == "text") {
     prepare_text(preparation);
   } else {

@@ -18,13 +18,18 @@ enum class AnswerEnd { as_recipe, end_of_text, none };
 // What becomes of lines that the feature file does not hold.
 enum class MissingFeatures { zeros, refuse };
 
+// Which of an assistant's turns are learned.
+enum class LossOn { all, last };
+
 struct PrepareOptions {
   // One of dialogue_corpora(): `inputs` is its path. "mixed": several of them as NAME=PATH, in one data set.
   // "tokens": JSON lines {"input_ids": [..], "labels": [..]}, labels aligned with the ids and -100 where nothing is to
   //           be learned; with an optional "group" string, lines of one group become one tree; of those without one,
   //           neighbours that begin alike. An "attention_mask" says what is padding.
   // "text":   paragraphs between blank lines, each <s> … </s>, joined in their order to samples of `context` tokens.
-  // For the latter two an input is FILE or SPLIT=FILE; without a name it is train.
+  // "messages": conversations with an assistant (data/corpora/conversation.h), written by a chat template.
+  // For the latter three an input is FILE or SPLIT=FILE, without a name it is train; messages also take a folder of
+  // SPLIT.jsonl or SPLIT.json.
   std::string corpus = "meld";
   std::vector<std::string> inputs;
   std::string output;                // folder; must not exist or be empty
@@ -37,6 +42,11 @@ struct PrepareOptions {
   std::int64_t longest_text = 0;  // of the base model; a longer token list is malformed; 0: not known
   std::string bound_of_texts;     // what bounds it: "512 positions"
   bool skip_bad_rows = false;     // count malformed rows instead of stopping
+
+  // Of messages:
+  std::string chat_template = "auto";  // name or path
+  std::string system;                  // the system prompt of conversations that have none; "": none
+  LossOn loss_on = LossOn::all;
 
   // Of dialogues:
   std::string recipe = "shared";  // name or path

@@ -58,6 +58,7 @@ std::string Ledger::to_json() const {
                                    {"notes", split.notes}};
   }
   json["notes"] = notes;
+  json["remarks"] = remarks;
   return json.dump(2) + "\n";
 }
 
@@ -83,6 +84,7 @@ std::string Ledger::to_table() const {
   table.counts("note", &SplitLedger::notes);
   std::string text = table.text();
   for (const auto& [what, count] : notes) text += fmt::format("note: {}: {}\n", what, grouped(count));
+  for (const std::string& remark : remarks) text += remark + "\n";
   return text;
 }
 

@@ -34,6 +34,7 @@ struct Ledger {
   std::string corpus, recipe;
   std::vector<SplitLedger> splits;
   std::map<std::string, std::int64_t> notes = {};  // of no split
+  std::vector<std::string> remarks = {};           // what was chosen, and why
 
   std::string to_json() const;
   // A table with one column per split, for people; every line ends with a line break.

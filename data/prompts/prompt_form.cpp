@@ -12,9 +12,26 @@
 
 namespace chorus {
 
+namespace {
+
+constexpr const char* chat_field = "chat_template";
+
+PromptForm form_of_conversations(const nlohmann::json& json, const std::string& where) {
+  const JsonFields fields(json, where, {chat_field});
+  return {{}, {}, ChatTemplate::parse(fields.get(chat_field).dump(), where + ": " + chat_field)};
+}
+
+}  // namespace
+
+std::string prompt_text_of(const ChatTemplate& chat) {
+  return nlohmann::ordered_json{{chat_field, nlohmann::ordered_json::parse(chat.json)}}.dump(2) + "\n";
+}
+
 PromptForm PromptForm::of(const DatasetOrigin& origin, const std::string& where) {
   require<DataError>(!origin.recipe_text.empty(), where,
                      " has no prompts: it was made of token lists or plain text");
+  const nlohmann::json json = parse_json(origin.recipe_text, where + ": recipe");
+  if (json.contains(chat_field)) return form_of_conversations(json, where + ": recipe");
   return {Recipe::parse(origin.recipe_text, where + ": recipe"), origin.labels};
 }
 
@@ -26,6 +43,7 @@ PromptForm PromptForm::read(const std::filesystem::path& folder) {
     const std::filesystem::path file = each / prompt_form_file;
     if (!std::filesystem::exists(file)) continue;
     const nlohmann::json json = read_json_file(file);
+    if (json.contains(chat_field)) return form_of_conversations(json, file.string());
     const JsonFields fields(json, file.string(), {"recipe", "labels"});
     require<DataError>(fields.has("recipe") && fields.has("labels"), file.string(),
                        ": must have the fields 'recipe' and 'labels'");
@@ -39,12 +57,21 @@ PromptForm PromptForm::read(const std::filesystem::path& folder) {
 }
 
 void PromptForm::write(const std::filesystem::path& folder) const {
-  const nlohmann::ordered_json json{{"labels", labels},
-                                    {"recipe", nlohmann::ordered_json::parse(recipe.json)}};
-  write_file_atomically(folder / prompt_form_file, json.dump(2) + "\n");
+  std::string text;
+  if (chat) {
+    text = prompt_text_of(*chat);
+  } else {
+    const nlohmann::ordered_json json{{"labels", labels},
+                                      {"recipe", nlohmann::ordered_json::parse(recipe.json)}};
+    text = json.dump(2) + "\n";
+  }
+  write_file_atomically(folder / prompt_form_file, text);
 }
 
 void PromptForm::require_askable() const {
+  require<ConfigurationError>(
+      !chat, "the prompts are conversations with an assistant, written by chat template ",
+      chat ? chat->name : "", ", which have no labels: talk with the model by `chorus chat`");
   const std::string begin = "recipe " + recipe.name;
   require<ConfigurationError>(recipe.task == Recipe::Task::emotion, begin,
                               " does not ask for the label of a line");

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "data/corpora/dialogue.h"
+#include "data/prompts/chat_template.h"
 #include "data/prompts/recipe.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/dataset.h"
@@ -17,6 +19,8 @@ namespace chorus {
 struct PromptForm {
   Recipe recipe;
   std::vector<std::string> labels;  // [L] in index order
+  // Instead of these, where it was trained on conversations with an assistant.
+  std::optional<ChatTemplate> chat = {};
 
   // Of the data it is trained on. Throws DataError, beginning with `where`, for data without prompts.
   static PromptForm of(const DatasetOrigin& origin, const std::string& where);
@@ -26,11 +30,14 @@ struct PromptForm {
   void write(const std::filesystem::path& folder) const;
 
   // Throws ConfigurationError, saying why, where lines alone cannot be asked about: recipes that show features or examples of
-  // a train split, and those that do not ask for a label.
+  // a train split, and those that do not ask for a label; conversations have no labels at all.
   void require_askable() const;
 };
 
 inline constexpr const char* prompt_form_file = "prompts.json";
+
+// What DatasetOrigin::recipe_text is of conversations: a recipe has no such field.
+std::string prompt_text_of(const ChatTemplate& chat);
 
 struct QuestionLimits {
   std::int64_t max_tokens = 1024;  // of a prompt with its answer: a longer one loses its oldest lines

@@ -65,6 +65,10 @@ Tokenizer Tokenizer::load(const fs::path& path) {
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const { return engine_->encode(text); }
 
+std::vector<std::int32_t> Tokenizer::encode_as_text(std::string_view text) const {
+  return engine_->encode_as_text(text);
+}
+
 std::vector<std::int32_t> Tokenizer::encode_with_special(std::string_view text) const {
   std::vector<std::int32_t> ids = engine_->before();
   for (const auto& more : {engine_->encode(text), engine_->behind()})
@@ -81,6 +85,10 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
 }
 
 std::string Tokenizer::token(std::int32_t id) const { return engine_->token(id); }
+
+std::optional<std::int32_t> Tokenizer::special(std::string_view token) const {
+  return engine_->special(token);
+}
 
 std::int32_t Tokenizer::size() const { return engine_->size(); }
 std::optional<std::int32_t> Tokenizer::bos() const { return engine_->bos(); }

@@ -31,6 +31,8 @@ class Tokenizer {
   // Adds nothing around the text. SentencePiece finds no <s> or </s> in it; a tokenizer.json finds its added tokens,
   // as Transformers does. Bytes that are no UTF-8 are read as U+FFFD.
   std::vector<std::int32_t> encode(std::string_view text) const;
+  // The same of what may come from anyone: no special token is found in it, whatever it looks like.
+  std::vector<std::int32_t> encode_as_text(std::string_view text) const;
   // With what the model expects around a text: LLaMA's <s>, or the template of tokenizer.json.
   std::vector<std::int32_t> encode_with_special(std::string_view text) const;
   // Throws DataError for an id outside the vocabulary.
@@ -38,6 +40,9 @@ class Tokenizer {
 
   // How the file writes one of its tokens, such as </s>; "" for an id without one.
   std::string token(std::int32_t id) const;
+  // The id of a token that is no word, such as <|im_start|> or </s>, by how the file writes it; none where it has no
+  // such token.
+  std::optional<std::int32_t> special(std::string_view token) const;
 
   std::int32_t size() const;  // V: ids are below it
   // The token that begins a text; none for models that were trained without one.
@@ -49,6 +54,7 @@ class Tokenizer {
   std::optional<std::int32_t> unk() const;
   // Fnv1a of the file's bytes: tells whether data and base model belong together.
   std::uint64_t hash() const { return hash_; }
+  const std::string& path() const { return path_; }
 
  private:
   Tokenizer(std::unique_ptr<const TokenizerEngine> engine, std::uint64_t hash, std::string path);

@@ -84,8 +84,8 @@ bool AddedTokens::Finder::add(std::string_view text, const Token& token) {
   return std::exchange(nodes_[node].token, &token) == nullptr;
 }
 
-std::optional<AddedTokens::Stretch> AddedTokens::Finder::next_match(std::string_view text,
-                                                                    std::size_t from) const {
+std::optional<AddedTokens::Stretch> AddedTokens::Finder::next_match(std::string_view text, std::size_t from,
+                                                                    Which which) const {
   for (std::size_t begin = from; begin < text.size(); ++begin) {
     if (!begins_[static_cast<unsigned char>(text[begin])]) continue;
     std::optional<Stretch> longest;
@@ -94,7 +94,9 @@ std::optional<AddedTokens::Stretch> AddedTokens::Finder::next_match(std::string_
       const auto next = nodes_[node].next.find(text[i]);
       if (next == nodes_[node].next.end()) break;
       node = next->second;
-      if (nodes_[node].token != nullptr) longest = Stretch{{begin, i + 1}, nodes_[node].token};
+      const Token* token = nodes_[node].token;
+      if (token != nullptr && (which == Which::all || !token->special))
+        longest = Stretch{{begin, i + 1}, token};
     }
     if (longest) return longest;
   }
@@ -113,10 +115,10 @@ bool AddedTokens::Finder::stands_alone(std::string_view text, const Range& range
   return !is_word(text.substr(range.end, character_length(text[range.end])));
 }
 
-std::vector<AddedTokens::Stretch> AddedTokens::Finder::find(std::string_view text) const {
+std::vector<AddedTokens::Stretch> AddedTokens::Finder::find(std::string_view text, Which which) const {
   std::vector<Stretch> stretches;
   std::size_t end = 0;  // of the stretches so far
-  for (auto match = next_match(text, 0); match; match = next_match(text, match->range.end)) {
+  for (auto match = next_match(text, 0, which); match; match = next_match(text, match->range.end, which)) {
     Range range = match->range;
     const Token& token = *match->token;
     if (token.single_word && !stands_alone(text, range)) continue;

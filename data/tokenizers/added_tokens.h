@@ -34,6 +34,8 @@ class AddedTokens {
     const Token* token = nullptr;
   };
 
+  enum class Which { all, not_special };
+
   // Throws DataError for malformed ones, and where an id is not the one that the token would be given: the model's where
   // the model has it, the next one otherwise.
   AddedTokens(const nlohmann::json& json, const BpeModel& model, const Normalizer& normalizer,
@@ -44,8 +46,10 @@ class AddedTokens {
 
   // The longest of the tokens that stand first, and so on, and what lies between them; neither is empty. One of these is
   // for texts as they are, the other for normalized ones.
-  std::vector<Stretch> find(std::string_view text) const { return as_it_is_.find(text); }
-  std::vector<Stretch> find_normalized(std::string_view text) const { return normalized_.find(text); }
+  std::vector<Stretch> find(std::string_view text, Which which) const { return as_it_is_.find(text, which); }
+  std::vector<Stretch> find_normalized(std::string_view text, Which which) const {
+    return normalized_.find(text, which);
+  }
 
  private:
   // The texts that are looked for, as a tree of their bytes.
@@ -53,14 +57,14 @@ class AddedTokens {
    public:
     explicit Finder(const std::string& where);
     bool add(std::string_view text, const Token& token);  // false: is there already
-    std::vector<Stretch> find(std::string_view text) const;
+    std::vector<Stretch> find(std::string_view text, Which which) const;
 
    private:
     struct Node {
       std::map<char, std::size_t> next;
       const Token* token = nullptr;
     };
-    std::optional<Stretch> next_match(std::string_view text, std::size_t from) const;
+    std::optional<Stretch> next_match(std::string_view text, std::size_t from, Which which) const;
     bool stands_alone(std::string_view text, const Range& range) const;
     bool is_word(std::string_view character) const;
 

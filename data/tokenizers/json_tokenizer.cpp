@@ -39,16 +39,10 @@ class JsonTokenizer : public TokenizerEngine {
   }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
-    std::vector<std::int32_t> ids;
-    const std::string well_formed = replace_ill_formed(text);
-    for (const AddedTokens::Stretch& stretch : added_.find(well_formed)) {
-      if (stretch.token != nullptr) {
-        ids.push_back(stretch.token->id);
-      } else {
-        encode_normalized(normalizer_(std::string(stretch.range.of(well_formed))), ids);
-      }
-    }
-    return ids;
+    return encode(text, AddedTokens::Which::all);
+  }
+  std::vector<std::int32_t> encode_as_text(std::string_view text) const override {
+    return encode(text, AddedTokens::Which::not_special);
   }
 
   std::string decode(std::span<const std::int32_t> ids) const override {
@@ -65,6 +59,7 @@ class JsonTokenizer : public TokenizerEngine {
     const std::string* token = tokens_[static_cast<std::size_t>(id)];
     return token == nullptr ? "" : *token;
   }
+  std::optional<std::int32_t> special(std::string_view token) const override { return added_.id(token); }
   std::vector<std::int32_t> before() const override { return template_.before; }
   std::vector<std::int32_t> behind() const override { return template_.behind; }
 
@@ -82,8 +77,22 @@ class JsonTokenizer : public TokenizerEngine {
   std::optional<std::int32_t> unk() const override { return model_.unk(); }
 
  private:
-  void encode_normalized(const std::string& text, std::vector<std::int32_t>& ids) const {
-    for (const AddedTokens::Stretch& stretch : added_.find_normalized(text)) {
+  std::vector<std::int32_t> encode(std::string_view text, AddedTokens::Which which) const {
+    std::vector<std::int32_t> ids;
+    const std::string well_formed = replace_ill_formed(text);
+    for (const AddedTokens::Stretch& stretch : added_.find(well_formed, which)) {
+      if (stretch.token != nullptr) {
+        ids.push_back(stretch.token->id);
+      } else {
+        encode_normalized(normalizer_(std::string(stretch.range.of(well_formed))), which, ids);
+      }
+    }
+    return ids;
+  }
+
+  void encode_normalized(const std::string& text, AddedTokens::Which which,
+                         std::vector<std::int32_t>& ids) const {
+    for (const AddedTokens::Stretch& stretch : added_.find_normalized(text, which)) {
       if (stretch.token != nullptr) {
         ids.push_back(stretch.token->id);
       } else {

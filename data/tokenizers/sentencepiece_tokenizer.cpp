@@ -26,6 +26,9 @@ class SentencePieceTokenizer : public TokenizerEngine {
     return ids;
   }
 
+  // Encode() finds no control tokens.
+  std::vector<std::int32_t> encode_as_text(std::string_view text) const override { return encode(text); }
+
   std::string decode(std::span<const std::int32_t> ids) const override {
     std::string text;
     const auto status = processor_.Decode(std::vector<int>(ids.begin(), ids.end()), &text);
@@ -34,6 +37,11 @@ class SentencePieceTokenizer : public TokenizerEngine {
   }
 
   std::string token(std::int32_t id) const override { return processor_.IdToPiece(id); }
+  // The library does not tell symbols that a user defined from words.
+  std::optional<std::int32_t> special(std::string_view token) const override {
+    const int id = processor_.PieceToId(absl::string_view(token.data(), token.size()));
+    return processor_.IdToPiece(id) == token ? std::optional(id) : std::nullopt;
+  }
   // As LLaMA reads texts.
   std::vector<std::int32_t> before() const override { return {processor_.bos_id()}; }
   std::vector<std::int32_t> behind() const override { return {}; }

@@ -9,6 +9,7 @@
 #include "data/corpora/corpus_statistics.h"
 #include "data/corpora/leakage.h"
 #include "data/corpora/split_files.h"
+#include "data/prompts/chat_writer.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/dataset_statistics.h"
 #include "data/text/files.h"
@@ -144,13 +145,17 @@ void print_prompts(const Dataset& dataset, std::int64_t count, const Tokenizer& 
     if (utterance != nullptr && sample.answer != utterance->label) continue;
     --count;
     const Sequence sequence = dataset.sequence(static_cast<std::int64_t>(i));
+    if (utterance == nullptr) {
+      Console().print(fmt::format("\n--- {}: sample {}, {} tokens, learned between « and »\n{}",
+                                  dataset.origin.split, i, sequence.tokens.size(),
+                                  marked_text(sequence, tokenizer)));
+      continue;
+    }
     const auto answer = std::find_if(sequence.labels.begin(), sequence.labels.end(),
                                      [](std::int32_t label) { return label != unsupervised; }) -
                         sequence.labels.begin();
     const std::span tokens(sequence.tokens);
-    const std::string what =
-        utterance == nullptr ? fmt::format("sample {}", i)
-                             : fmt::format("dialogue {}, utterance {}", utterance->dialogue, utterance->id);
+    const std::string what = fmt::format("dialogue {}, utterance {}", utterance->dialogue, utterance->id);
     Console().print(fmt::format("\n--- {}: {}, {} tokens, weight {}\n{}\n--> {}", dataset.origin.split, what,
                                 tokens.size(), sample.weight,
                                 text_of(tokens.first(static_cast<std::size_t>(answer)), tokenizer),

@@ -11,6 +11,7 @@
 #include "core/formats/model_config.h"
 #include "core/scoring/text_embeddings.h"
 #include "data/corpora/corpus.h"
+#include "data/prompts/chat_writer.h"
 #include "data/prompts/recipe.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
@@ -38,12 +39,12 @@ void add_input(OptionTable& table, Choices& choices) {
   PrepareOptions& options = choices.options;
   std::vector<std::string> corpora = dialogue_corpora();
   const std::string dialogues = list(corpora);
-  corpora.insert(corpora.end(), {"mixed", "tokens", "text"});
+  corpora.insert(corpora.end(), {"mixed", "messages", "tokens", "text"});
   table
       .positional(
           "input", options.inputs,
-          "a corpus of dialogues: its path; mixed: CORPUS=PATH of each; tokens, text: FILE for train, or "
-          "SPLIT=FILE of each")
+          "a corpus of dialogues: its path; mixed: CORPUS=PATH of each; messages, tokens, text: FILE for "
+          "train, or SPLIT=FILE of each; messages: or a folder of SPLIT.jsonl")
       .required()
       .shown_as("PATH");
   table.add("output", options.output, "new folder for SPLIT.h5, ledger.json, config.ini")
@@ -51,8 +52,8 @@ void add_input(OptionTable& table, Choices& choices) {
       .shown_as("DIR");
   table.choice("corpus", options.corpus, corpora,
                dialogues +
-                   ": dialogues; mixed: several of these in one; tokens: JSON lines of input_ids and labels; "
-                   "text: plain paragraphs");
+                   ": dialogues; mixed: several of these in one; messages: conversations with an assistant; "
+                   "tokens: JSON lines of input_ids and labels; text: plain paragraphs");
   table.add("skip-bad-rows", options.skip_bad_rows, "count malformed rows in the ledger instead of stopping");
 
   table.group("Tokens");
@@ -69,6 +70,20 @@ void add_input(OptionTable& table, Choices& choices) {
       .add("lines-per-tree", options.lines_per_tree,
            "neighbours that begin alike share it, so many at most; 1: none do")
       .at_least(1);
+}
+
+void add_messages(OptionTable& table, PrepareOptions& options) {
+  std::vector<std::string> templates;
+  for (const ShippedChatTemplate& each : shipped_chat_templates()) templates.push_back(each.name);
+  table.group("Conversations with an assistant");
+  table
+      .add("chat-template", options.chat_template,
+           "how they become texts: " + list(templates) +
+               ", or a file of your own; auto: as the tokenizer's files tell")
+      .shown_as("NAME|FILE|auto");
+  table.choice("loss-on", options.loss_on, {{"all", LossOn::all}, {"last", LossOn::last}},
+               "of the assistant's turns: learn all, or the last of each conversation");
+  table.add("system", options.system, "system prompt of conversations that have none");
 }
 
 void add_prompts(OptionTable& table, PrepareOptions& options) {
@@ -91,7 +106,9 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
       "whether the end of a text (</s>) follows an answer; none is for bases that never learned that token");
   table
       .add("max-tokens", options.max_tokens,
-           "a longer prompt loses its oldest lines; default: at most the base's positions; 0: no limit")
+           "a longer prompt loses its oldest lines, a longer conversation is split; default: at most the "
+           "base's "
+           "positions; 0: no limit")
       .at_least(0);
   table.add("auxiliary", options.auxiliary, "a second recipe, asked as well while training, such as impact")
       .shown_as("NAME|FILE");
@@ -194,7 +211,8 @@ void say_unused_rows(const Choices& choices, Console& console) {
 
 // Options that have no meaning for the corpus are a mistake.
 void check_kind(const PrepareOptions& options, const OptionTable& table) {
-  const bool dialogues = options.corpus != "tokens" && options.corpus != "text";
+  const bool messages = options.corpus == "messages";
+  const bool dialogues = !messages && options.corpus != "tokens" && options.corpus != "text";
   const auto is_for = [&](const char* option, const char* corpus) {
     require<ConfigurationError>(options.corpus == corpus || !table.changed(option), "--", option,
                                 " is for the ", corpus, " corpus, this one is ", options.corpus,
@@ -202,8 +220,12 @@ void check_kind(const PrepareOptions& options, const OptionTable& table) {
   };
   is_for("context", "text");
   is_for("lines-per-tree", "tokens");
-  for (const char* option : {"recipe", "history", "answer-end", "max-tokens", "auxiliary", "label-map",
-                             "captions", "fraction", "demonstrations", "features"}) {
+  for (const char* option : {"chat-template", "loss-on", "system"}) is_for(option, "messages");
+  require<ConfigurationError>(dialogues || messages || !table.changed("max-tokens"),
+                              "--max-tokens is for dialogues and messages, this corpus is ", options.corpus,
+                              ": leave it out");
+  for (const char* option : {"recipe", "history", "answer-end", "auxiliary", "label-map", "captions",
+                             "fraction", "demonstrations", "features"}) {
     require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
                                 " is for dialogues, this corpus is ", options.corpus, ": leave it out");
   }
@@ -246,6 +268,15 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   };
 }
 
+// The first conversation, as it is learned.
+void show_conversation(const Choices& choices, const Ledger& ledger, Console& console) {
+  const std::string& split = ledger.splits[0].split;
+  const Dataset dataset =
+      Dataset::read((std::filesystem::path(choices.options.output) / (split + ".h5")).string());
+  console.print(fmt::format("the first of {}, learned between « and »:\n{}", split,
+                            marked_text(dataset.sequence(0), Tokenizer::load(choices.options.tokenizer))));
+}
+
 int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runtime) {
   const std::string effective = table.print_effective();
   check_kind(choices.options, table);
@@ -266,6 +297,7 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
   std::string lines = ledger.to_table();
   while (lines.ends_with('\n')) lines.pop_back();
   console.print(lines);
+  if (choices.options.corpus == "messages") show_conversation(choices, ledger, console);
   console.print(fmt::format("the data sets are in {}", choices.options.output));
   return static_cast<int>(ExitCode::done);
 }
@@ -278,6 +310,7 @@ int prepare(const Arguments& arguments) {
     OptionTable table("prepare",
                       "turns a corpus into prompts, tokens and data sets, and accounts for every row");
     add_input(table, choices);
+    add_messages(table, choices.options);
     add_prompts(table, choices.options);
     add_selection(table, choices.options);
     add_features(table, choices.options);

@@ -42,5 +42,20 @@ TEST(PromptForm, SaysWhatLinesAloneCannotAnswer) {
             "train.h5 has no prompts: it was made of token lists or plain text");
 }
 
+TEST(PromptForm, ConversationsAreKeptWithTheirTemplateAndHaveNoLabels) {
+  const ScratchFolder scratch;
+  DatasetOrigin origin;
+  origin.recipe_text = prompt_text_of(ChatTemplate::parse(shipped_chat_templates()[0].json, "chat template"));
+  PromptForm::of(origin, "train.h5").write(scratch.path());
+  const PromptForm form = PromptForm::read(scratch.path());
+  ASSERT_TRUE(form.chat.has_value());
+  EXPECT_EQ(form.chat->name, shipped_chat_templates()[0].name);
+  EXPECT_EQ(form.chat->answer.size(), 2U);
+  expect_contains(message_of<ConfigurationError>([&] { form.require_askable(); }),
+                  "which have no labels: talk with the model by `chorus chat`");
+  scratch.write("prompts.json", R"({"chat_template": {"name": "x"}, "labels": []})");
+  expect_contains(message_of<DataError>([&] { PromptForm::read(scratch.path()); }), "unknown field 'labels'");
+}
+
 }  // namespace
 }  // namespace chorus

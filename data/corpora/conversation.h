@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/corpora/ledger.h"
+#include "data/text/text.h"
+
+namespace chorus {
+
+// What one side of a conversation says.
+struct Message {
+  enum class Role { system, user, assistant };
+  Role role = Role::user;
+  std::string content;
+  std::string input;    // what an instruction speaks of, where that stands apart; of a user
+  bool trained = true;  // of an assistant
+};
+
+// A system prompt, if there is one, stands first; then users and assistants, an assistant at the end.
+struct Conversation {
+  std::vector<Message> messages;
+  std::int64_t line = 0;
+};
+
+// A file of conversations, as JSON lines or as one JSON array, in one of three forms, recognised by the first object:
+//   OpenAI's   {"messages": [{"role": "system|user|assistant", "content": "…"}]}; "developer" is "system", the content
+//              may be a list of parts of type text, and "weight": 0 says of an answer that it is not learned
+//   ShareGPT's {"conversations": [{"from": "system|human|gpt", "value": "…"}], "system": "…"}
+//   Alpaca's   {"instruction": "…", "input": "…", "output": "…", "system": "…", "history": [["…", "…"]]}
+// docs/formats.md says what else may stand in them.
+class ConversationFile {
+ public:
+  // Throws DataError for a file that cannot be read or whose objects are of none of these forms.
+  explicit ConversationFile(const std::filesystem::path& path);
+
+  std::int64_t rows() const { return std::ssize(rows_); }
+  const std::string& form() const { return form_; }
+  // Throws RowError with file and line for what is none: no JSON, another form, an unknown role, calls of tools, images,
+  // an empty text, a system prompt that does not stand first, no answer. Adds to the notes of the ledger what it
+  // leaves out.
+  Conversation read(std::int64_t row, SplitLedger& ledger) const;
+
+ private:
+  std::string path_;
+  std::vector<NumberedLine> rows_;  // each one object
+  std::string form_;
+};
+
+}  // namespace chorus

@@ -1,0 +1,197 @@
+#include <algorithm>
+#include <filesystem>
+
+#include "data/corpora/conversation.h"
+#include "data/corpora/rows.h"
+#include "data/corpora/split_files.h"
+#include "data/preparation.h"
+#include "data/prompts/chat_writer.h"
+#include "data/prompts/prompt_form.h"
+#include "data/text/text.h"
+#include "ops/base/error.h"
+
+namespace chorus {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Role = Message::Role;
+
+std::vector<Source> sources_of(const PrepareOptions& options) {
+  if (options.inputs.size() != 1 || !fs::is_directory(options.inputs[0]))
+    return parse_sources(options.inputs, "train", "split");
+  const fs::path folder = options.inputs[0];
+  std::vector<std::string> named;
+  for (const fs::path& file : split_files(folder, ".jsonl"))
+    named.push_back(file.stem().string() + "=" + file.string());
+  for (const fs::path& file : split_files(folder, ".json")) {
+    // Other JSON files say what a data set is.
+    const std::string name = split_name(file.stem().string());
+    if (name == "train" || name == "dev" || name == "test") named.push_back(name + "=" + file.string());
+  }
+  require<DataError>(!named.empty(), folder.string(),
+                     ": has no train.jsonl, dev.jsonl, test.jsonl, nor any other .jsonl, and no train.json, "
+                     "dev.json or test.json");
+  return parse_sources(named, "train", "split");
+}
+
+// Cuts conversations at the borders of exchanges, what users say and the answers to it, and makes samples of them.
+class ConversationCutter {
+ public:
+  ConversationCutter(const ChatWriter& writer, const PrepareOptions& options, SplitLedger& ledger)
+      : writer_(writer), options_(options), ledger_(ledger) {}
+
+  std::vector<GroupSample> cut(const Conversation& conversation, const RowPlace& place) {
+    std::span<const Message> turns(conversation.messages);
+    const Message* system = options_.system.empty() ? nullptr : &default_system_;
+    if (turns[0].role == Role::system) {
+      system = &turns[0];
+      turns = turns.subspan(1);
+    }
+    const std::string objection = writer_.objection(turns);
+    require_row(objection.empty(), place, "turns in an order that the chat template has not", objection);
+    try {
+      samples_.clear();
+      const std::vector<std::span<const Message>> exchanges = exchanges_of(turns);
+      if (options_.loss_on == LossOn::last) {
+        cut_oldest(system, exchanges);
+      } else {
+        split(system, exchanges);
+      }
+    } catch (const DataError& error) {
+      require_row(false, place, "a token of the chat template in a text", error.what());
+    }
+    ++ledger_.dialogues;
+    ledger_.utterances += std::ssize(turns);
+    return std::move(samples_);
+  }
+
+ private:
+  using Exchange = std::span<const Message>;
+
+  static std::vector<Exchange> exchanges_of(std::span<const Message> turns) {
+    std::vector<Exchange> exchanges;
+    std::size_t begin = 0;
+    for (std::size_t i = 1; i <= turns.size(); ++i) {
+      const bool ends =
+          i == turns.size() || (turns[i].role == Role::user && turns[i - 1].role == Role::assistant);
+      if (!ends) continue;
+      exchanges.push_back(turns.subspan(begin, i - begin));
+      begin = i;
+    }
+    return exchanges;
+  }
+
+  // What stands behind the last answer is predicted from nothing and predicts nothing.
+  static std::ptrdiff_t length_with_last_answer(const Sequence& sequence) {
+    const auto is_learned = [](std::int32_t label) { return label != unsupervised; };
+    return std::find_if(sequence.labels.rbegin(), sequence.labels.rend(), is_learned).base() -
+           sequence.labels.begin();
+  }
+
+  bool fits(const Sequence& sequence) const {
+    return options_.max_tokens == 0 || length_with_last_answer(sequence) <= options_.max_tokens;
+  }
+
+  void append(const Message* system, Exchange exchange, Sequence& sequence) const {
+    for (const Message& turn : exchange) writer_.add(system, turn, sequence);
+  }
+
+  // Each piece takes as many exchanges as there is room for.
+  void split(const Message* system, const std::vector<Exchange>& exchanges) {
+    Sequence open;
+    for (const Exchange& exchange : exchanges) {
+      Sequence longer = open;
+      append(system, exchange, longer);
+      if (!fits(longer) && !open.tokens.empty()) {
+        close(std::exchange(open, {}));
+        longer = {};
+        append(system, exchange, longer);
+      }
+      if (fits(longer)) {
+        open = std::move(longer);
+      } else {
+        drop();
+      }
+    }
+    if (!open.tokens.empty()) close(std::move(open));
+    if (samples_.size() > 1) {
+      ++ledger_.notes["conversations split at the borders of exchanges"];
+      ledger_.shortened_samples += std::ssize(samples_);
+    }
+  }
+
+  // The last answer alone is learned, and what stands before it stays as far as there is room.
+  void cut_oldest(const Message* system, const std::vector<Exchange>& exchanges) {
+    std::vector<Message> last(exchanges.back().begin(), exchanges.back().end());
+    for (std::size_t i = 0; i + 1 < last.size(); ++i) last[i].trained = false;
+    for (std::size_t first = 0; first < exchanges.size(); ++first) {
+      Sequence sequence;
+      for (std::size_t i = first; i + 1 < exchanges.size(); ++i) append(system, exchanges[i], sequence);
+      std::ranges::fill(sequence.labels, unsupervised);
+      append(system, last, sequence);
+      if (!fits(sequence)) {
+        ledger_.lines_cut += first + 1 < exchanges.size() ? std::ssize(exchanges[first]) : 0;
+        continue;
+      }
+      if (first > 0) ++ledger_.shortened_samples;
+      close(std::move(sequence));
+      return;
+    }
+    drop();
+  }
+
+  void drop() { ++ledger_.dropped[fmt::format("exchanges of more than {} tokens", options_.max_tokens)]; }
+
+  void close(Sequence sequence) {
+    const auto length = static_cast<std::size_t>(length_with_last_answer(sequence));
+    sequence.tokens.resize(length);
+    sequence.labels.resize(length);
+    if (sequence.tokens.empty()) {
+      ++ledger_.notes["pieces of conversations in which nothing is learned, left out"];
+      return;
+    }
+    ledger_.longest_sample = std::max(ledger_.longest_sample, std::int64_t{std::ssize(sequence.tokens)});
+    samples_.push_back({std::move(sequence), -1, -1, 1});
+  }
+
+  const ChatWriter& writer_;
+  const PrepareOptions& options_;
+  SplitLedger& ledger_;
+  Message default_system_{Role::system, options_.system, "", true};
+  std::vector<GroupSample> samples_;
+};
+
+}  // namespace
+
+void prepare_messages(Preparation& preparation) {
+  const PrepareOptions& options = preparation.options;
+  const ChosenChatTemplate chosen = choose_chat_template(options.chat_template, preparation.tokenizer());
+  const ChatWriter writer(chosen.form, preparation.tokenizer());
+  preparation.ledger.recipe = chosen.form.name;
+  preparation.ledger.remarks.push_back(
+      fmt::format("chat template {}{}", chosen.form.name, chosen.reason.empty() ? "" : ": " + chosen.reason));
+  for (const Source& source : sources_of(options)) {
+    SplitLedger& ledger = preparation.ledger.splits.emplace_back();
+    ledger.split = source.name;
+    const ConversationFile file(source.path);
+    preparation.ledger.remarks.push_back(fmt::format("{}: {}", source.path, file.form()));
+    DatasetOrigin origin = preparation.origin(source.name);
+    origin.recipe_name = chosen.form.name;
+    origin.recipe_text = prompt_text_of(chosen.form);
+    DatasetBuilder builder(origin);
+    ConversationCutter cutter(writer, options, ledger);
+    read_rows({options.skip_bad_rows}, ledger, [&] {
+      if (ledger.rows_read == file.rows()) return false;
+      const Conversation conversation = file.read(ledger.rows_read++, ledger);
+      const RowPlace place{source.path, conversation.line};
+      const std::vector<GroupSample> samples = cutter.cut(conversation, place);
+      if (!samples.empty()) builder.add_group(samples, fmt::format("{}:{}", place.file, place.line));
+      preparation.report(source.name, ledger.rows_read, file.rows());
+      return true;
+    });
+    preparation.finish(builder, ledger);
+  }
+}
+
+}  // namespace chorus

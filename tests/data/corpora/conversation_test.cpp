@@ -1,0 +1,136 @@
+#include "data/corpora/conversation.h"
+
+#include "data/text/row_error.h"
+#include "tests/data/scratch.h"
+
+namespace chorus {
+namespace {
+
+using Role = Message::Role;
+
+class ConversationFileTest : public testing::Test {
+ protected:
+  ConversationFile file(const std::string& text) const {
+    return ConversationFile(folder_.write("lines.jsonl", text));
+  }
+  std::vector<Message> messages(const std::string& text) { return file(text).read(0, ledger_).messages; }
+  std::string row_error(const std::string& text, std::int64_t row = 0) {
+    const ConversationFile conversations = file(text);
+    return message_of<RowError>([&] { conversations.read(row, ledger_); });
+  }
+  // Of an OpenAI conversation that holds these turns.
+  std::string turns_error(const std::string& turns) {
+    return row_error(R"(
+{"messages": [)" + turns +
+                     "]}");
+  }
+
+  ScratchFolder folder_;
+  SplitLedger ledger_;
+};
+
+std::string described(const std::vector<Message>& messages) {
+  std::string text;
+  for (const Message& message : messages) {
+    text += message.role == Role::system ? "S" : message.role == Role::user ? "U" : "A";
+    text += "(" + message.content + (message.input.empty() ? "" : "|" + message.input) + ")";
+    if (!message.trained) text += "-";
+  }
+  return text;
+}
+
+TEST_F(ConversationFileTest, ThreeFormsAreRead) {
+  EXPECT_EQ(
+      described(messages(
+          R"({"messages": [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": "Hi"}, )"
+          R"({"role": "assistant", "content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}], )"
+          R"("weight": 0, "tool_calls": []}, {"role": "user", "content": "You?"}, )"
+          R"({"role": "assistant", "content": "Fine", "weight": 1}], "tools": null, "id": 7})")),
+      "S(Be kind.)U(Hi)A(Hello)-U(You?)A(Fine)");
+  EXPECT_EQ(
+      described(messages(R"({"id": "1", "system": "", "conversations": [{"from": "system", "value": "S"}, )"
+                         R"({"from": "human", "value": " Hi "}, {"from": "gpt", "value": "Hello"}]})")),
+      "S(S)U( Hi )A(Hello)");
+  EXPECT_EQ(
+      described(messages(
+          R"({"instruction": "Add", "input": "1 2", "output": "3", "system": "Sums", "history": [["A", "B"]]})")),
+      "S(Sums)U(A)A(B)U(Add|1 2)A(3)");
+  EXPECT_EQ(described(messages(R"({"instruction": "Hi", "input": "", "output": "Yes", "history": []})")),
+            "U(Hi)A(Yes)");
+  EXPECT_EQ(file(R"({"messages": []})").form(), "OpenAI's messages");
+  EXPECT_EQ(file("no JSON\n"
+                 R"({"conversations": []})")
+                .form(),
+            "ShareGPT's conversations");
+  EXPECT_EQ(file(R"({"instruction": "", "output": ""})").form(), "Alpaca's instructions");
+}
+
+TEST_F(ConversationFileTest, AnArrayIsReadElementByElement) {
+  const ConversationFile conversations = file(
+      "\xEF\xBB\xBF[\n  {\"instruction\": \"a ] , \\\" [ {\",\n   \"output\": \"b\"},\n\n  {\"instruction\": "
+      "\"c\",\n"
+      "   \"output\": \"d\"}, {\"instruction\": \"e\", \"output\": 3}\n]\n");
+  ASSERT_EQ(conversations.rows(), 3);
+  EXPECT_EQ(described(conversations.read(0, ledger_).messages), "U(a ] , \" [ {)A(b)");
+  EXPECT_EQ(conversations.read(1, ledger_).line, 5);
+  expect_contains(message_of<RowError>([&] { conversations.read(2, ledger_); }),
+                  "lines.jsonl:6: no text: 'output' is number");
+  const auto broken = [&](const std::string& text) { return message_of<DataError>([&] { file(text); }); };
+  expect_contains(broken("[{}\n"), "lines.jsonl:2: no JSON array: it has no end");
+  expect_contains(broken("[{}\n] x"), "lines.jsonl:2: no JSON array: something stands behind the end");
+  expect_contains(broken("[{},,{}]"), "no JSON array: an element is missing");
+  expect_contains(broken("[\n\"a"), "no JSON array: it has no end");
+  expect_contains(broken("[]"), "lines.jsonl:1: no JSON object is none of the forms of conversations");
+  expect_contains(broken(" \n"), "lines.jsonl: is empty");
+}
+
+TEST_F(ConversationFileTest, WhatIsNoConversationIsNamedWithItsLine) {
+  expect_contains(message_of<DataError>([&] { file("\n{\"text\": \"x\", \"id\": 1}"); }),
+                  "lines.jsonl:2: an object with id, text is none of the forms of conversations: "
+                  "{\"messages\": [{\"role\", \"content\"}]}");
+  const std::string good =
+      R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})";
+  expect_contains(row_error(good + "\n{\"messages\"\n", 1), "lines.jsonl:2: no JSON: ");
+  expect_contains(row_error(good + "\n"
+                                   R"({"instruction": "a", "output": "b"})",
+                            1),
+                  "lines.jsonl:2: another form: the file begins with OpenAI's messages");
+  expect_contains(row_error(good + "\n{\"messages\": [\"\xFF\"]}", 1), "lines.jsonl:2: invalid UTF-8: ");
+  expect_contains(row_error(R"({"messages": []})"), "lines.jsonl:1: no turns: 'messages' must be an array");
+
+  const std::string user = R"({"role": "user", "content": "a"}, )";
+  expect_contains(
+      turns_error(user + R"({"role": "bot", "content": "b"})"),
+      "lines.jsonl:2: unknown role: the role of message 2 is 'bot'; known are system, user, assistant");
+  expect_contains(turns_error(user + R"({"role": "tool", "content": "b"})"), "lines.jsonl:2: tools: ");
+  expect_contains(turns_error(user + R"({"role": "assistant", "content": null, "tool_calls": [{"id": 1}]})"),
+                  "lines.jsonl:2: tools: message 2 has 'tool_calls'");
+  expect_contains(
+      turns_error(R"({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]})"),
+      "lines.jsonl:2: a part that is no text: the content of message 1 has a part of type \"image_url\"");
+  expect_contains(turns_error(user + R"({"role": "assistant", "content": " \n"})"),
+                  "lines.jsonl:2: empty text: the content of message 2 says nothing");
+  expect_contains(turns_error(R"({"role": "user"})"), "empty text: the content of message 1 is missing");
+  expect_contains(turns_error(R"({"role": "user", "content": "a\u0000"})"), "zero character");
+  expect_contains(turns_error(R"({"role": "user", "content": "a"})"), "lines.jsonl:2: no answer: ");
+  expect_contains(turns_error(user + R"({"role": "system", "content": "b"})"),
+                  "a system prompt that does not stand first: turn 2 is one");
+  expect_contains(turns_error(user + R"({"role": "assistant", "content": "b", "weight": 0.5})"),
+                  "bad weight");
+  expect_contains(row_error(R"({"conversations": [{"from": "human", "value": 3}]})"),
+                  "no text: the value of turn 1 is number");
+  expect_contains(row_error(R"({"conversations": [{"from": "observation", "value": "x"}]})"), "tools");
+  expect_contains(row_error(R"({"instruction": "a", "output": ""})"), "empty text: 'output' says nothing");
+  expect_contains(row_error(R"({"instruction": "a", "output": "b", "history": [["c"]]})"), "bad history");
+}
+
+TEST_F(ConversationFileTest, WhatStandsBehindTheLastAnswerIsLeftOutAndCounted) {
+  EXPECT_EQ(
+      described(messages(R"({"messages": [{"role": "user", "content": "a"}, )"
+                         R"({"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]})")),
+      "U(a)A(b)");
+  EXPECT_EQ(ledger_.notes.at("turns behind the last answer, left out"), 1);
+}
+
+}  // namespace
+}  // namespace chorus
