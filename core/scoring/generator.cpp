@@ -1,6 +1,7 @@
 #include "core/scoring/generator.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 
 #include "core/formats/finite.h"
 #include "ops/base/index.h"
+#include "ops/base/random.h"
 #include "ops/transfer.h"
 #include "parallel/host_values.h"
 
@@ -76,7 +78,7 @@ class Decoding {
     Arena::Scope scope(arena_);
     CacheAccess access;
     access.rows = upload_integers(model_.backend(), arena_, cache_rows);
-    take_best(model_.logits(model_.upload(batch, arena_), access, caches_, arena_));
+    take_next(model_.logits(model_.upload(batch, arena_), access, caches_, arena_));
   }
 
   // One more token of every prompt; those that have ended go on unread, which keeps the shapes.
@@ -103,10 +105,24 @@ class Decoding {
     access.rows = upload_integers(model_.backend(), arena_, cache_rows);
     access.decoding = true;
     access.lengths = upload_integers(model_.backend(), arena_, lengths);
-    take_best(model_.logits(device, access, caches_, arena_));
+    take_next(model_.logits(device, access, caches_, arena_));
   }
 
-  void take_best(const std::vector<float>& logits) {
+  std::int32_t choose(std::span<const float> logits, std::int64_t prompt) const {
+    const auto best = std::ranges::max_element(logits);
+    if (options_.temperature == 0) return static_cast<std::int32_t>(best - logits.begin());
+    std::vector<double> sums;  // of the probabilities so far, but for their common factor
+    double sum = 0;
+    for (const float logit : logits)
+      sums.push_back(sum += std::exp((static_cast<double>(logit) - *best) / options_.temperature));
+    const std::uint32_t word =
+        random_word(options_.seed, RandomUse::decode, static_cast<std::uint32_t>(prompt),
+                    static_cast<std::uint64_t>(steps_));
+    const auto drawn = std::ranges::upper_bound(sums, uniform(word) * sum);
+    return static_cast<std::int32_t>(drawn - sums.begin());
+  }
+
+  void take_next(const std::vector<float>& logits) {
     const std::int64_t vocabulary = model_.config().vocabulary_size;
     const std::int64_t pieces = options_.pieces > 0 ? options_.pieces : vocabulary;
     last_.resize(prompts_.size());
@@ -116,7 +132,7 @@ class Decoding {
       if (!ended_[p] && !all_finite({row, row + vocabulary}))
         throw DataError(fmt::format("{}: the scores of the next token are not finite: {}", name_of(p),
                                     not_finite_advice));
-      last_[p] = static_cast<std::int32_t>(std::max_element(row, row + pieces) - row);
+      last_[p] = choose({row, row + pieces}, numbers_[p]);
       if (is_end(last_[p])) ended_[p] = true;
       if (!ended_[p]) answers_[p].push_back(last_[p]);
       if (std::ssize(prompts_[p]) + std::ssize(answers_[p]) >= length_) ended_[p] = true;

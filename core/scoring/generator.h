@@ -20,6 +20,10 @@ struct GenerateOptions {
   const FeatureTable* features = nullptr;  // what tokens below 0 of the prompts stand for
   std::vector<std::int32_t> ends = {};     // end an answer, as those of `config().eos` do
   std::int64_t pieces = 0;                 // tokens from here on are never taken; 0: the whole vocabulary
+  // 0: the most probable token. Otherwise one is drawn with the probabilities softmax(logits / temperature), a function of
+  // the seed, the prompt's number and that of the token alone.
+  double temperature = 0;
+  std::uint64_t seed = 0;
   // Names a prompt in messages; "prompt 3" where it is empty.
   std::function<std::string(std::int64_t prompt)> name_of_prompt = {};
 };
@@ -41,7 +45,7 @@ struct AnswerEnds {
 };
 AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer);
 
-// The most probable token after another, until an end or max_new_tokens. Returns the new tokens of each prompt, without
+// One token after another, until an end or max_new_tokens. Returns the new tokens of each prompt, without
 // the end. Prompts are shared out over the data ranks; every rank returns all. Throws DataError for a prompt without
 // room for one new token or whose logits are not finite, and Interrupted, on all ranks, when the prompts in hand at a
 // request to stop are answered. Collective.

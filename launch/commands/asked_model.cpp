@@ -11,20 +11,6 @@ namespace chorus {
 
 namespace {
 
-// Any split tells it: all of a folder are made alike.
-PromptForm form_of(const AskOptions& options) {
-  if (options.data.empty()) {
-    require<ConfigurationError>(!options.adapter.empty(),
-                                "a base alone does not say how it is to be asked: name the folder of "
-                                "prepared data with --data");
-    return PromptForm::read(options.adapter);
-  }
-  const std::vector<std::string> splits = splits_of(options.data);
-  require<ConfigurationError>(!splits.empty(), "--data ", options.data, " holds no data set");
-  const std::string file = (std::filesystem::path(options.data) / (splits[0] + ".h5")).string();
-  return PromptForm::of(Dataset::read(file).origin, file);
-}
-
 std::vector<std::pair<std::string, double>> probabilities(
     std::vector<std::pair<std::string, double>> log_probabilities) {
   double largest = log_probabilities.at(0).second, sum = 0;
@@ -54,6 +40,28 @@ void add_asking(OptionTable& table, AskOptions& options) {
   add_computation(table, options.precision, options.base_precision, options.runtime);
 }
 
+// Any split tells it: all of a folder are made alike.
+PromptForm form_of(const AskOptions& options) {
+  if (options.data.empty()) {
+    if (!options.adapter.empty()) return PromptForm::read(options.adapter);
+    // As --method full leaves it.
+    require<ConfigurationError>(
+        std::filesystem::exists(std::filesystem::path(options.base) / prompt_form_file),
+        "a base alone does not say how it is to be asked: name the folder of "
+        "prepared data with --data");
+    return PromptForm::read(options.base);
+  }
+  const std::vector<std::string> splits = splits_of(options.data);
+  require<ConfigurationError>(!splits.empty(), "--data ", options.data, " holds no data set");
+  const std::string file = (std::filesystem::path(options.data) / (splits[0] + ".h5")).string();
+  return PromptForm::of(Dataset::read(file).origin, file);
+}
+
+std::int64_t longest_prompt(const AskOptions& options, const ModelConfig& model) {
+  return options.max_tokens > 0 ? options.max_tokens
+                                : std::min(QuestionLimits().max_tokens, model.longest_text());
+}
+
 AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeRuntime& make_runtime)
     : options_(options),
       base_(options.base),
@@ -81,9 +89,9 @@ AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeR
 
 std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool last_line_only,
                                        const Progress& progress) {
-  QuestionLimits limits{.vocabulary_size = base_.config().vocabulary_size, .last_line_only = last_line_only};
-  limits.max_tokens = options_.max_tokens > 0 ? options_.max_tokens
-                                              : std::min(limits.max_tokens, base_.config().longest_text());
+  const QuestionLimits limits{.max_tokens = longest_prompt(options_, base_.config()),
+                              .vocabulary_size = base_.config().vocabulary_size,
+                              .last_line_only = last_line_only};
   const Dataset dataset = questions_about(dialogues, form_, tokenizer_, limits);
   require_fits(dataset, "the prompts", base_);
   const Evaluation evaluation =

@@ -15,7 +15,7 @@ namespace chorus {
 
 struct AskOptions {
   std::string base, adapter;
-  std::string data;  // prepared data to take the prompts from; empty: prompts.json beside the adapter
+  std::string data;  // prepared data to take the prompts from; empty: prompts.json beside the adapter or base
   std::int64_t max_tokens = 0;  // of a prompt; 0: as `chorus prepare` has it, or the base's positions
   std::int64_t tokens_per_microbatch = 2048;
   DType precision = DType::f32;
@@ -24,6 +24,12 @@ struct AskOptions {
 };
 
 void add_asking(OptionTable& table, AskOptions& options);
+
+// How the model was asked in training: by the data that is named, or by what stands beside the adapter, or without one
+// beside the base.
+PromptForm form_of(const AskOptions& options);
+// Tokens of a prompt at most.
+std::int64_t longest_prompt(const AskOptions& options, const ModelConfig& model);
 
 // A line, and how probable each label is, the most probable first.
 struct AskedLine {

@@ -1,3 +1,5 @@
+#include <array>
+#include <functional>
 #include <iostream>
 
 #include <unistd.h>
@@ -6,6 +8,7 @@
 #include "data/text/text.h"
 #include "launch/commands/asked_model.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/conversing_model.h"
 
 namespace chorus::command {
 
@@ -22,32 +25,82 @@ std::string describe(const AskedLine& line) {
   return "  " + joined(labels, "   ");
 }
 
-int run(const AskOptions& options, const OptionTable& table, const MakeRuntime& make_runtime) {
-  AskedModel model(options, facts_of(table, {"base", "adapter", "data"}), make_runtime);
-  Runtime& runtime = model.runtime();
+struct Options {
+  AskOptions ask;
+  ConversationOptions conversation;
+};
+
+constexpr std::array conversation_options{"system", "max-new-tokens", "temperature", "seed"};
+
+bool is_terminal() { return isatty(STDIN_FILENO) == 1; }
+
+// Calls `say` with each line that is typed, and `begin_anew` for an empty one. On a terminal, what is wrong with a line is said
+// and ends nothing.
+void read_typed(Runtime& runtime, const std::string& greeting, const std::function<void()>& begin_anew,
+                const std::function<std::string(const std::string& line, std::int64_t number)>& say) {
   require<ConfigurationError>(runtime.groups().groups().world.size() == 1,
                               "chat reads what one person types: start it without mpirun");
-  const bool is_terminal = isatty(STDIN_FILENO) == 1;
-  if (is_terminal)
-    runtime.console().print("Type SPEAKER: WORDS. An empty line begins another dialogue, Ctrl-D ends.");
-  Dialogue dialogue{"0", {}};
+  if (is_terminal()) runtime.console().print(greeting);
   std::int64_t number = 0;
   for (std::string line; std::getline(std::cin, line);) {
     ++number;
     if (is_blank(line)) {
-      dialogue.utterances.clear();
+      begin_anew();
       continue;
     }
+    std::string answer;
     try {
-      dialogue.utterances.push_back(parse_written_line(line, "line", number));
+      answer = say(line, number);
     } catch (const DataError& error) {  // a slip of the keyboard ends no conversation
-      if (!is_terminal) throw;
-      runtime.console().print(error.what());
-      continue;
+      if (!is_terminal()) throw;
+      answer = error.what();
     }
-    dialogue.utterances.back().id = std::to_string(dialogue.utterances.size() - 1);
-    const std::vector<AskedLine> asked = model.ask(std::span(&dialogue, 1), true);
-    runtime.console().print((is_terminal ? "" : line + "\n") + describe(asked[0]));
+    runtime.console().print((is_terminal() ? "" : line + "\n") + answer);
+  }
+}
+
+void label(const AskOptions& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+  AskedModel model(options, facts_of(table, {"base", "adapter", "data"}), make_runtime);
+  Dialogue dialogue{"0", {}};
+  read_typed(
+      model.runtime(), "Type SPEAKER: WORDS. An empty line begins another dialogue, Ctrl-D ends.",
+      [&] { dialogue.utterances.clear(); },
+      [&](const std::string& line, std::int64_t number) {
+        dialogue.utterances.push_back(parse_written_line(line, "line", number));
+        dialogue.utterances.back().id = std::to_string(dialogue.utterances.size() - 1);
+        return describe(model.ask(std::span(&dialogue, 1), true)[0]);
+      });
+}
+
+void converse(const Options& options, const ChatTemplate& form, const OptionTable& table,
+              const MakeRuntime& make_runtime) {
+  ConversingModel model(options.ask, options.conversation, form, facts_of(table, {"base", "adapter", "data"}),
+                        make_runtime);
+  read_typed(
+      model.runtime(), "Type what you say. An empty line begins another conversation, Ctrl-D ends.",
+      [&] { model.begin_anew(); },
+      [&](const std::string& line, std::int64_t) {
+        std::string answer = model.answer(line);
+        if (model.forgotten() > 0)
+          answer += fmt::format(
+              "\n(without the first {}, for which there was no room)",
+              model.forgotten() == 1 ? "exchange" : fmt::format("{} exchanges", model.forgotten()));
+        return answer;
+      });
+}
+
+int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+  const PromptForm form = form_of(options.ask);
+  for (const char* option : conversation_options) {
+    require<ConfigurationError>(form.chat || !table.changed(option), "--", option,
+                                " is for models trained on conversations with an assistant; this one labels "
+                                "lines by recipe ",
+                                form.recipe.name, ": leave it out");
+  }
+  if (form.chat) {
+    converse(options, *form.chat, table, make_runtime);
+  } else {
+    label(options.ask, table, make_runtime);
   }
   return static_cast<int>(ExitCode::done);
 }
@@ -56,9 +109,21 @@ int run(const AskOptions& options, const OptionTable& table, const MakeRuntime& 
 
 int chat(const Arguments& arguments) {
   return run_on_ranks("chorus chat", [&](const MakeRuntime& make_runtime) {
-    AskOptions options;
-    OptionTable table("chat", "labels each line of a dialogue as it is typed");
-    add_asking(table, options);
+    Options options;
+    ConversationOptions& conversation = options.conversation;
+    OptionTable table(
+        "chat",
+        "labels each line of a dialogue as it is typed, or, of a model trained on conversations "
+        "with an assistant, answers it");
+    add_asking(table, options.ask);
+    table.group("Conversations with an assistant");
+    table.add("system", conversation.system, "system prompt; empty: none");
+    table.add("max-new-tokens", conversation.max_new_tokens, "of an answer").at_least(1);
+    table
+        .add("temperature", conversation.temperature,
+             "of the probabilities by which tokens are drawn; 0: always the most probable")
+        .at_least(0);
+    table.add("seed", conversation.seed, "of the draws");
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
     return run(options, table, make_runtime);
   });

@@ -140,7 +140,8 @@ int run_evaluation(const Options& options, const OptionTable& table, const MakeR
   require<ConfigurationError>(
       has_candidates(dataset), options.data, "/", options.split,
       ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
-      "labelled corpus, dev or test");
+      "labelled corpus, dev or test; conversations, token lists and texts have no labels, `chorus train` "
+      "says their loss on dev");
   require<ConfigurationError>(options.exclude.empty() || dataset.has_gold(), "--exclude: the ", options.split,
                               " split has no gold labels, so nothing is scored: leave the option out");
   SharedFacts facts = facts_of(table, {"base", "adapter", "data", "output", "predictions", "exclude"});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -65,6 +66,22 @@ TEST(Generate, RowsWithoutAPieceAreNeverTaken) {
     EXPECT_EQ(answer.size(), 8U);
     for (const std::int32_t token : answer) EXPECT_LT(token, largest);
   }
+}
+
+TEST(Generate, DrawsAsTheTemperatureSaysAndTheSeedDecides) {
+  const Answers best = answers_of({});
+  EXPECT_EQ(answers_of({.temperature = 1e-6}), best) << "nearly cold";
+  const Answers drawn = answers_of({.temperature = 1, .seed = 3});
+  EXPECT_NE(drawn, best);
+  EXPECT_EQ(answers_of({.sequences_at_once = 2, .temperature = 1, .seed = 3}), drawn)
+      << "whatever is decoded together";
+  EXPECT_NE(answers_of({.temperature = 1, .seed = 4}), drawn);
+  GenerateOptions few{.pieces = 20, .temperature = 1e6};
+  std::set<std::int32_t> tokens;
+  for (few.seed = 0; few.seed < 12; ++few.seed) {
+    for (const auto& answer : answers_of(few)) tokens.insert(answer.begin(), answer.end());
+  }
+  EXPECT_EQ(tokens.size(), 20U) << "all alike where it is hot, and no others";
 }
 
 TEST(Generate, ScoresThatAreNotFiniteAreRefused) {
