@@ -45,6 +45,10 @@ class PatternParser {
         close();
         pattern.push_back({Kind::token, token});
         i += token.size();
+      } else if (const std::string_view two = std::string_view(text).substr(i, 2);
+                 two == "{{" || two == "}}") {
+        words += text[i];
+        i += 2;
       } else if (text[i] == '{') {
         close();
         const std::size_t end = text.find('}', i);
@@ -195,6 +199,12 @@ std::vector<std::string> ChatTemplate::missing_tokens(const Tokenizer& tokenizer
   return missing;
 }
 
+void ChatTemplate::require_tokens(const Tokenizer& tokenizer, const std::string& origin) const {
+  const std::vector<std::string> missing = missing_tokens(tokenizer);
+  require<ConfigurationError>(missing.empty(), origin, ": ", tokenizer.path(), " has no token ",
+                              joined(missing, ", "), "; it fits ", known_names(tokenizer));
+}
+
 std::vector<std::string> fitting_chat_templates(const Tokenizer& tokenizer) {
   std::vector<std::string> names;
   for (const ShippedChatTemplate& shipped : shipped_chat_templates())
@@ -205,9 +215,7 @@ std::vector<std::string> fitting_chat_templates(const Tokenizer& tokenizer) {
 ChosenChatTemplate choose_chat_template(const std::string& name, const Tokenizer& tokenizer) {
   if (name == "auto") return find_template(tokenizer);
   ChatTemplate form = load_template(name, tokenizer);
-  const std::vector<std::string> missing = form.missing_tokens(tokenizer);
-  require<ConfigurationError>(missing.empty(), "--chat-template ", name, ": ", tokenizer.path(),
-                              " has no token ", joined(missing, ", "), "; it fits ", known_names(tokenizer));
+  form.require_tokens(tokenizer, "--chat-template " + name);
   return {std::move(form), ""};
 }
 

@@ -37,6 +37,8 @@ struct ChatTemplate {
 
   // Of its tokens, those that the tokenizer does not have.
   std::vector<std::string> missing_tokens(const Tokenizer& tokenizer) const;
+  // Throws ConfigurationError, beginning with `origin` and naming the shipped ones that fit, where there are such.
+  void require_tokens(const Tokenizer& tokenizer, const std::string& origin) const;
 };
 
 struct ShippedChatTemplate {

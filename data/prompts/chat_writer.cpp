@@ -64,10 +64,7 @@ class ChatWriter::Text {
 
 ChatWriter::ChatWriter(ChatTemplate form, const Tokenizer& tokenizer)
     : form_(std::move(form)), tokenizer_(tokenizer), puts_space_before_(puts_space_before(tokenizer)) {
-  const std::vector<std::string> missing = form_.missing_tokens(tokenizer);
-  require<ConfigurationError>(missing.empty(), "chat template ", form_.name, ": ", tokenizer.path(),
-                              " has no token ", joined(missing, ", "), "; it fits ",
-                              joined(fitting_chat_templates(tokenizer), ", "));
+  form_.require_tokens(tokenizer, "chat template " + form_.name);
   for (const std::string& token : form_.tokens) tokens_.push_back(*tokenizer.special(token));
   if (tokenizer.bos()) tokens_.push_back(*tokenizer.bos());
   tokens_.push_back(end());
@@ -178,12 +175,13 @@ std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer) {
       marked = trained;
     }
     run.push_back(token);
-    const bool is_silent = (token == tokenizer.eos() || token == tokenizer.bos()) &&
-                           tokenizer.decode(std::span(&token, 1)).empty();
+    // Such as <s> of SentencePiece; its space is silent only where a text begins.
+    const std::string name = tokenizer.token(token);
+    const bool is_silent = name != lower_one_eighth_block && tokenizer.decode(std::span(&token, 1)).empty();
     if (!is_silent) continue;
     run.pop_back();
     close();
-    text += tokenizer.token(token);
+    text += name;
   }
   close();
   return text + (marked ? "»" : "");

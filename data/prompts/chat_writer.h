@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,7 +50,8 @@ class ChatWriter {
   bool puts_space_before_;            // SentencePiece's, before every text
 };
 
-// The tokens as text, where they are trained between « and »; <s> and </s> are shown where decode() leaves them out.
+// The tokens as text, where they are trained between « and »; tokens that decode() leaves out, as
+// <s> and </s>, are shown.
 std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer);
 
 }  // namespace chorus

@@ -36,7 +36,7 @@ ConversingModel::ConversingModel(const AskOptions& ask, const ConversationOption
   add_content(facts, "tokenizer", tokenizer_.hash());
   facts.emplace_back("chat template", form.json);
   runtime_ = make_runtime(ask.runtime, facts);
-  for (const std::string& remark : remarks(base_, adapter_)) runtime_->console().print(remark);
+  for (const std::string& remark : remarks(base_, adapter_, true)) runtime_->console().print(remark);
   answers_as_ = generate_options(base_, tokenizer_, options.max_new_tokens);
   answers_as_.ends.push_back(writer_.end());
   answers_as_.temperature = options.temperature;

@@ -249,19 +249,19 @@ TEST_F(ChatTemplateTest, AutoSaysWhatToldIt) {
 
 TEST_F(ChatTemplateTest, AFileDescribesAnotherOne) {
   const std::string good =
-      R"({"name": "mine", "system": "{content};", "user": "{content}?", "assistant": {"answer": "{content}{eos}"}})";
+      R"({"name": "mine", "system": "{content};", "user": "{{{content}}}?", "assistant": {"answer": "{content}{eos}"}})";
   const Tokenizer tokens = of_llama_2();
   const std::string file = folder_.write("mine.json", good);
   EXPECT_EQ(tokens.decode(written(writer(file, tokens), &system_prompt, std::span(turns).first(2)).tokens),
-            "Be brief.;Hello there!?Hi. How are you?</s>");
+            "Be brief.;{Hello there!}?Hi. How are you?</s>");
   const auto broken = [&](const std::string& from, const std::string& to) {
     std::string text = good;
     text.replace(text.find(from), from.size(), to);
     return message_of<DataError>([&] { ChatTemplate::parse(text, "mine.json"); });
   };
-  expect_contains(broken("{content}?", "{contents}?"),
+  expect_contains(broken("{{{content}}}?", "{contents}?"),
                   "mine.json: '{contents}' in \"{contents}?\" is no placeholder");
-  expect_contains(broken("{content}?", "?"), "\"?\" must hold {content} once");
+  expect_contains(broken("{{{content}}}?", "?"), "\"?\" must hold {content} once");
   expect_contains(broken("{eos}", ""), "'answer' must end with {eos} or one of the tokens");
   expect_contains(broken("\"user\"", "\"usr\""), "did you mean 'user'");
   expect_contains(broken(R"("system": "{content};")", R"("trim": true)"),
