@@ -8,6 +8,7 @@
 #include "data/corpora/split_files.h"
 #include "data/preparation.h"
 #include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "data/text/text.h"
 #include "ops/base/error.h"
 
@@ -24,22 +25,20 @@ void check_corpus(const std::string& corpus) {
 }
 
 // All of it or nothing.
-void write_all(const Preparation& preparation, const std::filesystem::path& folder) {
-  const bool is_new = std::filesystem::create_directories(folder);
-  std::vector<std::filesystem::path> written;
+void write_all(const Preparation& preparation, FolderLock& output) {
+  const std::filesystem::path folder = output.begin_contents();
   try {
-    for (const Dataset& dataset : preparation.datasets) {
-      written.push_back(folder / (dataset.origin.split + ".h5"));
-      dataset.write(written.back().string());
-    }
-    written.push_back(folder / "ledger.json");
-    write_new_file(written.back(), preparation.ledger.to_json());
+    for (const Dataset& dataset : preparation.datasets)
+      dataset.write((folder / (dataset.origin.split + ".h5")).string());
+    write_new_file(folder / "ledger.json", preparation.ledger.to_json());
+    if (!preparation.options.config.empty())
+      write_new_file(folder / "config.ini", preparation.options.config);
   } catch (...) {
     std::error_code ignored;
-    for (const std::filesystem::path& file : written) std::filesystem::remove(file, ignored);
-    if (is_new) std::filesystem::remove(folder, ignored);
+    std::filesystem::remove_all(folder, ignored);
     throw;
   }
+  output.publish();
 }
 
 }  // namespace
@@ -112,7 +111,7 @@ void Preparation::finish(DatasetBuilder& builder, SplitLedger& split) {
 
 Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, const EmbedTexts& embed) {
   require<ConfigurationError>(!options.output.empty(), "--output is missing");
-  require_free_folder(options.output);
+  FolderLock output(options.output, FolderLock::Former::refused);
   check_corpus(options.corpus);
   require<ConfigurationError>(!options.inputs.empty(), "corpus ", options.corpus, " needs an input");
   Preparation preparation(options, progress, embed);
@@ -125,7 +124,7 @@ Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, c
   } else {
     prepare_dialogues(preparation);
   }
-  write_all(preparation, options.output);
+  write_all(preparation, output);
   return preparation.ledger;
 }
 

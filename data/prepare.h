@@ -33,6 +33,7 @@ struct PrepareOptions {
   std::string corpus = "meld";
   std::vector<std::string> inputs;
   std::string output;                // folder; must not exist or be empty
+  std::string config;                // text of config.ini beside the data sets; "": none
   std::string tokenizer;             // file or folder of a tokenizer; the tokens corpus can do without
   std::int64_t vocabulary_size = 0;  // of the base model; 0: the tokenizer's
   std::int64_t max_tokens = 1024;    // of a prompt with its answer; 0: no limit
@@ -70,8 +71,8 @@ struct PrepareOptions {
 // Tells how far `what` has come.
 using PrepareProgress = std::function<void(std::string_view what, std::int64_t done, std::int64_t total)>;
 
-// Reads a corpus and writes one data set SPLIT.h5 per split, and ledger.json, which is also returned. Nothing
-// is written before everything has been read. `embed` is for Retrieval::embedding.
+// Reads a corpus and writes one data set SPLIT.h5 per split, and ledger.json, which is also returned. The output is
+// locked from the start, and what is written appears at once when all of it is. `embed` is for Retrieval::embedding.
 //
 // The train split of a dialogue corpus holds each utterance with its gold answer; the others hold each
 // utterance with every label as its answer, so that one forward pass scores them all, and supervise nothing

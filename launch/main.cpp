@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <exception>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include "launch/commands/commands.h"
 #include "launch/options/nearest_name.h"
+#include "launch/process/lost_file.h"
 #include "launch/process/report_error.h"
 #include "launch/process/stop_signals.h"
 #include "launch/process/version.h"
@@ -73,11 +75,11 @@ const Command& find_command(const std::string& name) {
 
 int run(const Arguments& words) {
   if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
-    fmt::print("{}", overview());
+    std::fputs(overview().c_str(), stdout);
     return words.empty() ? static_cast<int>(ExitCode::configuration) : static_cast<int>(ExitCode::done);
   }
   if (words[0] == "--version") {
-    fmt::print("chorus {}\n{}", version(), build_description());
+    std::fputs(fmt::format("chorus {}\n{}", version(), build_description()).c_str(), stdout);
     return static_cast<int>(ExitCode::done);
   }
   const Command& command = find_command(words[0]);
@@ -95,7 +97,8 @@ int main(int argument_count, char** argument_values) {
   const std::string name = words.empty() || words[0].starts_with("-") ? "chorus" : "chorus " + words[0];
   try {
     take_signals_apart();
-    return run(words);
+    explain_lost_files();
+    return finish_output(name, run(words));
   } catch (const std::exception& error) {
     return report_error(name, error);
   }

@@ -159,6 +159,10 @@ std::uint64_t BaseModel::content_hash() const {
   return Fnv1a().add_array(std::span(&of_tensors, 1)).add(to_json(config_, "").dump()).value();
 }
 
+void BaseModel::require_undamaged() const {
+  for (const SafetensorsFile& file : files_) file.require_undamaged();
+}
+
 std::filesystem::path BaseModel::tokenizer_path() const {
   const auto path = tokenizer_file(folder_);
   require<DataError>(path.has_value(), folder_.string(), " has no tokenizer.model and no tokenizer.json");

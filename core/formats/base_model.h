@@ -37,6 +37,9 @@ class BaseModel {
   // into files.
   std::uint64_t content_hash() const;
 
+  // Of its files that Chorus wrote; reads all of them. Throws DataError with file and tensor.
+  void require_undamaged() const;
+
   // The file of tokenizer_file(). Throws DataError if the folder has none.
   std::filesystem::path tokenizer_path() const;
   // Returns how many rows of the embedding no piece of the tokenizer uses, of tokens that were added to it or of

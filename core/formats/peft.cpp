@@ -24,6 +24,7 @@ using nlohmann::json;
 constexpr std::string_view config_file = "adapter_config.json";
 constexpr std::string_view tensor_file = "adapter_model.safetensors";
 constexpr std::string_view pickled_tensor_file = "adapter_model.bin";  // of PEFT before 0.7
+constexpr const char* config_key = "chorus_adapter";  // of the metadata: identity() of the configuration
 constexpr std::string_view name_start = "base_model.model.model.layers.";
 
 std::string_view name(LoraFactor factor) { return factor == LoraFactor::a ? "lora_A" : "lora_B"; }
@@ -320,6 +321,17 @@ json make_peft_config(const LoraConfig& config, const std::string& base_name) {
   return out;
 }
 
+// A changed number of the configuration is as wrong as one of a tensor.
+void require_written_config(const PeftAdapter& adapter, const std::filesystem::path& config_path) {
+  const auto& metadata = adapter.file.metadata();
+  const auto written = metadata.find(config_key);
+  if (written == metadata.end()) return;
+  const std::string now = identity(adapter.config).dump();
+  require<DataError>(written->second == now, config_path.string(),
+                     " is damaged or of another adapter: it says ", now, ", and ",
+                     adapter.file.path().string(), " was written for ", written->second);
+}
+
 }  // namespace
 
 void validate(const LoraConfig& config) {
@@ -401,9 +413,11 @@ PeftAdapter read_peft(const std::filesystem::path& folder) {
       "; it must be saved again by PEFT with safe_serialization=True");
   PeftAdapter adapter{read_lora_config(fields), fields.text("base_model_name_or_path").value_or(""), 0,
                       SafetensorsFile(folder / tensor_file)};
+  adapter.file.require_undamaged();
   Shapes shapes;
   for (const auto& view : adapter.file.tensors()) shapes[view.name] = adapter.file.tensor(view.name).shape;
   adapter.layers = check_tensors(adapter.file.path().string(), adapter.config, shapes);
+  require_written_config(adapter, path);
   return adapter;
 }
 
@@ -435,7 +449,7 @@ void write_peft(const std::filesystem::path& folder, const LoraConfig& config, c
   }
   const auto path = folder / tensor_file;
   check_tensors(path.string(), config, shapes);
-  write_safetensors(path, tensors);
+  write_safetensors(path, tensors, {{"format", "pt"}, {config_key, identity(config).dump()}});
   write_file_atomically(folder / config_file, make_peft_config(config, base_name).dump(2) + "\n");
 }
 

@@ -28,7 +28,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t length_bytes = 8;
+constexpr std::size_t length_bytes = 8, hash_digits = 16;
 constexpr std::uint64_t longest_header = 100'000'000;  // the limit of the safetensors library
 
 struct DTypeFacts {
@@ -162,6 +162,8 @@ class HeaderReader {
                          " stands twice in the header");
       return true;
     };
+    // Where the parser would see the end.
+    require<DataError>(text.find('\0') == std::string_view::npos, where_, ": the header holds a zero byte");
     json header;
     try {
       header = json::parse(text, refuse_duplicates);
@@ -221,7 +223,11 @@ class HeaderReader {
 
   // Sorts the entries by their place and demands that they cover the data without overlap, gap or rest.
   void require_exact_cover(std::vector<Entry>& entries) const {
-    std::ranges::sort(entries, {}, [](const Entry& entry) { return std::pair(entry.begin, entry.end); });
+    // Tensors without bytes stand in one place, in the order of in_file_order().
+    std::ranges::sort(entries, {}, [](const Entry& entry) {
+      return std::tuple(entry.begin, entry.end, -static_cast<int>(entry.view.dtype),
+                        std::string_view(entry.view.name));
+    });
     std::int64_t covered = 0;
     std::string_view previous = "the header";
     for (const auto& entry : entries) {
@@ -243,6 +249,22 @@ class HeaderReader {
   std::int64_t data_bytes_ = 0;
 };
 
+// "xxh64 0123456789abcdef …": of one length, whatever the hashes are.
+std::string print_hashes(const std::vector<std::uint64_t>& hashes) {
+  return fmt::format("{}{:016x}", hash_mark, fmt::join(hashes, " "));
+}
+
+std::uint64_t hash_of_metadata(const std::map<std::string, std::string>& metadata) {
+  XxHash64 hash;
+  for (const auto& [key, value] : metadata) hash.add_array(key).add_array(value);
+  return hash.value();
+}
+
+std::uint64_t hash_of_tensor(const std::string& name, FileDType dtype, std::span<const std::int64_t> shape,
+                             std::span<const std::byte> bytes) {
+  return XxHash64().add_array(name).add_array(chorus::name(dtype)).add_array(shape).add(bytes).value();
+}
+
 std::string make_header(const std::vector<TensorDescription>& tensors,
                         const std::map<std::string, std::string>& metadata) {
   // Built by hand from JSON parts, since the names must stay in the order of their bytes.
@@ -262,6 +284,12 @@ std::string make_header(const std::vector<TensorDescription>& tensors,
   std::string header(length_bytes, '\0');
   std::memcpy(header.data(), &length, sizeof length);
   return header + text;
+}
+
+std::map<std::string, std::string> with_hashes(std::map<std::string, std::string> metadata,
+                                               const std::vector<std::uint64_t>& hashes) {
+  metadata[std::string(hashes_key)] = print_hashes(hashes);
+  return metadata;
 }
 
 std::int64_t total_bytes(const std::vector<TensorDescription>& tensors) {
@@ -315,6 +343,39 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
     index_[tensors_[i].name] = i;
     tensors_[i].file = file_;
   }
+}
+
+void SafetensorsFile::require_undamaged() const {
+  std::map<std::string, std::string> metadata = metadata_;
+  // Either the key or what the value begins with tells, so that damage to one of them does not make the file another
+  // program's.
+  const auto found = std::ranges::find_if(metadata, [](const auto& entry) {
+    return entry.first == hashes_key || entry.second.starts_with(hash_mark);
+  });
+  if (found == metadata.end()) return;
+  const bool has_key = found->first == hashes_key;
+  const std::string written = found->second;
+  metadata.erase(found);
+  std::vector<std::uint64_t> hashes;
+  const auto require_next = [&](std::uint64_t hash, const std::string& what) {
+    const std::size_t place = hash_mark.size() + hashes.size() * (hash_digits + 1);
+    const bool same = has_key && place < written.size() &&
+                      written.compare(place, hash_digits, fmt::format("{:016x}", hash)) == 0;
+    require<DataError>(
+        same, path().string(), ": ", what,
+        " is damaged: it is not what was written; take another copy of the file (or, if a program "
+        "changed it on purpose, let it leave out ",
+        hashes_key, " of the metadata)");
+    hashes.push_back(hash);
+  };
+  require_next(hash_of_metadata(metadata), "the header");
+  for (const TensorView& tensor : tensors_) {
+    require_next(hash_of_tensor(tensor.name, tensor.dtype, tensor.shape, tensor.bytes()),
+                 "the tensor " + tensor.name);
+    file_->give_back(tensor.bytes());
+  }
+  require<DataError>(written == print_hashes(hashes), path().string(), ": ", hashes_key,
+                     " of the header is damaged");
 }
 
 const TensorView& SafetensorsFile::tensor(std::string_view name) const {
@@ -409,24 +470,33 @@ std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tens
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
                                      std::vector<TensorDescription> tensors,
-                                     const std::map<std::string, std::string>& metadata)
+                                     std::map<std::string, std::string> metadata)
     : tensors_(in_file_order(std::move(tensors))),
-      header_(make_header(tensors_, metadata)),
+      hashes_{hash_of_metadata(metadata)},
+      header_(make_header(tensors_,
+                          with_hashes(std::move(metadata), std::vector<std::uint64_t>(tensors_.size() + 1)))),
       file_(path, static_cast<std::int64_t>(header_.size()) + total_bytes(tensors_)) {
   file_.write(std::as_bytes(std::span(header_)));
 }
 
 void SafetensorsWriter::append(std::span<const std::byte> bytes) {
-  require(appended_ < tensors_.size(), "more tensors are written than were announced");
-  const auto& tensor = tensors_[appended_++];
+  const std::size_t appended = hashes_.size() - 1;
+  require(appended < tensors_.size(), "more tensors are written than were announced");
+  const auto& tensor = tensors_[appended];
   const std::int64_t needed = checked_bytes(tensor.dtype, tensor.shape);
   require(static_cast<std::int64_t>(bytes.size()) == needed, "the tensor ", tensor.name, " ",
           to_string(tensor.shape), " takes ", needed, " bytes and is given ", bytes.size());
+  hashes_.push_back(hash_of_tensor(tensor.name, tensor.dtype, tensor.shape, bytes));
   file_.write(bytes);
 }
 
 void SafetensorsWriter::finish() {
-  require(appended_ == tensors_.size(), appended_, " of ", tensors_.size(), " tensors were written");
+  require(hashes_.size() == tensors_.size() + 1, hashes_.size() - 1, " of ", tensors_.size(),
+          " tensors were written");
+  // Known only now, and of the length that the header has for them.
+  const std::string hashes = print_hashes(hashes_);
+  const std::size_t place = header_.find(print_hashes(std::vector<std::uint64_t>(hashes_.size())));
+  file_.rewrite(static_cast<std::int64_t>(place), std::as_bytes(std::span(hashes)));
   file_.publish();
 }
 

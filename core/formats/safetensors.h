@@ -48,6 +48,9 @@ class SafetensorsFile {
 
   const std::filesystem::path& path() const { return file_->path(); }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // Reads all of the file. Throws DataError with file and tensor where Chorus wrote it and it is not any more what was
+  // written; files of other programs have no hashes.
+  void require_undamaged() const;
   // Of every type, in the order of their bytes.
   const std::vector<TensorView>& tensors() const { return tensors_; }
 
@@ -87,12 +90,15 @@ struct TensorDescription {
 // name stands twice.
 std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors);
 
-// Writes a safetensors file tensor by tensor, so that no more than one must be in memory at a time. The file
-// appears when it is complete. Throws DataError if the disk does not take it.
+// Writes a safetensors file tensor by tensor, so that no more than one must be in memory at a time. The file appears when
+// it is complete. Throws DataError if the disk does not take it. Its metadata hold hashes of all that is in it, by this
+// key: of the other metadata, then of each tensor in the order of the file (name, type, shape and bytes, so that another
+// layout of the header changes nothing).
+inline constexpr std::string_view hashes_key = "chorus_hashes";
 class SafetensorsWriter {
  public:
   SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorDescription> tensors,
-                    const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+                    std::map<std::string, std::string> metadata = {{"format", "pt"}});
 
   // The order in which append() wants the tensors: in_file_order().
   const std::vector<TensorDescription>& order() const { return tensors_; }
@@ -101,9 +107,9 @@ class SafetensorsWriter {
 
  private:
   std::vector<TensorDescription> tensors_;
-  std::string header_;  // with the eight bytes of its length
+  std::vector<std::uint64_t> hashes_;  // of the metadata, of tensors
+  std::string header_;                 // with the eight bytes of its length
   AtomicFile file_;
-  std::size_t appended_ = 0;
 };
 
 struct TensorToWrite : TensorDescription {

@@ -165,6 +165,7 @@ std::int64_t Llama::bytes_in_place() const {
 }
 
 void Llama::load(const BaseModel& base) {
+  base.require_undamaged();
   for (const BoundTensor& bound : tensors_) {
     const TensorView& view = base.tensor(bound.tensor.name);
     if (bound.weight->trained != nullptr) {

@@ -147,7 +147,9 @@ std::optional<SavedProjector> find_projector(const std::filesystem::path& folder
                          (config.kind == ProjectorKind::linear || config.hidden > 0),
                      fields.where(), ": sizes ", config.inputs, ", ", config.hidden, " and ", outputs,
                      " are not above 0");
-  return SavedProjector{config, outputs, SafetensorsFile(folder / projector_tensor_file)};
+  SavedProjector projector{config, outputs, SafetensorsFile(folder / projector_tensor_file)};
+  projector.file.require_undamaged();
+  return projector;
 }
 
 void require_fits(const SavedProjector& projector, const ModelConfig& model) {

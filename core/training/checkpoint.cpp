@@ -77,6 +77,40 @@ void link_files(const std::filesystem::path& from, const std::filesystem::path& 
   publish_folder(unfinished, to);
 }
 
+constexpr const char *state_file = "trainer_state.json", *optimizer_file = "optimizer.safetensors",
+                     *state_hash = "hash";  // of all other keys
+
+std::string hash_of(const nlohmann::json& state) { return print_hash(XxHash64().add(state.dump())); }
+
+// The object in trainer_state.json. Throws DataError where it is not what was written; older versions wrote no hash.
+nlohmann::json read_state(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path file = checkpoint / state_file;
+  const nlohmann::json json = read_json_file(file);
+  require<DataError>(json.is_object() && json.value("run", nlohmann::json::object()).is_object(),
+                     file.string(), " is damaged: it holds no state of a training");
+  for (const auto& [key, value] : json.items()) {
+    // By the value as well, for the key may be what is damaged.
+    const bool is_hash = value.is_string() && value.get_ref<const std::string&>().starts_with(hash_mark);
+    if (key != state_hash && !is_hash) continue;
+    nlohmann::json others = json;
+    others.erase(key);
+    require<DataError>(key == state_hash && value == hash_of(others), file.string(),
+                       " is damaged: it does not hold what was written");
+    return others;
+  }
+  return json;
+}
+
+// What write_model() wrote.
+void require_undamaged_model(const std::filesystem::path& folder) {
+  find_projector(folder);
+  if (has_weights(folder)) {
+    BaseModel(folder).require_undamaged();
+  } else {
+    read_peft(folder);
+  }
+}
+
 // Names of optimizer.safetensors.
 constexpr const char *first_moment = "first_moment.", *second_moment = "second_moment.", *master = "master.";
 
@@ -113,10 +147,35 @@ TrainingState TrainingState::from_json(const nlohmann::json& json, const std::st
   return state;
 }
 
-std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output) {
+void require_undamaged_checkpoint(const std::filesystem::path& checkpoint) {
+  const TrainingState state =
+      TrainingState::from_json(read_state(checkpoint), (checkpoint / state_file).string());
+  SafetensorsFile(checkpoint / optimizer_file).require_undamaged();
+  require_undamaged_model(checkpoint);
+  if (state.best_metric && std::filesystem::exists(checkpoint / "best"))
+    require_undamaged_model(checkpoint / "best");
+}
+
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output,
+                                                       std::vector<std::string>* damage) {
   const auto found = checkpoints_in(output);
-  if (found.empty()) return std::nullopt;
-  return found.rbegin()->second;
+  for (auto checkpoint = found.rbegin(); checkpoint != found.rend(); ++checkpoint) {
+    try {
+      require_undamaged_checkpoint(checkpoint->second);
+      return checkpoint->second;
+    } catch (const DataError& error) {
+      if (damage != nullptr) damage->emplace_back(error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::filesystem::path> checkpoints_after(const std::filesystem::path& output, std::int64_t step) {
+  std::vector<std::filesystem::path> later;
+  for (const auto& [number, folder] : checkpoints_in(output)) {
+    if (number > step) later.push_back(folder);
+  }
+  return later;
 }
 
 std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint) {
@@ -128,7 +187,7 @@ std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint) {
   for (const SafetensorsFile& file : files)
     tensors.insert(tensors.end(), file.tensors().begin(), file.tensors().end());
   Fnv1a hash;
-  hash.add(read_file(checkpoint / "trainer_state.json"));
+  hash.add(read_file(checkpoint / state_file));
   const std::array<std::uint64_t, 1> of_tensors{content_hash(std::move(tensors))};
   return hash.add_array(of_tensors).value();
 }
@@ -238,6 +297,16 @@ void CheckpointStore::require_best(bool is_there, const TrainingState& state,
                      ": bring it back and go on with --resume auto, or start anew in another --output");
 }
 
+void CheckpointStore::set_aside_after(std::int64_t step) const {
+  if (!writes()) return;
+  for (const std::filesystem::path& checkpoint : checkpoints_after(config_.output, step)) {
+    const std::string name = checkpoint.string() + aside_suffix;
+    std::filesystem::path free = name;
+    for (int i = 2; std::filesystem::exists(free); ++i) free = fmt::format("{}-{}", name, i);
+    publish_folder(checkpoint, free);
+  }
+}
+
 void CheckpointStore::restore_best(const std::filesystem::path& checkpoint,
                                    const TrainingState& state) const {
   if (!writes()) return;
@@ -276,8 +345,7 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
   const std::filesystem::path folder = final_name.string() + std::string(unfinished_suffix);
   if (writes()) remove_folder(folder);
   write_model(folder, arena);
-  if (model_.groups().grid.data_rank() == 0)
-    write_optimizer(folder / "optimizer.safetensors", optimizer, arena);
+  if (model_.groups().grid.data_rank() == 0) write_optimizer(folder / optimizer_file, optimizer, arena);
   if (writes()) {
     if (state.best_metric) {
       require_best(std::filesystem::exists(best()), state, best().string());
@@ -285,7 +353,8 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
     }
     nlohmann::ordered_json json = state.to_json();
     json["run"] = identity;
-    write_file_atomically(folder / "trainer_state.json", json.dump(2) + "\n");
+    json[state_hash] = hash_of(json);
+    write_file_atomically(folder / state_file, json.dump(2) + "\n");
     take_away(final_name);
     publish_folder(folder, final_name);
     remove_old();
@@ -304,9 +373,8 @@ void CheckpointStore::remove_old() const {
 
 CheckpointStore::Resumed CheckpointStore::read(const std::filesystem::path& checkpoint, AdamW& optimizer,
                                                const nlohmann::ordered_json& identity) const {
-  const std::filesystem::path state_file = checkpoint / "trainer_state.json";
-  const nlohmann::json json = read_json_file(state_file);
-  const TrainingState state = TrainingState::from_json(json, state_file.string());
+  const nlohmann::json json = read_state(checkpoint);
+  const TrainingState state = TrainingState::from_json(json, (checkpoint / state_file).string());
   const nlohmann::json then = json.value("run", nlohmann::json::object());
   const std::vector<std::string> different = differences(then, identity);
   require<ConfigurationError>(different.empty(), "cannot resume from ", checkpoint.string(), ": ",
@@ -315,7 +383,7 @@ CheckpointStore::Resumed CheckpointStore::read(const std::filesystem::path& chec
   const std::optional<SavedProjector> projector = find_projector(checkpoint);
   require<DataError>(projector.has_value() == model_.options().projector.has_value(), checkpoint.string(),
                      projector ? " has a projector, the model none" : " has no projector, the model has one");
-  const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
+  const SafetensorsFile moments(checkpoint / optimizer_file);
   std::optional<SafetensorsFile> adapter;
   std::optional<BaseModel> model;
   if (config_.method == Method::lora) {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -39,6 +40,8 @@ class CheckpointStore {
 
   // Keeps the present model in OUTPUT/best.
   void write_best(Arena& arena) const;
+  // Renames the checkpoints of later steps in OUTPUT, which a continuation from this one does not lead to.
+  void set_aside_after(std::int64_t step) const;
   // Makes OUTPUT/best what it was when the checkpoint was written, also of another folder. Throws DataError if it is lost.
   void restore_best(const std::filesystem::path& checkpoint, const TrainingState& state) const;
   // Leaves the result of a finished run in OUTPUT: the best model where there is one, else the present one. Throws
@@ -53,7 +56,8 @@ class CheckpointStore {
     TrainingState state;
     std::string remark;  // see remark_on_identity()
   };
-  // Throws ConfigurationError if the checkpoint belongs to another run, naming all that differs.
+  // Of a checkpoint that require_undamaged_checkpoint() let pass. Throws ConfigurationError if it belongs to another run,
+  // naming all that differs.
   Resumed read(const std::filesystem::path& checkpoint, AdamW& optimizer,
                const nlohmann::ordered_json& identity) const;
 
@@ -83,7 +87,18 @@ class CheckpointStore {
 // Of the state and the tensors in a checkpoint, by content_hash().
 std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint);
 
-// The checkpoint of the highest step in a folder, if any.
-std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output);
+// Throws DataError that names the file where the checkpoint, or the best model in it, is not what was written. Reads all
+// of it.
+void require_undamaged_checkpoint(const std::filesystem::path& checkpoint);
+
+// The checkpoint of the highest step in a folder, if any, which must be undamaged: what is wrong with those after it is
+// appended to `damage`, one text each.
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output,
+                                                       std::vector<std::string>* damage = nullptr);
+
+// Those of later steps in a folder, ascending.
+std::vector<std::filesystem::path> checkpoints_after(const std::filesystem::path& output, std::int64_t step);
+// Their names as long as nobody needs them: a continuation from an older one sets them aside, and removes none.
+inline constexpr const char* aside_suffix = ".aside";
 
 }  // namespace chorus

@@ -55,7 +55,7 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   all.update(identity(schedule));
   all.update(identity(adamw_options(config)));
   if (config.method == Method::lora) all.update(identity(lora_config(config)));
-  all.update(content_identity(inputs));
+  all.update(inputs.content != nullptr ? *inputs.content : content_identity(inputs));
   if (eval_steps == 0) all.erase("content of dev");
   all["samples of the data"] = std::ssize(inputs.train.samples);
   all["tokens of the data"] = std::ssize(inputs.train.tokens);

@@ -23,6 +23,8 @@ struct TrainingInputs {
   // What it starts from where no checkpoint is resumed.
   const PeftAdapter* adapter = nullptr;
   const SavedProjector* projector = nullptr;
+  // content_identity() of all this, where it is known already: to hash much data takes a while.
+  const nlohmann::ordered_json* content = nullptr;
 };
 
 // What a run and its continuation must agree on for the continuation to be the same run: the options that change results,

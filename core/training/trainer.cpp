@@ -28,6 +28,8 @@ Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model&
 
 std::string Trainer::resume(const std::filesystem::path& checkpoint) {
   CheckpointStore::Resumed resumed = store_.read(checkpoint, step_.optimizer(), identity_);
+  require<DataError>(resumed.state.step >= 0 && resumed.state.step <= total_steps(), checkpoint.string(),
+                     " is of step ", resumed.state.step, " of ", total_steps());
   state_ = resumed.state;
   resumed_from_ = checkpoint;
   if (!state_.evaluation_due) saved_at_ = state_.step;
@@ -141,7 +143,10 @@ void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
 TrainingSummary Trainer::run(TrainingObserver& observer) {
   const Clock clock;
   TrainingSummary summary;
-  if (resumed_from_) store_.restore_best(*resumed_from_, state_);
+  if (resumed_from_) {
+    store_.set_aside_after(state_.step);
+    store_.restore_best(*resumed_from_, state_);
+  }
   try {
     take_steps(observer, summary);
   } catch (const Interrupted&) {

@@ -161,7 +161,8 @@ void read_trees(const Hdf5Reader& file, const std::string& path, Dataset& datase
     std::int32_t first = 0;
     for (std::int64_t i = dataset.tree_segments[tree]; i < dataset.tree_segments[tree + 1]; ++i) {
       dataset.segments.push_back({first, lengths[at(i)], parents[at(i)], branches[at(i)]});
-      first += lengths[at(i)];
+      require<DataError>(!__builtin_add_overflow(first, lengths[at(i)], &first), path, ": tree ", tree,
+                         " is longer than 2^31 tokens");
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <utility>
@@ -10,14 +11,65 @@
 
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
+#include "ops/base/hash.h"
 
 namespace chorus {
+
+// The memory that HDF5 makes a file in, kept when the file is closed. (H5Fget_file_image would give it before, with a sum
+// of the superblock that is wrong in HDF5 1.10.)
+class Hdf5Image {
+ public:
+  Hdf5Image() = default;
+  Hdf5Image(const Hdf5Image&) = delete;
+  Hdf5Image& operator=(const Hdf5Image&) = delete;
+  ~Hdf5Image() { std::free(memory_); }
+
+  H5FD_file_image_callbacks_t callbacks() {
+    H5FD_file_image_callbacks_t callbacks{};
+    callbacks.image_malloc = [](std::size_t size, H5FD_file_image_op_t, void*) { return std::malloc(size); };
+    callbacks.image_memcpy = [](void* to, const void* from, std::size_t size, H5FD_file_image_op_t, void*) {
+      return std::memcpy(to, from, size);
+    };
+    callbacks.image_realloc = [](void* memory, std::size_t size, H5FD_file_image_op_t, void* image) {
+      void* larger = std::realloc(memory, size);
+      if (larger != nullptr) static_cast<Hdf5Image*>(image)->size_ = size;
+      return larger;
+    };
+    callbacks.image_free = [](void* memory, H5FD_file_image_op_t what, void* image) -> herr_t {
+      if (what == H5FD_FILE_IMAGE_OP_FILE_CLOSE) {
+        static_cast<Hdf5Image*>(image)->memory_ = memory;
+      } else {
+        std::free(memory);
+      }
+      return 0;
+    };
+    callbacks.udata_copy = [](void* image) { return image; };
+    callbacks.udata_free = [](void*) -> herr_t { return 0; };
+    callbacks.udata = this;
+    return callbacks;
+  }
+
+  // Of the closed file, whose length stands in its superblock (version 3); empty where something is wrong.
+  std::span<const std::byte> bytes() const {
+    constexpr std::size_t place_of_length = 28;
+    std::uint64_t length = 0;
+    if (memory_ == nullptr || size_ < place_of_length + sizeof length) return {};
+    const std::byte* memory = static_cast<const std::byte*>(memory_);
+    std::memcpy(&length, memory + place_of_length, sizeof length);
+    return {memory, length <= size_ ? static_cast<std::size_t>(length) : 0};
+  }
+
+ private:
+  void* memory_ = nullptr;
+  std::size_t size_ = 0;  // of the memory
+};
 
 namespace {
 
 static_assert(sizeof(hid_t) == sizeof(std::int64_t), "the header keeps HDF5's handles as 64-bit numbers");
 
 constexpr hsize_t chunk_bytes = 1 << 20;
+constexpr std::size_t growth_of_memory = 1 << 20;
 // Deflate shrinks at most 1032 times, so an array that claims more than that of its file is not to be
 // allocated.
 constexpr std::uint64_t greatest_compression = 1100;
@@ -47,6 +99,7 @@ class Handle {
   }
   Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
   operator hid_t() const { return id_; }
+  herr_t close() { return close_(std::exchange(id_, -1)); }
 
  private:
   hid_t id_;
@@ -84,16 +137,30 @@ Handle half_type() {
 }
 constexpr float largest_half = 65504;
 
-// What goes into an array: values of the type `memory`, in rows of `width` where that is not 0.
+// What goes into an array: values of its type, in rows of `width` where that is not 0.
 struct Contents {
-  hid_t memory;
+  hid_t type;
   const void* values;
   hsize_t count, width = 0;
 };
 
-// `type` is that of the file.
-void write_array(hid_t file, const std::filesystem::path& path, const std::string& name, hid_t type,
+constexpr const char* hash_attribute = "chorus_hash";
+
+std::string hash_of(const void* values, std::size_t bytes) {
+  return print_hash(XxHash64().add(std::span(static_cast<const std::byte*>(values), bytes)));
+}
+
+void write_attribute(hid_t object, const std::filesystem::path& path, const std::string& name, hid_t type,
+                     const void* value) {
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle attribute(H5Acreate2(object, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  require<DataError>(attribute >= 0, path.string(), ": cannot create attribute '", name, "': ", reason());
+  check(H5Awrite(attribute, type, value), path, "cannot write attribute '" + name + "'");
+}
+
+void write_array(hid_t file, const std::filesystem::path& path, const std::string& name,
                  const Contents& contents) {
+  const hid_t type = contents.type;
   std::vector<hsize_t> shape{contents.count};
   if (contents.width > 0) shape = {contents.count / contents.width, contents.width};
   const Handle space(H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr), H5Sclose);
@@ -108,20 +175,15 @@ void write_array(hid_t file, const std::filesystem::path& path, const std::strin
     check(H5Pset_deflate(properties, 4), path, name);
     check(H5Pset_fletcher32(properties), path, name);
   }
-  const Handle dataset(H5Dcreate2(file, name.c_str(), type, space, links, properties, H5P_DEFAULT), H5Dclose);
+  Handle dataset(H5Dcreate2(file, name.c_str(), type, space, links, properties, H5P_DEFAULT), H5Dclose);
   require<DataError>(dataset >= 0, path.string(), ": cannot create '", name, "': ", reason());
   if (contents.count > 0) {
-    check(H5Dwrite(dataset, contents.memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, contents.values), path,
+    check(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, contents.values), path,
           "cannot write '" + name + "'");
   }
-}
-
-void write_attribute(hid_t file, const std::filesystem::path& path, const std::string& name, hid_t type,
-                     const void* value) {
-  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(H5Acreate2(file, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  require<DataError>(attribute >= 0, path.string(), ": cannot create attribute '", name, "': ", reason());
-  check(H5Awrite(attribute, type, value), path, "cannot write attribute '" + name + "'");
+  const std::string hash = hash_of(contents.values, contents.count * H5Tget_size(type));
+  write_attribute(dataset, path, hash_attribute, string_type(hash.size()), hash.c_str());
+  check(dataset.close(), path, "cannot write '" + name + "'");
 }
 
 // The names of types in messages.
@@ -137,6 +199,32 @@ std::string describe(hid_t type) {
     default:
       return "of another kind";
   }
+}
+
+// An attribute of the root or an array, of the wanted class of types.
+struct OpenAttribute {
+  OpenAttribute(hid_t object, const std::filesystem::path& path, const std::string& name, H5T_class_t wanted)
+      : attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose),
+        type(attribute >= 0 ? H5Aget_type(attribute) : -1, H5Tclose) {
+    require<DataError>(attribute >= 0, path.string(), ": attribute '", name,
+                       "' is missing or damaged: ", reason());
+    const Handle space(H5Aget_space(attribute), H5Sclose);
+    require<DataError>(H5Tget_class(type) == wanted && H5Sget_simple_extent_npoints(space) == 1,
+                       path.string(), ": attribute '", name, "' is ", describe(type),
+                       ", not what was expected");
+  }
+  Handle attribute, type;
+};
+
+std::string trimmed(const char* text, std::size_t width) { return std::string(text, ::strnlen(text, width)); }
+
+std::string read_text(hid_t object, const std::filesystem::path& path, const std::string& name) {
+  const OpenAttribute open(object, path, name, H5T_STRING);
+  require<DataError>(H5Tis_variable_str(open.type) == 0, path.string(), ": attribute '", name,
+                     "' is a string of variable width");
+  std::string value(H5Tget_size(open.type), '\0');
+  check(H5Aread(open.attribute, open.type, value.data()), path, "attribute '" + name + "' is damaged");
+  return trimmed(value.data(), value.size());
 }
 
 // An array opened for reading, its type and extent known and plausible.
@@ -160,39 +248,40 @@ struct OpenArray {
                          " bytes cannot hold");
       count *= extent;
     }
+    H5D_space_status_t status = H5D_SPACE_STATUS_NOT_ALLOCATED;
+    H5Dget_space_status(dataset, &status);
+    require<DataError>(count == 0 || status != H5D_SPACE_STATUS_NOT_ALLOCATED, path.string(), ": array '",
+                       name, "' has no values: the file was not written to its end");
   }
+
+  // All values in the type of the file. Throws DataError where they have another hash than the array says.
+  void read(const std::filesystem::path& path, const std::string& name, void* values) const {
+    check(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), path,
+          "array '" + name + "' is damaged");
+    if (H5Aexists(dataset, hash_attribute) <= 0) return;
+    require<DataError>(read_text(dataset, path, hash_attribute) == hash_of(values, count * H5Tget_size(type)),
+                       path.string(), ": array '", name,
+                       "' is damaged: its values are not those that were written; take another copy of the "
+                       "file, or run 'chorus prepare' again");
+  }
+
   Handle dataset, type, space;
   std::vector<hsize_t> shape;
   hsize_t count = 1;
 };
 
-// An attribute of the root, of the wanted class of types.
-struct OpenAttribute {
-  OpenAttribute(hid_t file, const std::filesystem::path& path, const std::string& name, H5T_class_t wanted)
-      : attribute(H5Aopen(file, name.c_str(), H5P_DEFAULT), H5Aclose),
-        type(attribute >= 0 ? H5Aget_type(attribute) : -1, H5Tclose) {
-    require<DataError>(attribute >= 0, path.string(), ": attribute '", name,
-                       "' is missing or damaged: ", reason());
-    const Handle space(H5Aget_space(attribute), H5Sclose);
-    require<DataError>(H5Tget_class(type) == wanted && H5Sget_simple_extent_npoints(space) == 1,
-                       path.string(), ": attribute '", name, "' is ", describe(type),
-                       ", not what was expected");
-  }
-  Handle attribute, type;
-};
-
-std::string trimmed(const char* text, std::size_t width) { return std::string(text, ::strnlen(text, width)); }
-
 }  // namespace
 
 Hdf5Writer::Hdf5Writer(std::filesystem::path path)
-    : path_(std::move(path)), published_(path_, 0, Former::kept) {
+    : path_(std::move(path)), image_(std::make_unique<Hdf5Image>()) {
   be_silent();
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   // Older formats have no checksums of metadata.
   H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
-  H5Pset_file_locking(access, false, true);
-  file_ = H5Fcreate(published_.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  H5Pset_fapl_core(access, growth_of_memory, false);
+  H5FD_file_image_callbacks_t callbacks = image_->callbacks();
+  H5Pset_file_image_callbacks(access, &callbacks);
+  file_ = H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
   require<DataError>(file_ >= 0, path_.string(), ": cannot be created: ", reason());
 }
 
@@ -202,7 +291,7 @@ Hdf5Writer::~Hdf5Writer() {
 
 template <typename T>
 void Hdf5Writer::write(const std::string& name, std::span<const T> values, std::size_t width) {
-  write_array(file_, path_, name, memory_type<T>(), {memory_type<T>(), values.data(), values.size(), width});
+  write_array(file_, path_, name, {memory_type<T>(), values.data(), values.size(), width});
 }
 template void Hdf5Writer::write(const std::string&, std::span<const std::uint8_t>, std::size_t);
 template void Hdf5Writer::write(const std::string&, std::span<const std::int32_t>, std::size_t);
@@ -220,7 +309,7 @@ void Hdf5Writer::write_strings(const std::string& name, std::span<const std::str
   std::string block(width * values.size(), '\0');
   for (std::size_t i = 0; i < values.size(); ++i) values[i].copy(block.data() + i * width, values[i].size());
   const Handle type = string_type(width);
-  write_array(file_, path_, name, type, {type, block.data(), values.size()});
+  write_array(file_, path_, name, {type, block.data(), values.size()});
 }
 
 void Hdf5Writer::write_halves(const std::string& name, std::span<const float> values, std::size_t width) {
@@ -228,7 +317,11 @@ void Hdf5Writer::write_halves(const std::string& name, std::span<const float> va
     require<DataError>(std::abs(values[i]) <= largest_half, path_.string(), ": value ", i, " of '", name,
                        "' is ", values[i], ", and f16 ends at ", largest_half, ": store f32");
   }
-  write_array(file_, path_, name, half_type(), {H5T_NATIVE_FLOAT, values.data(), values.size(), width});
+  const Handle type = half_type();
+  std::vector<float> halves(values.begin(), values.end());
+  check(H5Tconvert(H5T_NATIVE_FLOAT, type, halves.size(), halves.data(), nullptr, H5P_DEFAULT), path_,
+        "cannot write '" + name + "'");
+  write_array(file_, path_, name, {type, halves.data(), halves.size(), width});
 }
 
 void Hdf5Writer::attribute(const std::string& name, std::int64_t value) {
@@ -242,9 +335,12 @@ void Hdf5Writer::attribute(const std::string& name, const std::string& value) {
 }
 
 void Hdf5Writer::commit() {
-  check(H5Fflush(file_, H5F_SCOPE_GLOBAL), path_, "cannot be written");
   check(H5Fclose(std::exchange(file_, -1)), path_, "cannot be closed");
-  published_.publish();
+  const std::span<const std::byte> bytes = image_->bytes();
+  require<DataError>(!bytes.empty(), path_.string(), ": HDF5 did not end the file");
+  AtomicFile file(path_, std::ssize(bytes), Former::kept);
+  file.write(bytes);
+  file.publish();
 }
 
 Hdf5Reader::Hdf5Reader(std::filesystem::path path) : path_(std::move(path)) {
@@ -274,8 +370,7 @@ std::vector<T> Hdf5Reader::read(const std::string& name) const {
   require<DataError>(same, path_.string(), ": array '", name, "' is ", describe(array.type), ", expected ",
                      describe(memory_type<T>()));
   std::vector<T> values(array.count);
-  check(H5Dread(array.dataset, memory_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), path_,
-        "array '" + name + "' is damaged");
+  array.read(path_, name, values.data());
   return values;
 }
 template std::vector<std::uint8_t> Hdf5Reader::read(const std::string&) const;
@@ -290,8 +385,7 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name) const
                      path_.string(), ": array '", name, "' does not hold strings of fixed width");
   const std::size_t width = H5Tget_size(array.type);
   std::string block(width * array.count, '\0');
-  check(H5Dread(array.dataset, array.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, block.data()), path_,
-        "array '" + name + "' is damaged");
+  array.read(path_, name, block.data());
   std::vector<std::string> values(array.count);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = trimmed(block.data() + i * width, width);
   return values;
@@ -305,8 +399,12 @@ FloatArray Hdf5Reader::read_floats(const std::string& name) const {
   FloatArray read{{array.shape.begin(), array.shape.end()},
                   std::vector<float>(array.count),
                   static_cast<int>(8 * H5Tget_size(array.type))};
-  check(H5Dread(array.dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, read.values.data()), path_,
+  // Converted where they were read, which needs room for the wider of the two types.
+  std::vector<std::byte> values(array.count * std::max(H5Tget_size(array.type), sizeof(float)));
+  array.read(path_, name, values.data());
+  check(H5Tconvert(array.type, H5T_NATIVE_FLOAT, array.count, values.data(), nullptr, H5P_DEFAULT), path_,
         "array '" + name + "' is damaged");
+  std::memcpy(read.values.data(), values.data(), array.count * sizeof(float));
   return read;
 }
 
@@ -338,14 +436,16 @@ std::vector<std::string> Hdf5Reader::children(const std::string& group) const {
   require<DataError>(opened >= 0, path_.string(), ": there is no group '", group, "'");
   std::vector<std::string> names;
   hsize_t position = 0;
+  // In the order of the file, and sorted here: with another one HDF5 1.10 frees memory twice where a group is damaged.
   const herr_t status = H5Literate(
-      opened, H5_INDEX_NAME, H5_ITER_INC, &position,
+      opened, H5_INDEX_NAME, H5_ITER_NATIVE, &position,
       [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
         static_cast<std::vector<std::string>*>(out)->emplace_back(name);
         return 0;
       },
       &names);
   check(status, path_, "group '" + group + "' is damaged");
+  std::ranges::sort(names);
   return names;
 }
 
@@ -365,13 +465,6 @@ double Hdf5Reader::real(const std::string& name) const {
   return value;
 }
 
-std::string Hdf5Reader::text(const std::string& name) const {
-  const OpenAttribute open(file_, path_, name, H5T_STRING);
-  require<DataError>(H5Tis_variable_str(open.type) == 0, path_.string(), ": attribute '", name,
-                     "' is a string of variable width");
-  std::string value(H5Tget_size(open.type), '\0');
-  check(H5Aread(open.attribute, open.type, value.data()), path_, "attribute '" + name + "' is damaged");
-  return trimmed(value.data(), value.size());
-}
+std::string Hdf5Reader::text(const std::string& name) const { return read_text(file_, path_, name); }
 
 }  // namespace chorus

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,14 +11,16 @@
 
 namespace chorus {
 
-// Writes one HDF5 file of flat arrays, an AtomicFile: commit() publishes it, and without it nothing stays behind.
+class Hdf5Image;
+
+// Writes one HDF5 file of flat arrays. It is made in memory, since HDF5 does not always say when a disk takes a part of
+// it not, and commit() publishes it as an AtomicFile.
 //
 // Arrays are chunked, compressed (deflate 4) and carry Fletcher-32 checksums; the file's own structures carry
-// those of HDF5's 1.10 format, so a flipped bit is noticed wherever it matters. Failures throw DataError with
-// the file's name.
+// those of HDF5's 1.10 format, so a flipped bit is noticed wherever it matters. The attribute `chorus_hash` of an array is
+// that of its values, in case it lacks some: HDF5 reads zeros there. Failures throw DataError with the file's name.
 class Hdf5Writer {
  public:
-  // Throws ConfigurationError if `path` exists.
   explicit Hdf5Writer(std::filesystem::path path);
   ~Hdf5Writer();
   Hdf5Writer(const Hdf5Writer&) = delete;
@@ -37,11 +40,12 @@ class Hdf5Writer {
   void attribute(const std::string& name, double value);
   void attribute(const std::string& name, const std::string& value);
 
+  // Throws ConfigurationError if `path` exists.
   void commit();
 
  private:
   std::filesystem::path path_;
-  AtomicFile published_;
+  std::unique_ptr<Hdf5Image> image_;
   std::int64_t file_ = -1;
 };
 
@@ -61,7 +65,8 @@ class Hdf5Reader {
   Hdf5Reader(const Hdf5Reader&) = delete;
   Hdf5Reader& operator=(const Hdf5Reader&) = delete;
 
-  // Throws DataError naming file and object where it is missing, of another type or rank, or damaged.
+  // Throws DataError naming file and object where it is missing, of another type or rank, or damaged. Arrays without a
+  // hash are of other programs, or of older versions.
   template <typename T>
   std::vector<T> read(const std::string& name) const;
   std::vector<std::string> read_strings(const std::string& name) const;

@@ -1,5 +1,7 @@
 #include "data/text/files.h"
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <random>
 #include <system_error>
@@ -19,6 +21,34 @@ namespace chorus {
 namespace {
 
 std::string text_of(int error) { return std::generic_category().message(error); }
+
+// Of mapped files, for mapped_file_at(): a signal handler reaches nothing that is not global. The path of a slot is valid
+// while its beginning is not null.
+struct MappedRange {
+  std::atomic<const std::byte*> begin;
+  std::atomic<std::size_t> bytes;
+  std::atomic<const char*> path;
+};
+std::array<MappedRange, 512> mapped_ranges;
+static_assert(std::atomic<const std::byte*>::is_always_lock_free, "a signal handler must not wait");
+
+void note_mapped(std::span<const std::byte> bytes, const char* path) {
+  for (MappedRange& range : mapped_ranges) {
+    const std::byte* none = nullptr;
+    if (range.path.load() != nullptr || !range.begin.compare_exchange_strong(none, bytes.data())) continue;
+    range.bytes = bytes.size();
+    range.path = path;
+    return;
+  }
+}
+
+void forget_mapped(std::span<const std::byte> bytes) {
+  for (MappedRange& range : mapped_ranges) {
+    if (range.begin.load() != bytes.data()) continue;
+    range.path = nullptr;
+    range.begin = nullptr;
+  }
+}
 
 // Closes on destruction, for descriptors that are only read or synchronised.
 class Descriptor {
@@ -69,19 +99,30 @@ void synchronise_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  const Descriptor descriptor(path_, O_RDONLY | O_NONBLOCK);  // a pipe without a writer is not waited for
-  require<DataError>(descriptor.is_open(), "cannot open ", path_.string(), ": ", text_of(errno));
+const char* mapped_file_at(const void* address) {
+  for (const MappedRange& range : mapped_ranges) {
+    const char* path = range.path;
+    const std::byte *begin = range.begin, *place = static_cast<const std::byte*>(address);
+    if (path != nullptr && begin <= place && place < begin + range.bytes) return path;
+  }
+  return nullptr;
+}
+
+MappedFile::MappedFile(std::filesystem::path file)
+    : path_(std::make_unique<const std::filesystem::path>(std::move(file))) {
+  const Descriptor descriptor(*path_, O_RDONLY | O_NONBLOCK);  // a pipe without a writer is not waited for
+  require<DataError>(descriptor.is_open(), "cannot open ", path_->string(), ": ", text_of(errno));
   struct stat status {};
   const int examined = ::fstat(descriptor.value(), &status);
-  require<DataError>(examined == 0, "cannot examine ", path_.string(), ": ", text_of(errno));
-  require<DataError>(S_ISREG(status.st_mode), path_.string(), " is not a regular file");
+  require<DataError>(examined == 0, "cannot examine ", path_->string(), ": ", text_of(errno));
+  require<DataError>(S_ISREG(status.st_mode), path_->string(), " is not a regular file");
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) return;
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor.value(), 0);
-  require<DataError>(address != MAP_FAILED, "cannot map the ", size, " bytes of ", path_.string(), ": ",
+  require<DataError>(address != MAP_FAILED, "cannot map the ", size, " bytes of ", path_->string(), ": ",
                      text_of(errno));
   bytes_ = {static_cast<const std::byte*>(address), size};
+  note_mapped(bytes_, path_->c_str());
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
@@ -93,14 +134,16 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (bytes_.empty()) return;
+  forget_mapped(bytes_);
+  ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 std::span<const std::byte> MappedFile::pages_of(std::span<const std::byte> part) const {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::byte *first = bytes_.data(), *last = first + bytes_.size();
   require(first <= part.data() && part.data() + part.size() <= last, part.size(), " bytes that are not of ",
-          path_.string(), ", which has ", bytes_.size());
+          path_->string(), ", which has ", bytes_.size());
   const auto begin = static_cast<std::size_t>(part.data() - first), end = begin + part.size();
   return bytes_.subspan(begin / page * page, end / page * page - begin / page * page);
 }
@@ -147,6 +190,12 @@ void AtomicFile::fail(int error) const {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   if (const int error = write_all(descriptor_, bytes); error != 0) fail(error);
+}
+
+void AtomicFile::rewrite(std::int64_t offset, std::span<const std::byte> bytes) {
+  if (::lseek(descriptor_, offset, SEEK_SET) < 0) fail(errno);
+  write(bytes);
+  if (::lseek(descriptor_, 0, SEEK_END) < 0) fail(errno);
 }
 
 void AtomicFile::publish() {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,12 +15,12 @@ namespace chorus {
 class MappedFile {
  public:
   // Throws DataError with the reason of the system, also for a folder.
-  explicit MappedFile(std::filesystem::path path);
+  explicit MappedFile(std::filesystem::path file);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return *path_; }
   std::span<const std::byte> bytes() const { return bytes_; }
 
   // Reads a part of bytes() from the disk, in large pieces, so that nothing waits for it later.
@@ -31,9 +32,13 @@ class MappedFile {
   // The same part from the start of the page that it begins in to that of the one that it ends in.
   std::span<const std::byte> pages_of(std::span<const std::byte> part) const;
 
-  std::filesystem::path path_;
+  std::unique_ptr<const std::filesystem::path> path_;  // which stays where it is, for mapped_file_at()
   std::span<const std::byte> bytes_;
 };
+
+// The path of the mapped file in whose pages an address is, or nullptr; of the first 512 that are mapped at a time.
+// Waits for nothing and allocates nothing, so that a signal handler may ask.
+const char* mapped_file_at(const void* address);
 
 // What becomes of a file that has the name already.
 enum class Former { replaced, kept };
@@ -53,6 +58,8 @@ class AtomicFile {
   const std::filesystem::path& temporary() const { return temporary_; }
 
   void write(std::span<const std::byte> bytes);
+  // In the place of bytes that are written already.
+  void rewrite(std::int64_t offset, std::span<const std::byte> bytes);
   void publish();
 
  private:

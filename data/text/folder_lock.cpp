@@ -6,6 +6,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -21,6 +22,17 @@
 namespace chorus {
 
 namespace {
+
+constexpr const char* unfinished_suffix = ".part";
+
+// Whether a folder can be renamed onto this one.
+bool is_replaceable(const std::filesystem::path& folder) {
+  struct stat own {
+  }, around{};
+  const std::filesystem::path parent = folder.parent_path();
+  return ::stat(folder.c_str(), &own) == 0 && ::stat(parent.c_str(), &around) == 0 &&
+         own.st_dev == around.st_dev && ::access(parent.c_str(), W_OK | X_OK) == 0;
+}
 
 int try_flock(int descriptor) { return ::flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : errno; }
 
@@ -52,8 +64,11 @@ class FolderLock::LockedFile {
   LockedFile& operator=(const LockedFile&) = delete;
   // Removed before it is unlocked, so that nobody locks a file that is about to go.
   ~LockedFile() {
-    if (is_locked_) ::unlink(path_.c_str());
+    remove();
     ::close(descriptor_);
+  }
+  void remove() {
+    if (std::exchange(is_locked_, false)) ::unlink(path_.c_str());
   }
 
   bool lock(TryLock try_lock) {
@@ -117,6 +132,33 @@ FolderLock::FolderLock(const std::filesystem::path& folder, Former former, TryLo
     remark_ = fmt::format("{} had the output folder {} and has not given it back: it is taken for ended",
                           file_->former().description(), folder.string());
   file_->sign();
+}
+
+std::filesystem::path FolderLock::begin_contents() {
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::canonical(folder_, error);
+  require<DataError>(!error, "cannot find the folder ", folder_.string(), ": ", error.message());
+  contents_ = is_replaceable(folder) ? std::filesystem::path(folder.string() + unfinished_suffix)
+                                     : folder / unfinished_suffix;
+  remove_folder(contents_);
+  create_folder(contents_);
+  return contents_;
+}
+
+void FolderLock::publish() {
+  file_->remove();  // before the rename, after which a file of that name would be another one's
+  std::error_code error;
+  if (contents_.filename() != unfinished_suffix)
+    return publish_folder(contents_, std::filesystem::canonical(folder_, error));
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(contents_, error))
+    files.push_back(entry.path());
+  for (const std::filesystem::path& file : files) {
+    if (!error) std::filesystem::rename(file, folder_ / file.filename(), error);
+  }
+  require<DataError>(!error, "cannot move the files of ", contents_.string(), " to ", folder_.string(), ": ",
+                     error.message());
+  remove_folder(contents_);
 }
 
 FolderLock::~FolderLock() {

@@ -26,6 +26,14 @@ class FolderLock {
   FolderLock& operator=(const FolderLock&) = delete;
   ~FolderLock();  // removes the file, and the folder if nothing was written into it that it was made for
 
+  // An empty folder to write in what publish() gives the locked one: beside it, with ".part" behind the name; within it
+  // where it is a file system of its own, or cannot be replaced by who may write into it. What an interrupted process left
+  // there is removed.
+  std::filesystem::path begin_contents();
+  // Gives the locked folder, which must be empty, these contents and ends the lock: at once by a rename, or file by file
+  // where they are within.
+  void publish();
+
   // "", or a line to be told: a process of another host had the lock and has not removed it.
   const std::string& remark() const { return remark_; }
 
@@ -36,7 +44,7 @@ class FolderLock {
  private:
   class LockedFile;
 
-  std::filesystem::path folder_;
+  std::filesystem::path folder_, contents_;
   bool is_new_;
   std::unique_ptr<LockedFile> file_;
   std::string remark_;

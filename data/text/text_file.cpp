@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 
 #include "ops/base/error.h"
@@ -86,7 +85,9 @@ std::string read_file(const std::filesystem::path& path) {
                      ": is a pipe or a device, not a file: write what it gives into a file, and name that");
   std::ifstream file(path, std::ios::binary);
   require<DataError>(file.is_open(), path.string(), ": no such file, or not readable");
-  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::string bytes, piece(1 << 16, '\0');
+  while (file.read(piece.data(), std::ssize(piece)) || file.gcount() > 0)
+    bytes.append(piece, 0, static_cast<std::size_t>(file.gcount()));
   require<DataError>(!file.bad(), path.string(), ": cannot be read to its end");
   refuse_git_lfs_pointer(bytes, path);
   return bytes;

@@ -10,6 +10,7 @@
 
 #include "data/text/csv.h"
 #include "data/text/json.h"
+#include "data/text/json_values.h"
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
 
@@ -39,14 +40,16 @@ void read_log(const fs::path& path, ReportedTraining& training) {
   for_each_json_line(path, [&](const nlohmann::ordered_json& entry, const std::string& where) {
     require<DataError>(entry.is_object() && entry.contains("current_steps"), where,
                        ": is no line of a training's log");
-    const double step = entry["current_steps"].get<double>();
-    const auto add = [&](Curve& curve, const char* key) {
-      if (!entry.contains(key)) return;
-      curve.steps.push_back(step);
-      curve.values.push_back(entry[key].get<double>());
-    };
-    add(training.loss, "loss");
-    add(training.dev_f1, "eval_weighted_f1");
+    read_values(where, [&] {
+      const double step = entry["current_steps"].get<double>();
+      const auto add = [&](Curve& curve, const char* key) {
+        if (!entry.contains(key)) return;
+        curve.steps.push_back(step);
+        curve.values.push_back(entry[key].get<double>());
+      };
+      add(training.loss, "loss");
+      add(training.dev_f1, "eval_weighted_f1");
+    });
   });
 }
 
@@ -59,12 +62,14 @@ ReportedTraining read_training(const fs::path& folder, const fs::path& root) {
   const fs::path results = folder / "train_results.json";
   if (!fs::exists(results)) return training;  // it still runs, or was killed
   const Json json = read_json_file(results);
-  training.finished = json.value("finished", false);
-  training.steps = json.value("steps", std::int64_t{0});
-  training.seconds = json.value("train_runtime", 0.0);
-  training.tokens_per_second = json.value("tokens_per_second", 0.0);
-  training.peak_bytes = json.value("peak_resident_bytes", std::int64_t{0});
-  if (json.contains("best_dev_metric")) training.dev = json["best_dev_metric"].get<double>();
+  read_values(results.string(), [&] {
+    training.finished = json.value("finished", false);
+    training.steps = json.value("steps", std::int64_t{0});
+    training.seconds = json.value("train_runtime", 0.0);
+    training.tokens_per_second = json.value("tokens_per_second", 0.0);
+    training.peak_bytes = json.value("peak_resident_bytes", std::int64_t{0});
+    if (json.contains("best_dev_metric")) training.dev = json["best_dev_metric"].get<double>();
+  });
   return training;
 }
 
@@ -78,8 +83,9 @@ ReportedEvaluation read_answers(const Json& json, const std::string& where) {
   evaluation.weighted_f1 = number(json, "weighted_f1");
   evaluation.macro_f1 = number(json, "macro_f1");
   evaluation.accuracy = number(json, "accuracy");
-  require<DataError>(json.contains("labels") && json.contains("classes") && json.contains("confusion"), where,
-                     ": has no classes");
+  const bool has_classes = json.contains("labels") && !json["labels"].empty() && json.contains("classes") &&
+                           json.contains("confusion");
+  require<DataError>(has_classes, where, ": has no classes");
   for (const Json& label : json["labels"]) {
     const Json& of_class = json["classes"].at(label.get<std::string>());
     evaluation.classes.push_back({label.get<std::string>(), number(of_class, "precision"),
@@ -99,27 +105,29 @@ void read_evaluations(const fs::path& folder, const fs::path& root,
                      ": has no results");
   const std::string run = run_name(folder, root);
   for (const auto& [name, answers] : json["results"].items()) {
-    ReportedEvaluation& evaluation = evaluations.emplace_back(read_answers(answers, file.string()));
+    ReportedEvaluation& evaluation = evaluations.emplace_back(
+        read_values(file.string(), [&] { return read_answers(answers, file.string()); }));
     evaluation.name = json["results"].size() > 1 ? run + ": " + name : run;
     evaluation.group = group_of(run);
-    evaluation.split = json.value("split", "");
-    if (name != "base") evaluation.adapter = json.value("adapter", "");
+    read_values(file.string(), [&] {
+      evaluation.split = json.value("split", "");
+      if (name != "base") evaluation.adapter = json.value("adapter", "");
+    });
   }
   // `evaluate` keeps those of the last way.
   const fs::path predictions = folder / "predictions.jsonl";
   if (!json["results"].empty() && fs::exists(predictions)) evaluations.back().predictions = predictions;
 }
 
-std::optional<HeatMap> read_heat_map(const fs::path& file) {
-  const Json json = read_json_file(file);
+std::optional<HeatMap> heat_map_of(const Json& json) {
   if (!json.contains("options") || json["options"].size() != 2) return std::nullopt;
-  HeatMap map{json["options"][0], json["options"][1], {}, {}, {}};
+  HeatMap map{json["options"].at(0), json["options"].at(1), {}, {}, {}};
   const auto add = [](std::vector<std::string>& values, const std::string& value) {
     if (std::ranges::find(values, value) == values.end()) values.push_back(value);
   };
-  for (const Json& trial : json["trials"]) {
-    add(map.row_values, trial["values"][map.rows]);
-    add(map.column_values, trial["values"][map.columns]);
+  for (const Json& trial : json.at("trials")) {
+    add(map.row_values, trial.at("values").at(map.rows));
+    add(map.column_values, trial.at("values").at(map.columns));
   }
   const auto by_number = [](const std::string& a, const std::string& b) {
     return std::strtod(a.c_str(), nullptr) < std::strtod(b.c_str(), nullptr);
@@ -127,15 +135,21 @@ std::optional<HeatMap> read_heat_map(const fs::path& file) {
   std::ranges::stable_sort(map.row_values, by_number);
   std::ranges::stable_sort(map.column_values, by_number);
   map.cells.resize(map.row_values.size() * map.column_values.size());
-  for (const Json& trial : json["trials"]) {
-    const auto dev = trial["dev"].get<std::vector<double>>();
-    if (dev.empty() || trial["failed"] != 0) continue;
-    const auto row = std::ranges::find(map.row_values, trial["values"][map.rows].get<std::string>());
-    const auto column = std::ranges::find(map.column_values, trial["values"][map.columns].get<std::string>());
+  for (const Json& trial : json.at("trials")) {
+    const auto dev = trial.at("dev").get<std::vector<double>>();
+    if (dev.empty() || trial.at("failed") != 0) continue;
+    const auto row = std::ranges::find(map.row_values, trial.at("values").at(map.rows).get<std::string>());
+    const auto column =
+        std::ranges::find(map.column_values, trial.at("values").at(map.columns).get<std::string>());
     map.cells[static_cast<std::size_t>(row - map.row_values.begin()) * map.column_values.size() +
               static_cast<std::size_t>(column - map.column_values.begin())] = spread(dev).mean;
   }
   return map;
+}
+
+std::optional<HeatMap> read_heat_map(const fs::path& file) {
+  const Json json = read_json_file(file);
+  return read_values(file.string(), [&] { return heat_map_of(json); });
 }
 
 std::vector<fs::path> files_below(const fs::path& root, const std::string& name) {

@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <cstdio>
 
 #include "launch/commands/commands.h"
 #include "launch/process/console.h"
@@ -37,8 +37,8 @@ int completion(const Arguments& arguments) {
   table.choice("shell", shell, {{"bash", Shell::bash}, {"zsh", Shell::zsh}},
                "bash: source <(chorus completion); zsh: source <(chorus completion --shell zsh)");
   if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-  if (shell == Shell::zsh) fmt::print("autoload -U +X bashcompinit && bashcompinit\n");
-  fmt::print("{}", script);
+  if (shell == Shell::zsh) std::fputs("autoload -U +X bashcompinit && bashcompinit\n", stdout);
+  std::fputs(script, stdout);
   return static_cast<int>(ExitCode::done);
 }
 

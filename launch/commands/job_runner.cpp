@@ -42,8 +42,13 @@ std::filesystem::path log_of(const Job& job) { return job.folder / "log.txt"; }
 std::optional<nlohmann::ordered_json> read_record(const Job& job) {
   if (!std::filesystem::exists(record_of(job))) return std::nullopt;
   const nlohmann::ordered_json record = read_json_file(record_of(job));
+  const auto is_number = [&](const char* key) {
+    return record.contains(key) && record[key].is_number_integer();
+  };
   const bool complete = record.is_object() && record.contains("arguments") &&
-                        (record.contains("exit_code") || record.contains("process"));
+                        record["arguments"].is_array() &&
+                        std::ranges::all_of(record["arguments"], &nlohmann::ordered_json::is_string) &&
+                        (record.contains("exit_code") ? is_number("exit_code") : is_number("process"));
   require<DataError>(complete, record_of(job).string(), " is not the record of a job");
   return record;
 }

@@ -15,7 +15,6 @@
 #include "data/prompts/recipe.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
-#include "data/text/folder_lock.h"
 #include "data/text/text_file.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
@@ -278,11 +277,10 @@ void show_conversation(const Choices& choices, const Ledger& ledger, Console& co
 }
 
 int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runtime) {
-  const std::string effective = table.print_effective();
+  choices.options.config = table.print_effective();
   check_kind(choices.options, table);
   take_from_base(choices, table);
   require_writable_place(choices.options.output, "--output");
-  const FolderLock lock(choices.options.output, FolderLock::Former::refused);
   Console console;
   say_unused_rows(choices, console);
   const Ledger ledger = chorus::prepare(
@@ -293,7 +291,6 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
       },
       embed_with_base(choices, make_runtime));
   console.finish();
-  write_file_atomically(std::filesystem::path(choices.options.output) / "config.ini", effective);
   std::string lines = ledger.to_table();
   while (lines.ends_with('\n')) lines.pop_back();
   console.print(lines);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -235,7 +236,7 @@ int run(Options& options) {
   check(options);
   const std::string text = script(options, options.program.empty() ? own_program() : options.program);
   if (options.script == "-") {
-    fmt::print("{}", text);
+    std::fputs(text.c_str(), stdout);
     return static_cast<int>(ExitCode::done);
   }
   begin_new_file(options.script, "--script");

@@ -11,6 +11,7 @@
 #include "data/text/files.h"
 #include "data/text/folder_lock.h"
 #include "data/text/json.h"
+#include "data/text/json_values.h"
 #include "experiments/studies/study_table.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/job_runner.h"
@@ -71,12 +72,14 @@ double read_dev(const Job& job) {
       results.contains("best_dev_metric"), file.string(),
       ": has no score on dev: trials are compared by it, so the data need a dev split, and --eval-steps "
       "must not be 0");
-  return results["best_dev_metric"].get<double>();
+  return read_values(file.string(), [&] { return results["best_dev_metric"].get<double>(); });
 }
 
 double read_test(const Job& job) {
   const fs::path file = output_of(job) / "eval_results.json";
-  return best_answers(read_json_file(file), file.string()).at("weighted_f1").get<double>();
+  const nlohmann::json results = read_json_file(file);
+  return read_values(file.string(),
+                     [&] { return best_answers(results, file.string()).at("weighted_f1").get<double>(); });
 }
 
 std::vector<std::size_t> all_trials(const SweepRequest& request) {

@@ -59,19 +59,38 @@ void describe_run(const TrainConfig& config, const OptionTable& table, const Dat
   if (!train.origin.recipe_text.empty()) PromptForm::of(train.origin, config.data).write(output);
 }
 
-std::optional<std::filesystem::path> checkpoint_to_resume(const TrainConfig& config) {
-  if (config.resume.empty()) return std::nullopt;
-  if (config.resume == "auto") return newest_checkpoint(config.output);
+struct Start {
+  std::optional<std::filesystem::path> checkpoint;
+  std::vector<std::string> damage;  // of later ones, which --resume auto passes over
+};
+
+Start find_start(const TrainConfig& config) {
+  Start start;
+  if (config.resume.empty()) return start;
+  if (config.resume == "auto") {
+    start.checkpoint = newest_checkpoint(config.output, &start.damage);
+    return start;
+  }
   require<ConfigurationError>(std::filesystem::is_directory(config.resume), "--resume ", config.resume,
                               ": there is no such checkpoint folder");
-  return (std::filesystem::path(config.resume) / "").parent_path();  // without a slash behind it
+  start.checkpoint = (std::filesystem::path(config.resume) / "").parent_path();  // without a slash behind it
+  require_undamaged_checkpoint(*start.checkpoint);
+  return start;
+}
+
+void say_start(const TrainConfig& config, const Start& start, std::int64_t step, Console& console) {
+  for (const std::string& line : start.damage) console.print("passed over: " + line);
+  for (const std::filesystem::path& later : checkpoints_after(config.output, step))
+    console.print(fmt::format("{} is of a later step: it is set aside as {}{}", later.string(),
+                              later.filename().string(), aside_suffix));
+  console.print(fmt::format("continues from {}, {} steps are done", start.checkpoint->string(), step));
 }
 
 // What all ranks must have alike.
-SharedFacts facts_of(const TrainConfig& config, const OptionTable& table, const TrainingInputs& inputs,
+SharedFacts facts_of(const TrainConfig& config, const OptionTable& table,
+                     const nlohmann::ordered_json& content,
                      const std::optional<std::filesystem::path>& checkpoint) {
   SharedFacts facts = facts_of(table, {"base", "data", "output", "adapter", "resume"});
-  const nlohmann::ordered_json content = content_identity(inputs);
   for (const auto& [name, value] : content.items()) facts.emplace_back(name, value.get<std::string>());
   const bool from_anywhere = config.resume.empty() || config.resume == "auto";
   facts.emplace_back("resume", from_anywhere ? config.resume : "a checkpoint");
@@ -233,12 +252,15 @@ void load_or_initialise(Model& model, const Inputs& inputs) {
 int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
         const MakeRuntime& make_runtime) {
   const Inputs inputs = read_inputs(config, table);
-  const TrainingInputs to_read{inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
-                               inputs.adapter ? &*inputs.adapter : nullptr,
-                               inputs.projector ? &*inputs.projector : nullptr};
-  const auto checkpoint = checkpoint_to_resume(config);
+  TrainingInputs to_read{inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
+                         inputs.adapter ? &*inputs.adapter : nullptr,
+                         inputs.projector ? &*inputs.projector : nullptr};
+  const nlohmann::ordered_json content = content_identity(to_read);
+  to_read.content = &content;
+  const Start start = find_start(config);
+  const auto& checkpoint = start.checkpoint;
   const std::unique_ptr<Runtime> runtime =
-      make_runtime(options, facts_of(config, table, to_read, checkpoint));
+      make_runtime(options, facts_of(config, table, content, checkpoint));
   Console& console = runtime->console();
   std::optional<FolderLock> lock;
   if (runtime->is_first()) begin_output(config, console, lock);
@@ -268,6 +290,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
           "an older version of Chorus wrote it: whether it is the run of these options is not known");
     return static_cast<int>(ExitCode::done);
   }
+  require<DataError>(checkpoint || start.damage.empty(), "no checkpoint in ", config.output,
+                     " can be gone on from: ", joined(start.damage, "; "),
+                     "; bring one back, or remove them to begin anew");
   base.llama.load(inputs.base);
   load_or_initialise(setup.model, inputs);
   const std::int64_t trainable = setup.model.parameters().full_elements();
@@ -277,8 +302,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   say_cut_warmup(trainer.schedule(), console);
   if (checkpoint) {
     if (const std::string remark = trainer.resume(*checkpoint); !remark.empty()) console.print(remark);
-    console.print(
-        fmt::format("continues from {}, {} steps are done", checkpoint->string(), trainer.state().step));
+    say_start(config, start, trainer.state().step, console);
   }
   if (runtime->is_first()) describe_run(config, table, inputs.train, trainer.identity());
   TrainLog log(

@@ -34,7 +34,9 @@ std::vector<nlohmann::ordered_json> kept_entries(const std::filesystem::path& pa
   const std::string text = read_file(path);
   for (std::size_t begin = 0, end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
     auto entry = nlohmann::ordered_json::parse(text.substr(begin, end - begin), nullptr, false);
-    if (entry.is_object() && entry.value("current_steps", step + 1) <= step) kept.push_back(std::move(entry));
+    const auto found = entry.is_object() ? entry.find("current_steps") : entry.end();
+    if (found != entry.end() && found->is_number_integer() && *found <= step)
+      kept.push_back(std::move(entry));
   }
   return kept;
 }

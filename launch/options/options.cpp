@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <set>
 
 #include <boost/program_options/cmdline.hpp>
@@ -188,7 +189,7 @@ bool OptionTable::parse(const Arguments& arguments) {
   for (const auto& option : options_) option->given_ = false;
   const CommandLine line = split(arguments);
   if (line.help) {
-    fmt::print("{}", help());
+    std::fputs(help().c_str(), stdout);
     return false;
   }
   for (const std::string& path : line.config_files) apply(read_file(path));

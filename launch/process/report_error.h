@@ -9,4 +9,7 @@ namespace chorus {
 // signal stopped is no error, and is not called one.
 int report_error(const std::string& who, const std::exception& error);
 
+// At the end of a command: where not all that it said could be written to stdout, that is an error, too.
+int finish_output(const std::string& who, int exit_code);
+
 }  // namespace chorus

@@ -4,6 +4,7 @@
 #include <set>
 
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "data/corpora/sample_corpus.h"
 #include "data/prompts/tokenizer.h"
@@ -319,6 +320,41 @@ TEST_F(PrepareTest, AFailureLeavesNothingBehind) {
   std::filesystem::create_directory(options.output);
   EXPECT_NE(message_of<DataError>([&] { prepare(options); }), "[no exception]");
   EXPECT_TRUE(std::filesystem::is_empty(options.output)) << "a folder that was there stays";
+}
+
+// What a killed process left is beside the output, and goes; what is written appears at once.
+TEST_F(PrepareTest, TheFolderAppearsWholeAndReplacesWhatWasNotFinished) {
+  PrepareOptions options = tokens(R"({"input_ids": [1, 2], "labels": [-100, 2]})");
+  options.config = "of = this";
+  folder_.write("out.part/dev.h5", "half");
+  folder_.write("out/run.lock", "");
+  bool seen = false;
+  prepare(options, [&](std::string_view, std::int64_t, std::int64_t) {
+    seen = true;
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "out/train.h5"));
+  });
+  EXPECT_TRUE(seen);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out.part"));
+  std::set<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "out"))
+    files.insert(entry.path().filename());
+  EXPECT_EQ(files, (std::set<std::string>{"config.ini", "ledger.json", "train.h5"}));
+  EXPECT_EQ(bytes_of(folder_ / "out/config.ini"), "of = this");
+}
+
+// As one that a container has mounted.
+TEST_F(PrepareTest, AFolderThatCannotBeReplacedIsFilled) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
+  PrepareOptions options = tokens(R"({"input_ids": [1, 2], "labels": [-100, 2]})");
+  options.output = folder_ / "kept/out";
+  std::filesystem::create_directories(options.output);
+  std::filesystem::permissions(folder_ / "kept",
+                               std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  prepare(options);
+  std::filesystem::permissions(folder_ / "kept", std::filesystem::perms::owner_all);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "kept/out/train.h5"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "kept/out/ledger.json"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "kept/out/.part"));
 }
 
 TEST_F(PrepareTest, SplitsOfFilesCanBeNamed) {

@@ -42,6 +42,17 @@ void expect_refusal(const Outcome& outcome, int code, const std::string& beginni
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
 }
 
+TEST(Command, OutputThatCannotBeWrittenIsAnError) {
+  const TemporaryFolder folder;
+  const std::string corpus = write_corpus(folder, "");
+  const std::vector<std::string> to_full_disk{"sh", "-c", "exec \"$0\" \"$@\" > /dev/full"};
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"--version"}, {"train", "--help"}, {"inspect", "--corpus", "meld", corpus}, {"completion"}}) {
+    const Outcome outcome = run_chorus(arguments, to_full_disk);
+    expect_refusal(outcome, data, "chorus", ": error: the standard output could not be written to");
+  }
+}
+
 class EveryCommand : public testing::TestWithParam<std::string> {};
 
 TEST_P(EveryCommand, StandsInTheOverview) {

@@ -82,11 +82,12 @@ TEST(Hdf5File, NothingStaysWithoutCommitAndNothingIsOverwritten) {
   const std::string path = written(folder);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
   const std::string before = bytes_of(path);
-  expect_contains(message_of<ConfigurationError>([&] { Hdf5Writer file(path); }),
+  expect_contains(message_of<ConfigurationError>([&] { Hdf5Writer(path).commit(); }),
                   "x.h5: exists already and is not overwritten");
   EXPECT_EQ(bytes_of(path), before);
-  expect_contains(message_of<DataError>([&] { Hdf5Writer file(folder / "none/x.h5"); }),
+  expect_contains(message_of<DataError>([&] { Hdf5Writer(folder / "none/x.h5").commit(); }),
                   "none/x.h5: No such file or directory");
+  expect_contains(message_of<DataError>([&] { Hdf5Writer(folder / "none/x.h5").commit(); }), "; it needs ");
 }
 
 TEST(Hdf5File, FloatsOfEveryWidthAndShape) {
@@ -213,6 +214,32 @@ TEST(Hdf5File, DamagedArrayIsNamed) {
   const Hdf5Reader file(bad);
   expect_contains(message_of<DataError>([&] { file.read<std::int32_t>("noise"); }),
                   "bad.h5: array 'noise' is damaged");
+}
+
+// An array whose pieces are whole, each with its sum, but not those that were written: as one that was lost and is read
+// as zeros.
+TEST(Hdf5File, NoticesValuesOfAnotherArray) {
+  const ScratchFolder folder;
+  // Noise, which is stored as it is.
+  const auto noise_file = [&](const std::string& name, std::uint32_t seed) {
+    std::vector<std::uint8_t> noise(5000);
+    for (std::uint8_t& value : noise)
+      value = static_cast<std::uint8_t>((seed = seed * 1664525U + 1013904223U) >> 24);
+    Hdf5Writer file(folder / name);
+    write(file, "noise", noise);
+    file.commit();
+    return std::pair(bytes_of(folder / name), std::string(noise.begin(), noise.end()));
+  };
+  const auto [one, one_noise] = noise_file("one.h5", 1);
+  const auto [other, other_noise] = noise_file("other.h5", 2);
+  const std::size_t place = one.find(one_noise), with_sums = one_noise.size() + 8;
+  ASSERT_NE(place, std::string::npos);
+  ASSERT_EQ(other.find(other_noise), place);
+  std::string mixed = one;
+  mixed.replace(place, with_sums, other, place, with_sums);
+  const Hdf5Reader file(folder.write("mixed.h5", mixed));
+  expect_contains(message_of<DataError>([&] { file.read<std::uint8_t>("noise"); }),
+                  "mixed.h5: array 'noise' is damaged: its values are not those that were written");
 }
 
 TEST(Hdf5, SaysThatAFileIsAGitLfsPointer) {

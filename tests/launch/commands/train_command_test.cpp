@@ -366,6 +366,46 @@ TEST_F(TrainCommand, ACheckpointBringsItsBestModelToAnotherFolder) {
   EXPECT_EQ(read_text(at("beside/adapter_model.safetensors")), adapter);
 }
 
+// The newest checkpoint that is whole counts, and the run becomes the same.
+TEST_F(TrainCommand, ADamagedCheckpointIsPassedOverAndSetAside) {
+  const std::vector<std::string> options{"--eval-steps", "2", "--save-steps", "2"};
+  must(training("damaged", options));
+  const std::string adapter = read_text(at("damaged/adapter_model.safetensors"));
+  const auto flip = [&](const std::string& file) {
+    std::string bytes = read_text(at(file));
+    bytes[bytes.size() - 50] = static_cast<char>(bytes[bytes.size() - 50] ^ 4);
+    std::filesystem::remove(at(file));  // its other names keep what they have
+    write_text(at(file), bytes);
+  };
+  const auto resume = [&](const std::string& from) {
+    std::filesystem::remove(at("damaged/train_results.json"));
+    std::vector<std::string> arguments = training("damaged", options);
+    arguments.insert(arguments.end(), {"--resume", from});
+    return arguments;
+  };
+  flip("damaged/checkpoint-6/optimizer.safetensors");
+  expect_refusal(resume(at("damaged/checkpoint-6")), ExitCode::data,
+                 "optimizer.safetensors: the tensor second_moment.");
+  std::string said = run_successfully(resume("auto"));
+  EXPECT_THAT(
+      said, HasSubstr("passed over: " + at("damaged/checkpoint-6/optimizer.safetensors") + ": the tensor "));
+  EXPECT_THAT(said, HasSubstr("checkpoint-6 is of a later step: it is set aside as checkpoint-6.aside"));
+  EXPECT_THAT(said, HasSubstr("continues from " + at("damaged/checkpoint-4")));
+  EXPECT_EQ(read_text(at("damaged/adapter_model.safetensors")), adapter);
+  // Whole ones of later steps do not get in the way either, and each keeps its files.
+  said = run_successfully(resume(at("damaged/checkpoint-4")));
+  EXPECT_THAT(said, HasSubstr("checkpoint-6 is of a later step"));
+  EXPECT_TRUE(std::filesystem::exists(at("damaged/checkpoint-6.aside/trainer_state.json")));
+  EXPECT_TRUE(std::filesystem::exists(at("damaged/checkpoint-6.aside-2/trainer_state.json")));
+  flip("damaged/checkpoint-6/best/adapter_model.safetensors");
+  flip("damaged/checkpoint-4/trainer_state.json");
+  EXPECT_THAT(run_successfully(resume("auto")), HasSubstr("continues from " + at("damaged/checkpoint-2")));
+  for (const std::string step : {"2", "4", "6"})
+    flip("damaged/checkpoint-" + step + "/adapter_model.safetensors");
+  expect_refusal(resume("auto"), ExitCode::data,
+                 "no checkpoint in " + at("damaged") + " can be gone on from");
+}
+
 // Two at once would mix their checkpoints, logs and results.
 TEST_F(TrainCommand, AnOutputFolderHasOneRunAtATime) {
   StartedProgram first(training("shared", {"--max-steps", "100000", "--logging-steps", "1"}));
