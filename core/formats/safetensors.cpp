@@ -254,9 +254,12 @@ std::string print_hashes(const std::vector<std::uint64_t>& hashes) {
   return fmt::format("{}{:016x}", hash_mark, fmt::join(hashes, " "));
 }
 
+// Of all but former hashes, which metadata that come from another file may have.
 std::uint64_t hash_of_metadata(const std::map<std::string, std::string>& metadata) {
   XxHash64 hash;
-  for (const auto& [key, value] : metadata) hash.add_array(key).add_array(value);
+  for (const auto& [key, value] : metadata) {
+    if (key != hashes_key) hash.add_array(key).add_array(value);
+  }
   return hash.value();
 }
 

@@ -79,7 +79,8 @@ AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeR
   add_content(facts, "tokenizer", tokenizer_.hash());
   facts.emplace_back("labels", joined(form_.labels, ", "));
   runtime_ = make_runtime(options.runtime, facts);
-  for (const std::string& remark : remarks(base_, adapter_)) runtime_->console().print(remark);
+  for (const std::string& remark : remarks(base_, adapter_, options.base_precision))
+    runtime_->console().print(remark);
   base_setup_.reset(new BaseSetup(take_base(
       base_, {.precision = options.precision, .base_precision = options.base_precision}, *runtime_)));
   base_setup_->llama.load(base_);

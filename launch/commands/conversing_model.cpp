@@ -28,6 +28,7 @@ ConversingModel::ConversingModel(const AskOptions& ask, const ConversationOption
   base_.check_tokenizer_size(tokenizer_.size());
   ModelOptions model_options;
   model_options.precision = ask.precision;
+  model_options.base_precision = ask.base_precision;
   if (!ask.adapter.empty()) {
     adapter_.emplace(read_peft(ask.adapter));
     model_options.lora = adapter_->config;
@@ -36,7 +37,8 @@ ConversingModel::ConversingModel(const AskOptions& ask, const ConversationOption
   add_content(facts, "tokenizer", tokenizer_.hash());
   facts.emplace_back("chat template", form.json);
   runtime_ = make_runtime(ask.runtime, facts);
-  for (const std::string& remark : remarks(base_, adapter_, true)) runtime_->console().print(remark);
+  for (const std::string& remark : remarks(base_, adapter_, ask.base_precision, true))
+    runtime_->console().print(remark);
   answers_as_ = generate_options(base_, tokenizer_, options.max_new_tokens);
   answers_as_.ends.push_back(writer_.end());
   answers_as_.temperature = options.temperature;

@@ -159,7 +159,8 @@ int run_evaluation(const Options& options, const OptionTable& table, const MakeR
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
                                        runtime->description(options.precision)));
 
-  for (const std::string& remark : remarks(base, adapter, options.decode == Decode::greedy))
+  for (const std::string& remark :
+       remarks(base, adapter, options.base_precision, options.decode == Decode::greedy))
     runtime->console().print(remark);
   if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
     runtime->console().print(remark);

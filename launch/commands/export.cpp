@@ -171,7 +171,7 @@ int merge(const Options& options, const OptionTable& table, const MakeRuntime& m
   require<ConfigurationError>(runtime->groups().groups().world.size() == 1,
                               "export works on one rank: start it without a launcher");
   Console& console = runtime->console();
-  for (const std::string& remark : remarks(base, adapter)) console.print(remark);
+  for (const std::string& remark : remarks(base, adapter, Quantisation::none)) console.print(remark);
 
   AtomicFolder folder(options.output);
   ComparedLogits logits;

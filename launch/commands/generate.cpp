@@ -35,7 +35,8 @@ int run(Options& options, const OptionTable& table, const MakeRuntime& make_runt
                               " begin with no token of their own: give some words");
   const std::vector<std::vector<std::int32_t>> prompts{prompt};
 
-  for (const std::string& remark : remarks(base, adapter, true)) runtime->console().print(remark);
+  for (const std::string& remark : remarks(base, adapter, options.base_precision, true))
+    runtime->console().print(remark);
   const GenerateOptions answers_as = generate_options(base, tokenizer, options.max_new_tokens);
   ModelOptions model_options;
   model_options.precision = options.precision;

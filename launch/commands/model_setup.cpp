@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/training/run_identity.h"
 #include "data/corpora/split_files.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/json.h"
@@ -44,8 +45,26 @@ std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, s
       vocabulary_size, pieces, vocabulary_size - pieces);
 }
 
+namespace {
+
+// "", or a line that says that `chorus train` made the adapter on codes other than those that it meets now.
+std::string other_base_precision(const PeftAdapter& adapter, Quantisation now) {
+  const std::filesystem::path folder = adapter.file.path().parent_path();
+  const auto run = read_identity(folder);
+  if (!run) return "";
+  const std::string then = run->value("base-precision", std::string(name(Quantisation::none)));
+  if (then == name(now)) return "";
+  const auto option = [](const std::string& kind) {
+    return kind == name(Quantisation::none) ? "same" : kind;
+  };
+  return fmt::format("the adapter {} was trained with --base-precision {}, and this is with {}",
+                     folder.string(), option(then), option(std::string(name(now))));
+}
+
+}  // namespace
+
 std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
-                                 bool generates) {
+                                 Quantisation base_precision, bool generates) {
   namespace fs = std::filesystem;
   std::vector<std::string> lines;
   if (tokenizer_file(base.folder())) {
@@ -53,6 +72,7 @@ std::vector<std::string> remarks(const BaseModel& base, const std::optional<Peft
     lines.push_back(unused_rows(base.folder().string(), base.config().vocabulary_size, tokenizer.size()));
     if (generates) lines.push_back(answer_ends(base, tokenizer).contradiction);
   }
+  if (adapter) lines.push_back(other_base_precision(*adapter, base_precision));
   if (adapter && !adapter->base_name.empty()) {
     // Folders move and names of the Hub are no folders, so that only the last part is compared.
     const auto last = [](const fs::path& path) { return (path / "").parent_path().filename(); };

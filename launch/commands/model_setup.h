@@ -28,10 +28,10 @@ void add_content(SharedFacts& facts, const std::string& what, std::uint64_t hash
 // "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);
 
-// What is odd and yet no error, a line each: unused rows, an adapter whose base has another name, and, for a command
+// What is odd and yet no error, a line each: unused rows, an adapter whose base has another name or another precision, and, for a command
 // that `generates`, ends of answers on which config.json and the tokenizer contradict each other.
 std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
-                                 bool generates = false);
+                                 Quantisation base_precision, bool generates = false);
 // "", or a line that says that `chorus train` made the adapter for other labels than those of the data.
 std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
 

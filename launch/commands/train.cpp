@@ -266,7 +266,8 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   if (runtime->is_first()) begin_output(config, console, lock);
   console.print(table.print_effective());
   console.print(runtime->description(config.precision));
-  for (const std::string& remark : remarks(inputs.base, inputs.adapter)) console.print(remark);
+  for (const std::string& remark : remarks(inputs.base, inputs.adapter, config.base_precision))
+    console.print(remark);
   if (!inputs.dev)
     console.print(inputs.no_dev + ": nothing is scored while training, and the last " +
                   (config.method == Method::lora ? "adapter" : "model") + " is kept");

@@ -437,6 +437,41 @@ TEST_F(TrainCommand, AnOutputFolderHasOneRunAtATime) {
       static_cast<int>(ExitCode::preempted));
 }
 
+// Trained, gone on with and asked on the codes that it was trained on; else refused or said.
+TEST_F(TrainCommand, ABaseInFewBitsIsTrainedOnAndAsked) {
+  must({"init", "--tokenizer", at("a.model"), "--hidden-size", "64", "--layers", "1", "--query-heads", "2",
+        "--key-value-heads", "2", "--head-width", "32", "--intermediate-size", "128", "--output",
+        at("base_64")});
+  for (const std::string kind : {"int8", "nf4"}) {
+    const auto more = [&](const std::string& precision, const std::string& time) {
+      return training("on " + kind, {"--base", at("base_64"), "--base-precision", precision, "--max-time",
+                                     time, "--resume", "auto"});
+    };
+    const Outcome stopped = run_chorus(more(kind, "0.000001"));
+    ASSERT_EQ(stopped.exit_code, static_cast<int>(ExitCode::preempted)) << stopped.err;
+    expect_refusal(more("same", "0"), ExitCode::configuration,
+                   "base-precision was \"" + kind + "\" and is now null");
+    must(more(kind, "0"));
+    std::vector<std::string> asking{
+        "evaluate", "--base",   at("base_64"),    "--adapter", at("on " + kind),
+        "--data",   at("data"), "--compare-base", "off",       "--base-precision"};
+    const std::string said = "was trained with --base-precision " + kind;
+    asking.push_back(kind);
+    const Outcome alike = run_chorus(asking);
+    EXPECT_EQ(alike.exit_code, 0) << alike.err;
+    EXPECT_THAT(alike.out, Not(HasSubstr(said)));
+    asking.back() = "same";
+    const Outcome other = run_chorus(asking);
+    EXPECT_EQ(other.exit_code, 0) << other.err;
+    EXPECT_THAT(other.out, HasSubstr(said + ", and this is with same"));
+  }
+  expect_refusal(training("x", {"--base-precision", "nf4"}), ExitCode::configuration,
+                 "--base-precision nf4 needs columns in multiples of 64, and "
+                 "model.layers.0.self_attn.q_proj.weight has 32");
+  expect_refusal(training("x", {"--base-precision", "int8", "--method", "full"}), ExitCode::configuration,
+                 "--base-precision int8 is of a frozen base: leave it out of --method full");
+}
+
 TEST_F(TrainCommand, AWarmUpBeyondTheEndIsKeptAndSaid) {
   const Outcome outcome = run_chorus(
       training("short trial", {"--warmup-steps", "100", "--learning-rate", "1e-3", "--logging-steps", "1"}));

@@ -77,7 +77,7 @@ TEST_F(TrainingOptions, ChangeTheIdentityOfARunOrItsResultsNot) {
   std::set<std::string> unseen;
   for (const std::string& name : names()) {
     bool is_read = false, is_seen = false;
-    for (const std::string value : {"7", "0.5", "on", "off", "bf16", "linear", "full", "q", "cpu"}) {
+    for (const std::string value : {"7", "0.5", "on", "off", "bf16", "linear", "full", "q", "cpu", "nf4"}) {
       const auto identity = identity_with({"--" + name + "=" + value});
       is_read |= identity.has_value();
       is_seen |= identity && *identity != usual;
