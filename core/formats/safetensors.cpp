@@ -254,12 +254,9 @@ std::string print_hashes(const std::vector<std::uint64_t>& hashes) {
   return fmt::format("{}{:016x}", hash_mark, fmt::join(hashes, " "));
 }
 
-// Of all but former hashes, which metadata that come from another file may have.
 std::uint64_t hash_of_metadata(const std::map<std::string, std::string>& metadata) {
   XxHash64 hash;
-  for (const auto& [key, value] : metadata) {
-    if (key != hashes_key) hash.add_array(key).add_array(value);
-  }
+  for (const auto& [key, value] : metadata) hash.add_array(key).add_array(value);
   return hash.value();
 }
 
@@ -346,19 +343,20 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
     index_[tensors_[i].name] = i;
     tensors_[i].file = file_;
   }
+  // Either the key or what the value begins with tells, so that damage to one of them does not make the file another
+  // program's.
+  const auto found = std::ranges::find_if(metadata_, [](const auto& entry) {
+    return entry.first == hashes_key || entry.second.starts_with(hash_mark);
+  });
+  if (found == metadata_.end()) return;
+  hashes_ = *found;
+  metadata_.erase(found);
 }
 
 void SafetensorsFile::require_undamaged() const {
-  std::map<std::string, std::string> metadata = metadata_;
-  // Either the key or what the value begins with tells, so that damage to one of them does not make the file another
-  // program's.
-  const auto found = std::ranges::find_if(metadata, [](const auto& entry) {
-    return entry.first == hashes_key || entry.second.starts_with(hash_mark);
-  });
-  if (found == metadata.end()) return;
-  const bool has_key = found->first == hashes_key;
-  const std::string written = found->second;
-  metadata.erase(found);
+  if (!hashes_) return;
+  const auto& [key, written] = *hashes_;
+  const bool has_key = key == hashes_key;
   std::vector<std::uint64_t> hashes;
   const auto require_next = [&](std::uint64_t hash, const std::string& what) {
     const std::size_t place = hash_mark.size() + hashes.size() * (hash_digits + 1);
@@ -371,7 +369,7 @@ void SafetensorsFile::require_undamaged() const {
         hashes_key, " of the metadata)");
     hashes.push_back(hash);
   };
-  require_next(hash_of_metadata(metadata), "the header");
+  require_next(hash_of_metadata(metadata_), "the header");
   for (const TensorView& tensor : tensors_) {
     require_next(hash_of_tensor(tensor.name, tensor.dtype, tensor.shape, tensor.bytes()),
                  "the tensor " + tensor.name);

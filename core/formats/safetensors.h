@@ -5,9 +5,11 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "data/text/files.h"
@@ -47,6 +49,7 @@ class SafetensorsFile {
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return file_->path(); }
+  // Without hashes.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // Reads all of the file. Throws DataError with file and tensor where Chorus wrote it and it is not any more what was
   // written; files of other programs have no hashes.
@@ -61,6 +64,8 @@ class SafetensorsFile {
  private:
   std::shared_ptr<const MappedFile> file_;
   std::map<std::string, std::string> metadata_;
+  std::optional<std::pair<std::string, std::string>>
+      hashes_;  // what the metadata say, where Chorus wrote the file
   std::vector<TensorView> tensors_;
   std::map<std::string, std::size_t, std::less<>> index_;
 };

@@ -330,10 +330,16 @@ TEST(PortableAdapter, PadsRanksAndFoldsScales) {
   }
 }
 
+// Chorus writes none such, so that this one is another program's: its tensors do not say what they were written for.
 TEST(PortableAdapter, AnAlphaOfNothingIsNoScaleOfOne) {
   const ScratchFolder scratch;
-  write_adapter(scratch / "a", test::tiny_lora(0.1));
-  nlohmann::json config = read_json_file(scratch / "a/adapter_config.json");
+  const PeftAdapter own = write_adapter(scratch / "own", test::tiny_lora(0.1));
+  std::vector<TensorToWrite> tensors;
+  for (const TensorView& tensor : own.file.tensors())
+    tensors.push_back({{tensor.name, tensor.dtype, tensor.shape}, tensor.data});
+  std::filesystem::create_directory(scratch / "a");
+  write_safetensors(scratch / "a/adapter_model.safetensors", tensors);
+  nlohmann::json config = read_json_file(scratch / "own/adapter_config.json");
   config["lora_alpha"] = 0;
   test::write_bytes(scratch / "a/adapter_config.json", config.dump());
   const PeftAdapter adapter = read_peft(scratch / "a");

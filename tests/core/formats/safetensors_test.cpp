@@ -214,9 +214,8 @@ TEST(WriteSafetensors, RoundTrips) {
   EXPECT_EQ(read_tensor(file.tensor("matrix")), (std::vector<float>{1, 2, 3, 4, 5, 6}));
   EXPECT_EQ(file.tensor("matrix").shape, (std::vector<std::int64_t>{2, 3}));
   EXPECT_EQ(read_tensor(file.tensor("half")), (std::vector<float>{1, 2}));
-  EXPECT_EQ(file.metadata().size(), 2U);
-  EXPECT_EQ(file.metadata().at("format"), "pt");
-  EXPECT_TRUE(file.metadata().at("chorus_hashes").starts_with("xxh64 "));
+  EXPECT_EQ(file.metadata(), (std::map<std::string, std::string>{{"format", "pt"}}))
+      << "hashes are not of them";
   for (const auto& tensor : file.tensors()) {
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data) %
                   static_cast<std::uintptr_t>(bytes_per_element(tensor.dtype)),
