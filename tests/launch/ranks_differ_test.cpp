@@ -111,12 +111,15 @@ TEST_F(RanksDiffer, InWhatTheyRead) {
 
 // Only the first rank writes, so that only it has a checkpoint where the output is on a disk of its own.
 TEST_F(RanksDiffer, InTheCheckpoint) {
-  EXPECT_EQ(run_chorus(training("own disk", {"--max-time", "0.000001"}), mpirun(2)).exit_code,
-            static_cast<int>(ExitCode::preempted));
+  const auto stop_a_run = [](const std::string& output, const std::string& seed) {
+    const Outcome outcome =
+        run_chorus(training(output, {"--max-time", "0.000001", "--seed", seed}), mpirun(2));
+    EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::preempted)) << outcome.err;
+  };
+  stop_a_run("own disk", "42");
   expect_refusal(training("own disk", {"--resume", "auto"}), "set -- \"${@/own disk/own disk of rank 1}\"",
                  ") has the checkpoint none, rank 0 (host ");
-  std::filesystem::copy(at("own disk"), at("own disk of rank 1"), std::filesystem::copy_options::recursive);
-  write_text(at("own disk of rank 1/checkpoint-1/trainer_state.json"), "{}");
+  stop_a_run("own disk of rank 1", "7");
   expect_refusal(training("own disk", {"--resume", "auto"}), "set -- \"${@/own disk/own disk of rank 1}\"",
                  ") has the checkpoint checkpoint-1 with content ");
 }
