@@ -28,8 +28,8 @@ void add_content(SharedFacts& facts, const std::string& what, std::uint64_t hash
 // "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);
 
-// What is odd and yet no error, a line each: unused rows, an adapter whose base has another name or another precision, and, for a command
-// that `generates`, ends of answers on which config.json and the tokenizer contradict each other.
+// What is odd and yet no error, a line each: unused rows, an adapter whose base had another name or precision, and, for a
+// command that `generates`, ends of answers on which config.json and the tokenizer contradict each other.
 std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
                                  Quantisation base_precision, bool generates = false);
 // "", or a line that says that `chorus train` made the adapter for other labels than those of the data.
@@ -39,8 +39,7 @@ std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
 GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
                                  std::int64_t max_new_tokens);
 
-// The options of every command that runs a model; add_precision() and add_ranks(): the one
-// without the other.
+// The options of every command that runs a model, and the two parts of them.
 void add_computation(OptionTable& table, DType& precision, Quantisation& base_precision,
                      RuntimeOptions& runtime);
 void add_precision(OptionTable& table, DType& precision, Quantisation& base_precision);
