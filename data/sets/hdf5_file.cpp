@@ -404,7 +404,7 @@ FloatArray Hdf5Reader::read_floats(const std::string& name) const {
   array.read(path_, name, values.data());
   check(H5Tconvert(array.type, H5T_NATIVE_FLOAT, array.count, values.data(), nullptr, H5P_DEFAULT), path_,
         "array '" + name + "' is damaged");
-  std::memcpy(read.values.data(), values.data(), array.count * sizeof(float));
+  if (array.count > 0) std::memcpy(read.values.data(), values.data(), array.count * sizeof(float));  // else null
   return read;
 }
 
