@@ -303,24 +303,6 @@ void publish_folder(const std::filesystem::path& written, const std::filesystem:
   synchronise_folder(folder_of(final_name));
 }
 
-AtomicFolder::AtomicFolder(const std::filesystem::path& path) {
-  require_free_folder(path);
-  path_ = std::filesystem::absolute(path).lexically_normal();
-  if (!path_.has_filename()) path_ = path_.parent_path();  // of "folder/"
-  temporary_ = name_beside(path_);
-  create_folder(temporary_);
-}
-
-AtomicFolder::~AtomicFolder() {
-  std::error_code ignored;
-  if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
-}
-
-void AtomicFolder::publish() {
-  publish_folder(temporary_, path_);
-  temporary_.clear();
-}
-
 void remove_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);

@@ -117,23 +117,6 @@ void create_output_folder(const std::filesystem::path& path);
 // it).
 void publish_folder(const std::filesystem::path& written, const std::filesystem::path& final_name);
 
-// A folder that appears at `path` with all that was written into it, or not at all: it is filled beside `path` under another
-// name.
-class AtomicFolder {
- public:
-  // Throws as create_output_folder().
-  explicit AtomicFolder(const std::filesystem::path& path);
-  AtomicFolder(const AtomicFolder&) = delete;
-  AtomicFolder& operator=(const AtomicFolder&) = delete;
-  ~AtomicFolder();  // without publish(), nothing remains
-
-  const std::filesystem::path& temporary() const { return temporary_; }
-  void publish();
-
- private:
-  std::filesystem::path path_, temporary_;
-};
-
 // Removes a folder with all it holds; a folder that is not there is no error.
 void remove_folder(const std::filesystem::path& path);
 

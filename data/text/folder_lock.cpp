@@ -148,8 +148,10 @@ std::filesystem::path FolderLock::begin_contents() {
 void FolderLock::publish() {
   file_->remove();  // before the rename, after which a file of that name would be another one's
   std::error_code error;
-  if (contents_.filename() != unfinished_suffix)
-    return publish_folder(contents_, std::filesystem::canonical(folder_, error));
+  if (contents_.filename() != unfinished_suffix) {
+    publish_folder(contents_, std::filesystem::canonical(folder_, error));
+    return contents_.clear();
+  }
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(contents_, error))
     files.push_back(entry.path());
@@ -159,11 +161,13 @@ void FolderLock::publish() {
   require<DataError>(!error, "cannot move the files of ", contents_.string(), " to ", folder_.string(), ": ",
                      error.message());
   remove_folder(contents_);
+  contents_.clear();
 }
 
 FolderLock::~FolderLock() {
-  file_.reset();
   std::error_code ignored;
+  if (!contents_.empty()) std::filesystem::remove_all(contents_, ignored);
+  file_.reset();
   if (is_new_) std::filesystem::remove(folder_, ignored);
 }
 

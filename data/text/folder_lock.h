@@ -24,11 +24,12 @@ class FolderLock {
   FolderLock(const std::filesystem::path& folder, Former former);
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
-  ~FolderLock();  // removes the file, and the folder if nothing was written into it that it was made for
+  // Removes the file, contents that were not published, and the folder if nothing was written into it that it was made for.
+  ~FolderLock();
 
   // An empty folder to write in what publish() gives the locked one: beside it, with ".part" behind the name; within it
-  // where it is a file system of its own, or cannot be replaced by who may write into it. What an interrupted process left
-  // there is removed.
+  // where it is a file system of its own, or cannot be replaced by who may write into it. What a killed process left there is
+  // removed.
   std::filesystem::path begin_contents();
   // Gives the locked folder, which must be empty, these contents and ends the lock: at once by a rename, or file by file
   // where they are within.

@@ -7,7 +7,7 @@
 #include "core/formats/portable_adapter.h"
 #include "core/scoring/text_logits.h"
 #include "data/prompts/tokenizer.h"
-#include "data/text/files.h"
+#include "data/text/folder_lock.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
 
@@ -152,9 +152,9 @@ std::vector<std::string> remarks_on(const PortableChanges& changes) {
 
 int write_for_others(const Options& options) {
   const PeftAdapter adapter = read_peft(options.adapter);
-  AtomicFolder folder(options.output);
-  const PortableChanges changes = write_portable(adapter, folder.temporary());
-  folder.publish();
+  FolderLock output(options.output, FolderLock::Former::refused);
+  const PortableChanges changes = write_portable(adapter, output.begin_contents());
+  output.publish();
   Console console;
   console.print(fmt::format("{}: an adapter of rank {} for vLLM, llama.cpp and PEFT, the same as {}",
                             options.output, changes.rank, options.adapter));
@@ -173,7 +173,8 @@ int merge(const Options& options, const OptionTable& table, const MakeRuntime& m
   Console& console = runtime->console();
   for (const std::string& remark : remarks(base, adapter, Quantisation::none)) console.print(remark);
 
-  AtomicFolder folder(options.output);
+  FolderLock output(options.output, FolderLock::Former::refused);
+  const std::filesystem::path folder = output.begin_contents();
   ComparedLogits logits;
   {
     const char* what = "passes of base and adapter";
@@ -185,18 +186,18 @@ int merge(const Options& options, const OptionTable& table, const MakeRuntime& m
     logits.adapted = model.logits(&adapter, tokens);
     console.progress(what, 2, 2);
   }
-  const std::int64_t projections = write_merged(base, adapter, folder.temporary(), runtime->backend(),
-                                                [&](std::int64_t done, std::int64_t total) {
-                                                  console.progress("MiB written", done >> 20, total >> 20);
-                                                  stop_if_requested(*runtime);
-                                                });
+  const std::int64_t projections =
+      write_merged(base, adapter, folder, runtime->backend(), [&](std::int64_t done, std::int64_t total) {
+        console.progress("MiB written", done >> 20, total >> 20);
+        stop_if_requested(*runtime);
+      });
   console.progress("passes of the merged model", 0, 1);
-  const BaseModel merged(folder.temporary());
+  const BaseModel merged(folder);
   logits.merged = ComparedModel(merged, *runtime).logits(nullptr, tokens);
   console.progress("passes of the merged model", 1, 1);
   console.finish();
   stop_if_requested(*runtime);
-  folder.publish();
+  output.publish();
   console.print(fmt::format("{}: {} with {} in {} of its projections", options.output, options.base,
                             options.adapter, projections));
   console.print(to_table(logits, merge_rounding(base, adapter), std::ssize(tokens)));

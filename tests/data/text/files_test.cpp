@@ -265,26 +265,5 @@ TEST(RemoveFolder, RemovesEverythingAndMayBeRepeated) {
   EXPECT_NO_THROW(remove_folder(folder / "a"));
 }
 
-TEST(AtomicFolder, AppearsWholeOrNotAtAll) {
-  const ScratchFolder scratch;
-  for (const std::string name : {"new", "empty/", "above/below"}) {
-    const std::filesystem::path path = scratch / name;
-    if (name == "empty/") create_folder(path);
-    {
-      const AtomicFolder given_up(path);
-      write_bytes(given_up.temporary() / "a", "text");
-      EXPECT_FALSE(std::filesystem::exists(path / "a"));
-    }
-    EXPECT_FALSE(std::filesystem::exists(path / "a"));
-    AtomicFolder folder(path);
-    write_bytes(folder.temporary() / "a", "text");
-    folder.publish();
-    EXPECT_EQ(read_bytes(path / "a"), "text");
-    EXPECT_TRUE(holds(message_of<ConfigurationError>([&] { AtomicFolder again(path); }), "is not empty"));
-  }
-  EXPECT_EQ(entries(scratch.path()), 3) << "a temporary folder remained";
-  EXPECT_EQ(entries(scratch / "above"), 1);
-}
-
 }  // namespace
 }  // namespace chorus

@@ -92,6 +92,32 @@ TEST(FolderLock, LeavesNothingOfItsOwn) {
 }
 
 // The file alone, of a process that ended, is in nobody's way.
+TEST(FolderLock, ContentsAppearWholeOrNotAtAll) {
+  const ScratchFolder scratch;
+  for (const std::string name : {"new", "empty/", "above/below"}) {
+    const std::filesystem::path path = scratch / name;
+    if (name == "empty/") create_folder(path);
+    {
+      FolderLock given_up(path, refused);
+      write_bytes(given_up.begin_contents() / "a", "text");
+      EXPECT_FALSE(std::filesystem::exists(path / "a"));
+    }
+    EXPECT_EQ(std::filesystem::exists(path), name == "empty/") << path;
+    FolderLock lock(path, refused);
+    write_bytes(lock.begin_contents() / "a", "text");
+    lock.publish();
+    EXPECT_EQ(test::read_bytes(path / "a"), "text");
+    EXPECT_TRUE(
+        holds(message_of<ConfigurationError>([&] { FolderLock again(path, refused); }), "is not empty"));
+  }
+  const auto entries = [](const std::filesystem::path& folder) {
+    return std::distance(std::filesystem::directory_iterator(folder), {});
+  };
+  EXPECT_EQ(entries(scratch.path()), 3) << "a temporary folder remained";
+  EXPECT_EQ(entries(scratch / "above"), 1);
+  EXPECT_EQ(entries(scratch / "new"), 1) << "a lock remained";
+}
+
 TEST(FolderLock, AForgottenFileIsTakenOver) {
   const ScratchFolder scratch;
   for (const std::string text : {"", "{", "[1]", R"({"host": 1})"}) {
