@@ -404,7 +404,8 @@ FloatArray Hdf5Reader::read_floats(const std::string& name) const {
   array.read(path_, name, values.data());
   check(H5Tconvert(array.type, H5T_NATIVE_FLOAT, array.count, values.data(), nullptr, H5P_DEFAULT), path_,
         "array '" + name + "' is damaged");
-  if (array.count > 0) std::memcpy(read.values.data(), values.data(), array.count * sizeof(float));  // else null
+  if (read.values.empty()) return read;  // which has no memory to copy to
+  std::memcpy(read.values.data(), values.data(), array.count * sizeof(float));
   return read;
 }
 
