@@ -192,6 +192,10 @@ void prepare_messages(Preparation& preparation) {
     });
     preparation.finish(builder, ledger);
   }
+  const Dataset& first = preparation.datasets[0];
+  preparation.ledger.example =
+      fmt::format("the first of {}, learned between « and »:\n{}", first.origin.split,
+                  marked_text(first.sequence(0), preparation.tokenizer()));
 }
 
 }  // namespace chorus

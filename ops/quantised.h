@@ -14,11 +14,11 @@ namespace chorus {
 //   nf4    w[o, i] = absmax · normal[code] of 64 neighbours in a row, code in 0 … 15       (Dettmers et al. 2023,
 //          absmax = mean + of_group · dynamic[scale_code] of 256 neighbouring blocks        QLoRA, section 3)
 //
-// Blocks are counted row by row over the whole matrix, of which a tensor rank has a part. none: not at all.
+// Blocks are counted row by row over the whole matrix, of which a tensor rank has a part. none: as all else, the "same".
 enum class Quantisation { none, int8, nf4 };
 
 constexpr std::string_view name(Quantisation kind) {
-  return kind == Quantisation::none ? "none" : kind == Quantisation::int8 ? "int8" : "nf4";
+  return kind == Quantisation::none ? "same" : kind == Quantisation::int8 ? "int8" : "nf4";
 }
 
 // What Backend::dequantise() reads. All tensors begin at multiples of 16 bytes.

@@ -35,6 +35,7 @@ struct Ledger {
   std::vector<SplitLedger> splits;
   std::map<std::string, std::int64_t> notes = {};  // of no split
   std::vector<std::string> remarks = {};           // what was chosen, and why
+  std::string example = {};                        // of what is learned, to be shown beside the table
 
   std::string to_json() const;
   // A table with one column per split, for people; every line ends with a line break.

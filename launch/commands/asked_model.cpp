@@ -25,8 +25,8 @@ std::vector<std::pair<std::string, double>> probabilities(
 }  // namespace
 
 void add_asking(OptionTable& table, AskOptions& options) {
-  table.add("base", options.base, "Hugging Face folder of the base model").required().shown_as("DIR");
-  table.add("adapter", options.adapter, "PEFT adapter").shown_as("DIR");
+  table.add("base", options.model.base, "Hugging Face folder of the base model").required().shown_as("DIR");
+  table.add("adapter", options.model.adapter, "PEFT adapter").shown_as("DIR");
   table
       .add("data", options.data,
            "prepared data whose prompts are used; empty: those that the adapter was trained with")
@@ -37,19 +37,19 @@ void add_asking(OptionTable& table, AskOptions& options) {
       .at_least(0);
   table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
       .at_least(1);
-  add_computation(table, options.precision, options.base_precision, options.runtime);
+  add_computation(table, options.model.precision, options.model.base_precision, options.model.runtime);
 }
 
 // Any split tells it: all of a folder are made alike.
 PromptForm form_of(const AskOptions& options) {
   if (options.data.empty()) {
-    if (!options.adapter.empty()) return PromptForm::read(options.adapter);
+    if (!options.model.adapter.empty()) return PromptForm::read(options.model.adapter);
     // As --method full leaves it.
     require<ConfigurationError>(
-        std::filesystem::exists(std::filesystem::path(options.base) / prompt_form_file),
+        std::filesystem::exists(std::filesystem::path(options.model.base) / prompt_form_file),
         "a base alone does not say how it is to be asked: name the folder of "
         "prepared data with --data");
-    return PromptForm::read(options.base);
+    return PromptForm::read(options.model.base);
   }
   const std::vector<std::string> splits = splits_of(options.data);
   require<ConfigurationError>(!splits.empty(), "--data ", options.data, " holds no data set");
@@ -62,42 +62,25 @@ std::int64_t longest_prompt(const AskOptions& options, const ModelConfig& model)
                                 : std::min(QuestionLimits().max_tokens, model.longest_text());
 }
 
-AskedModel::AskedModel(const AskOptions& options, SharedFacts facts, const MakeRuntime& make_runtime)
-    : options_(options),
-      base_(options.base),
-      form_(form_of(options)),
-      tokenizer_(Tokenizer::load(base_.tokenizer_path())) {
+AskedModel::AskedModel(const AskOptions& options, PromptForm form, SharedFacts facts,
+                       const MakeRuntime& make_runtime)
+    : options_(options), form_(std::move(form)), opened_(options.model) {
   form_.require_askable();
-  base_.check_tokenizer_size(tokenizer_.size());
-  model_options_.precision = options.precision;
-  model_options_.base_precision = options.base_precision;
-  if (!options.adapter.empty()) {
-    adapter_.emplace(read_peft(options.adapter));
-    model_options_.lora = adapter_->config;
-  }
-  add_content(facts, base_, adapter_);
-  add_content(facts, "tokenizer", tokenizer_.hash());
   facts.emplace_back("labels", joined(form_.labels, ", "));
-  runtime_ = make_runtime(options.runtime, facts);
-  for (const std::string& remark : remarks(base_, adapter_, options.base_precision))
-    runtime_->console().print(remark);
-  base_setup_.reset(new BaseSetup(take_base(
-      base_, {.precision = options.precision, .base_precision = options.base_precision}, *runtime_)));
-  base_setup_->llama.load(base_);
-  setup_.emplace(*base_setup_, model_options_, PassLimits{.tokens = options.tokens_per_microbatch});
-  if (adapter_) setup_->model.adapters().load(*adapter_);
+  opened_.agree(std::move(facts), make_runtime);
+  opened_.load({.tokens = options.tokens_per_microbatch}, false);
 }
 
 std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool last_line_only,
                                        const Progress& progress) {
-  const QuestionLimits limits{.max_tokens = longest_prompt(options_, base_.config()),
-                              .vocabulary_size = base_.config().vocabulary_size,
+  const QuestionLimits limits{.max_tokens = longest_prompt(options_, opened_.base().config()),
+                              .vocabulary_size = opened_.base().config().vocabulary_size,
                               .last_line_only = last_line_only};
-  const Dataset dataset = questions_about(dialogues, form_, tokenizer_, limits);
-  require_fits(dataset, "the prompts", base_);
+  const Dataset dataset = questions_about(dialogues, form_, opened_.tokenizer(), limits);
+  require_fits(dataset, "the prompts", opened_.base());
   const Evaluation evaluation =
-      evaluate(setup_->model, dataset, options_.tokens_per_microbatch, true, setup_->activations, progress,
-               [&] { return runtime_->stop_requested(); });
+      evaluate(opened_.model(), dataset, options_.tokens_per_microbatch, true, opened_.activations(),
+               progress, [&] { return runtime().stop_requested(); });
   std::vector<AskedLine> lines;
   for (AnsweredUtterance& answered : answered_utterances(evaluation, dataset)) {
     lines.push_back({answered.key.dialogue, answered.key.utterance, answered.speaker, answered.text,

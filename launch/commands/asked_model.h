@@ -1,26 +1,21 @@
 #pragma once
 
 #include <functional>
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/scoring/predictions.h"
 #include "data/prompts/prompt_form.h"
-#include "launch/commands/model_setup.h"
+#include "launch/commands/opened_model.h"
 
 namespace chorus {
 
 struct AskOptions {
-  std::string base, adapter;
+  ModelChoice model;
   std::string data;  // prepared data to take the prompts from; empty: prompts.json beside the adapter or base
   std::int64_t max_tokens = 0;  // of a prompt; 0: as `chorus prepare` has it, or the base's positions
   std::int64_t tokens_per_microbatch = 2048;
-  DType precision = DType::f32;
-  Quantisation base_precision = Quantisation::none;
-  RuntimeOptions runtime;
 };
 
 void add_asking(OptionTable& table, AskOptions& options);
@@ -37,13 +32,13 @@ struct AskedLine {
   std::vector<std::pair<std::string, double>> probabilities;
 };
 
-// A base with an adapter that answers as it was trained to. What is wrong with the options is found before the base is
-// loaded. `facts` are those of the options; what is read is added to them.
+// A model that labels lines as it was trained to. What is wrong with the options is found before the base is loaded.
+// `facts` are those of the options; what is read is added to them.
 class AskedModel {
  public:
-  AskedModel(const AskOptions& options, SharedFacts facts, const MakeRuntime& make_runtime);
+  AskedModel(const AskOptions& options, PromptForm form, SharedFacts facts, const MakeRuntime& make_runtime);
 
-  Runtime& runtime() { return *runtime_; }
+  Runtime& runtime() { return opened_.runtime(); }
 
   // Of every line, or of the last of each dialogue. Collective.
   std::vector<AskedLine> ask(std::span<const Dialogue> dialogues, bool last_line_only,
@@ -51,14 +46,8 @@ class AskedModel {
 
  private:
   const AskOptions& options_;
-  BaseModel base_;
-  std::optional<PeftAdapter> adapter_;
   PromptForm form_;
-  Tokenizer tokenizer_;
-  std::unique_ptr<Runtime> runtime_;
-  ModelOptions model_options_;
-  std::unique_ptr<BaseSetup> base_setup_;
-  std::optional<ModelSetup> setup_;
+  OpenedModel opened_;
 };
 
 }  // namespace chorus

@@ -59,8 +59,9 @@ void read_typed(Runtime& runtime, const std::string& greeting, const std::functi
   }
 }
 
-void label(const AskOptions& options, const OptionTable& table, const MakeRuntime& make_runtime) {
-  AskedModel model(options, facts_of(table, {"base", "adapter", "data"}), make_runtime);
+void label(const AskOptions& options, const PromptForm& form, const OptionTable& table,
+           const MakeRuntime& make_runtime) {
+  AskedModel model(options, form, facts_of(table, {"base", "adapter", "data"}), make_runtime);
   Dialogue dialogue{"0", {}};
   read_typed(
       model.runtime(), "Type SPEAKER: WORDS. An empty line begins another dialogue, Ctrl-D ends.",
@@ -100,7 +101,7 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
   if (form.chat) {
     converse(options, *form.chat, table, make_runtime);
   } else {
-    label(options.ask, table, make_runtime);
+    label(options.ask, form, table, make_runtime);
   }
   return static_cast<int>(ExitCode::done);
 }

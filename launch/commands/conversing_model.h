@@ -1,8 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +23,7 @@ class ConversingModel {
   ConversingModel(const AskOptions& ask, const ConversationOptions& options, const ChatTemplate& form,
                   SharedFacts facts, const MakeRuntime& make_runtime);
 
-  Runtime& runtime() { return *runtime_; }
+  Runtime& runtime() { return opened_.runtime(); }
 
   void begin_anew() { turns_.clear(); }
   // Throws DataError where the words alone are too long; the conversation is then as it was.
@@ -35,13 +33,8 @@ class ConversingModel {
 
  private:
   const ConversationOptions& options_;
-  BaseModel base_;
-  std::optional<PeftAdapter> adapter_;
-  Tokenizer tokenizer_;
+  OpenedModel opened_;
   ChatWriter writer_;
-  std::unique_ptr<Runtime> runtime_;
-  std::unique_ptr<BaseSetup> base_setup_;
-  std::optional<ModelSetup> setup_;
   GenerateOptions answers_as_;
   std::int64_t prompt_tokens_;  // at most
   Message system_;

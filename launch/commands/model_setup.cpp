@@ -54,11 +54,8 @@ std::string other_base_precision(const PeftAdapter& adapter, Quantisation now) {
   if (!run) return "";
   const std::string then = run->value("base-precision", std::string(name(Quantisation::none)));
   if (then == name(now)) return "";
-  const auto option = [](const std::string& kind) {
-    return kind == name(Quantisation::none) ? "same" : kind;
-  };
   return fmt::format("the adapter {} was trained with --base-precision {}, and this is with {}",
-                     folder.string(), option(then), option(std::string(name(now))));
+                     folder.string(), then, name(now));
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
   const std::vector<Dialogue> dialogues = read_dialogues(options.input);
   SharedFacts facts = facts_of(table, {"base", "adapter", "data", "input", "output"});
   add_content(facts, "input", content_hash(dialogues));
-  AskedModel model(options.ask, std::move(facts), make_runtime);
+  AskedModel model(options.ask, form_of(options.ask), std::move(facts), make_runtime);
   if (!options.output.empty() && options.output != standard && model.runtime().is_first())
     begin_new_file(options.output, "--output");
   Console& console = model.runtime().console();

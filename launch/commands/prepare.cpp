@@ -11,7 +11,7 @@
 #include "core/formats/model_config.h"
 #include "core/scoring/text_embeddings.h"
 #include "data/corpora/corpus.h"
-#include "data/prompts/chat_writer.h"
+#include "data/prompts/chat_template.h"
 #include "data/prompts/recipe.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
@@ -267,15 +267,6 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   };
 }
 
-// The first conversation, as it is learned.
-void show_conversation(const Choices& choices, const Ledger& ledger, Console& console) {
-  const std::string& split = ledger.splits[0].split;
-  const Dataset dataset =
-      Dataset::read((std::filesystem::path(choices.options.output) / (split + ".h5")).string());
-  console.print(fmt::format("the first of {}, learned between « and »:\n{}", split,
-                            marked_text(dataset.sequence(0), Tokenizer::load(choices.options.tokenizer))));
-}
-
 int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runtime) {
   choices.options.config = table.print_effective();
   check_kind(choices.options, table);
@@ -294,7 +285,7 @@ int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runt
   std::string lines = ledger.to_table();
   while (lines.ends_with('\n')) lines.pop_back();
   console.print(lines);
-  if (choices.options.corpus == "messages") show_conversation(choices, ledger, console);
+  if (!ledger.example.empty()) console.print(ledger.example);
   console.print(fmt::format("the data sets are in {}", choices.options.output));
   return static_cast<int>(ExitCode::done);
 }
