@@ -17,12 +17,6 @@ namespace {
 // Elements of W in f32.
 constexpr std::int64_t merged_at_once = std::int64_t{1} << 20;
 
-struct Place {
-  std::int64_t layer = 0;
-  Projection projection = Projection::q;
-  LoraPath path;
-};
-
 void require_finite(const std::vector<std::byte>& bytes, const TensorView& w) {
   const TensorView written{w.name, w.dtype, {std::ssize(bytes) / bytes_per_element(w.dtype)}, bytes.data()};
   require<DataError>(all_finite(read_tensor(written)), "the tensor ", w.name,
@@ -31,7 +25,7 @@ void require_finite(const std::vector<std::byte>& bytes, const TensorView& w) {
 }
 
 // W + s B A as the file of W holds it.
-std::vector<std::byte> merged(const TensorView& w, const PeftAdapter& adapter, const Place& place,
+std::vector<std::byte> merged(const TensorView& w, const PeftAdapter& adapter, const PlacedPath& place,
                               Backend& backend) {
   const std::int64_t outputs = w.shape[0], inputs = w.shape[1], rank = place.path.rank;
   const std::int64_t step = std::clamp<std::int64_t>(merged_at_once / inputs, 1, outputs);
@@ -64,8 +58,8 @@ double unit_of_rounding(FileDType dtype) {
 }
 
 // By the name of W.
-std::map<std::string, Place> places_of(const PeftAdapter& adapter, const ModelConfig& model) {
-  std::map<std::string, Place> places;
+std::map<std::string, PlacedPath> places_of(const PeftAdapter& adapter, const ModelConfig& model) {
+  std::map<std::string, PlacedPath> places;
   for (const ModelTensor& tensor : model_tensors(model)) {
     if (tensor.role != TensorRole::projection) continue;
     if (const auto path = path_of(adapter.config, tensor.layer, tensor.projection))
@@ -84,7 +78,7 @@ std::int64_t write_merged(const BaseModel& base, const PeftAdapter& adapter,
                           const std::filesystem::path& folder, Backend& backend,
                           const std::function<void(std::int64_t, std::int64_t)>& told) {
   require_fits(adapter, base.config());
-  const std::map<std::string, Place> places = places_of(adapter, base.config());
+  const std::map<std::string, PlacedPath> places = places_of(adapter, base.config());
   std::int64_t done = 0, total = 0;
   for (const SafetensorsFile& file : base.files()) {
     for (const TensorView& tensor : file.tensors()) total += std::ssize(tensor.bytes());

@@ -354,6 +354,16 @@ std::optional<LoraPath> path_of(const LoraConfig& config, std::int64_t layer, Pr
   return path;
 }
 
+std::vector<PlacedPath> paths_of(const LoraConfig& config, std::int64_t layers) {
+  std::vector<PlacedPath> paths;
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    for (const Projection projection : config.targets) {
+      if (const auto path = path_of(config, layer, projection)) paths.push_back({layer, projection, *path});
+    }
+  }
+  return paths;
+}
+
 std::vector<Projection> parse_targets(std::string_view text) {
   if (text == "all" || text == "all-linear") return {all_projections.begin(), all_projections.end()};
   std::set<Projection> targets;

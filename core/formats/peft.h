@@ -44,6 +44,15 @@ struct LoraPath {
 // None where there is no path.
 std::optional<LoraPath> path_of(const LoraConfig& config, std::int64_t layer, Projection projection);
 
+// One of the paths of an adapter.
+struct PlacedPath {
+  std::int64_t layer = 0;
+  Projection projection = Projection::q;
+  LoraPath path;
+};
+// All of a model of so many layers, by layer, then as the targets are ordered.
+std::vector<PlacedPath> paths_of(const LoraConfig& config, std::int64_t layers);
+
 // "all", or names separated by commas: q or q_proj, … Throws ConfigurationError for others and for
 // repetitions.
 std::vector<Projection> parse_targets(std::string_view text);

@@ -14,23 +14,6 @@ namespace {
 // vllm/config/lora.py, MaxLoRARanks.
 constexpr std::array<std::int64_t, 9> served_ranks{1, 8, 16, 32, 64, 128, 256, 320, largest_served_rank};
 
-struct Path {
-  std::int64_t layer = 0;
-  Projection projection = Projection::q;
-  LoraPath path;
-};
-
-std::vector<Path> paths_of(const PeftAdapter& adapter) {
-  std::vector<Path> paths;
-  for (std::int64_t layer = 0; layer < adapter.layers; ++layer) {
-    for (const Projection projection : adapter.config.targets) {
-      if (const auto path = path_of(adapter.config, layer, projection))
-        paths.push_back({layer, projection, *path});
-    }
-  }
-  return paths;
-}
-
 // [rows, columns] times `scale`, with zeros up to [new_rows, new_columns].
 std::vector<float> padded(const std::vector<float>& values, std::int64_t columns, std::int64_t new_rows,
                           std::int64_t new_columns, double scale) {
@@ -49,13 +32,13 @@ std::int64_t served_rank(std::int64_t rank) { return *std::ranges::lower_bound(s
 
 PortableChanges write_portable(const PeftAdapter& adapter, const std::filesystem::path& folder) {
   const LoraConfig& old = adapter.config;
-  const std::vector<Path> paths = paths_of(adapter);
+  const std::vector<PlacedPath> paths = paths_of(old, adapter.layers);
   PortableChanges changes;
-  for (const Path& path : paths) changes.rank = std::max(changes.rank, path.path.rank);
+  for (const PlacedPath& path : paths) changes.rank = std::max(changes.rank, path.path.rank);
   require<DataError>(changes.rank <= largest_served_rank, adapter.file.path().string(), " has the rank ",
                      changes.rank, ", and vLLM takes at most ", largest_served_rank,
                      ": merge it into its base, with --base instead of --portable");
-  const auto differs = [&](const Path& path) {
+  const auto differs = [&](const PlacedPath& path) {
     return path.path.rank != changes.rank || path.path.scale != paths[0].path.scale;
   };
   changes.folded_scales = std::ranges::any_of(paths, differs) || paths[0].path.scale <= 0;

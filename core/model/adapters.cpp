@@ -15,21 +15,17 @@ std::size_t index(std::int64_t layer, Projection which) {
 Adapters::Adapters(const LoraConfig& lora, const ModelConfig& model, std::uint64_t seed,
                    TokenDivision division, Backend& backend, Communicator& tensor, ParameterSet& parameters)
     : lora_(lora), model_(model), parameters_(parameters), paths_(index(model.layers, Projection::q)) {
-  for (std::int64_t layer = 0; layer < model.layers; ++layer) {
-    for (const Projection which : lora.targets) {
-      const std::optional<LoraPath> path = path_of(lora, layer, which);
-      if (!path) continue;
-      const Features size = features(model, which);
-      const LowRankOptions options{.rank = path->rank,
-                                   .scale = static_cast<float>(path->scale),
-                                   .dropout = static_cast<float>(lora.dropout),
-                                   .seed = seed,
-                                   .stream = static_cast<std::uint32_t>(index(layer, which))};
-      place_of(layer, which)
-          .emplace(options, LayerShape{size.outputs, size.inputs, split_of(which), division},
-                   peft_tensor_name(layer, which, LoraFactor::a),
-                   peft_tensor_name(layer, which, LoraFactor::b), backend, tensor, parameters);
-    }
+  for (const auto& [layer, which, path] : paths_of(lora, model.layers)) {
+    const Features size = features(model, which);
+    const LowRankOptions options{.rank = path.rank,
+                                 .scale = static_cast<float>(path.scale),
+                                 .dropout = static_cast<float>(lora.dropout),
+                                 .seed = seed,
+                                 .stream = static_cast<std::uint32_t>(index(layer, which))};
+    place_of(layer, which)
+        .emplace(options, LayerShape{size.outputs, size.inputs, split_of(which), division},
+                 peft_tensor_name(layer, which, LoraFactor::a), peft_tensor_name(layer, which, LoraFactor::b),
+                 backend, tensor, parameters);
   }
 }
 

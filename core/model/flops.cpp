@@ -9,12 +9,9 @@ double training_flops(const ModelConfig& config, const ModelOptions& options, co
     linear += static_cast<double>(config.layers * shape.outputs * shape.inputs);
   }
   if (options.lora) {
-    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-      for (const Projection which : options.lora->targets) {
-        const std::optional<LoraPath> path = path_of(*options.lora, layer, which);
-        const Features shape = features(config, which);
-        if (path) lora += static_cast<double>(path->rank * (shape.outputs + shape.inputs));
-      }
+    for (const PlacedPath& place : paths_of(*options.lora, config.layers)) {
+      const Features shape = features(config, place.projection);
+      lora += static_cast<double>(place.path.rank * (shape.outputs + shape.inputs));
     }
   }
   const auto tokens = static_cast<double>(work.tokens);
