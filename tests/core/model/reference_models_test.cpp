@@ -16,6 +16,7 @@
 #include "ops/checked_backend.h"
 #include "ops/cpu/cpu_backend.h"
 #include "parallel/thread_communicator.h"
+#include "tests/support/families.h"
 #include "tests/support/scratch.h"
 
 namespace chorus {
@@ -178,14 +179,7 @@ TEST_P(Families, GiveTheLogitsOfTransformers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Families,
-                         testing::Values("llama-linear-rope-koud", "llama-pattern", "mistral-rslora-all",
-                                         "qwen2-bias-all", "qwen3-qknorm-qv"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, Families, test::golden_families(), test::family_name);
 
 TEST(ReferenceModels, TwoShardsAndAnExplicitHeadWidth) {
   const auto folder = test::shared_path("models/fixture-tiny-llama-2shard");

@@ -17,6 +17,7 @@
 #include "data/text/files.h"
 #include "ops/base/error.h"
 #include "tests/launch/program.h"
+#include "tests/support/families.h"
 #include "tests/support/scratch.h"
 
 namespace chorus {
@@ -176,14 +177,7 @@ TEST_P(ReadByPeft, GivesTheLogitsOfBaseAndAdapter) {
   EXPECT_GT(read.at("base"), 1e-2 * largest) << "the adapter hardly does anything";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ReadByPeft,
-                         testing::Values("llama-linear-rope-koud", "llama-pattern", "mistral-rslora-all",
-                                         "qwen2-bias-all", "qwen3-qknorm-qv"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, ReadByPeft, test::golden_families(), test::family_name);
 
 }  // namespace
 }  // namespace chorus
