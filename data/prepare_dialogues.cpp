@@ -144,7 +144,8 @@ void note_labels_alike(const std::vector<std::string>& labels, Ledger& ledger) {
 }
 
 Recipe load_recipe(const std::string& name, const std::string& option, const PrepareOptions& options) {
-  const Recipe recipe = Recipe::load(name, option);
+  Recipe recipe = Recipe::load(name, option);
+  if (!options.history.empty()) recipe = recipe.with_history(options.history, "--history");
   if (options.answer_end == AnswerEnd::as_recipe) return recipe;
   return recipe.with_open_answer(options.answer_end == AnswerEnd::none);
 }
@@ -323,8 +324,8 @@ class DialogueWriter {
   void add_auxiliary(PromptWriter& writer, const Line& line, std::int32_t utterance, std::int32_t right,
                      SplitLedger& ledger, std::vector<GroupSample>& samples) {
     const Recipe& recipe = writer.recipe();
-    if (recipe.task == Task::impact && line.turn == 0) {
-      ++ledger.notes["first lines, about which " + recipe.name + " cannot ask"];
+    if (recipe.task == Task::impact && (line.turn == 0 || recipe.history == 0)) {
+      ++ledger.notes["lines that show nothing before them, about which " + recipe.name + " cannot ask"];
       return;
     }
     const std::vector<std::int32_t> answers{right};
@@ -364,7 +365,6 @@ class DialogueWriter {
 void prepare_dialogues(Preparation& preparation) {
   const PrepareOptions& options = preparation.options;
   Recipe recipe = load_recipe(options.recipe, "--recipe", options);
-  if (!options.history.empty()) recipe = recipe.with_history(options.history, "--history");
   preparation.ledger.recipe = recipe.name;
   if (!options.auxiliary.empty()) {
     preparation.ledger.recipe += fmt::format(" + {} x {}", options.auxiliary_weight, options.auxiliary);

@@ -13,17 +13,17 @@ namespace chorus {
 
 namespace {
 
-// The first `count` lines in an order that the seed alone decides.
-void append_random(const std::vector<const Utterance*>& lines, double fraction, std::uint64_t seed,
+// `count` lines, or all, the first in an order that the seed alone decides.
+void append_random(const std::vector<const Utterance*>& lines, double count, std::uint64_t seed,
                    std::uint32_t stream, std::vector<const Utterance*>& out) {
-  const auto count = static_cast<std::size_t>(std::llround(fraction * static_cast<double>(lines.size())));
   std::vector<std::size_t> order(lines.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return random_word(seed, RandomUse::selection, stream, a) <
            random_word(seed, RandomUse::selection, stream, b);
   });
-  for (std::size_t i = 0; i < count; ++i) out.push_back(lines[order[i]]);
+  order.resize(std::min(order.size(), static_cast<std::size_t>(std::llround(count))));
+  for (const std::size_t line : order) out.push_back(lines[line]);
 }
 
 }  // namespace
@@ -41,16 +41,17 @@ double parse_fraction(const std::string& text) {
 
 std::vector<const Utterance*> fraction_of(const std::vector<std::vector<const Utterance*>>& corpora,
                                           double fraction, Mix mix, std::uint64_t seed) {
-  std::vector<const Utterance*> chosen;
-  if (mix == Mix::ratio) {
-    for (std::size_t c = 0; c < corpora.size(); ++c) {
-      append_random(corpora[c], fraction, seed, static_cast<std::uint32_t>(1 + c), chosen);
-    }
+  std::vector<const Utterance*> all, chosen;
+  for (const auto& lines : corpora) all.insert(all.end(), lines.begin(), lines.end());
+  if (mix == Mix::total) {
+    append_random(all, fraction * static_cast<double>(all.size()), seed, 1, chosen);
     return chosen;
   }
-  std::vector<const Utterance*> all;
-  for (const auto& lines : corpora) all.insert(all.end(), lines.begin(), lines.end());
-  append_random(all, fraction, seed, 1, chosen);
+  const double mean_size = static_cast<double>(all.size()) / static_cast<double>(corpora.size());
+  for (std::size_t c = 0; c < corpora.size(); ++c) {
+    const double size = mix == Mix::equal ? mean_size : static_cast<double>(corpora[c].size());
+    append_random(corpora[c], fraction * size, seed, static_cast<std::uint32_t>(1 + c), chosen);
+  }
   return chosen;
 }
 

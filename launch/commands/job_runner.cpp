@@ -25,6 +25,7 @@
 #include "data/text/process_record.h"
 #include "data/text/text.h"
 #include "data/text/text_file.h"
+#include "experiments/studies/training_progress.h"
 #include "launch/process/environment.h"
 #include "launch/process/stop_signals.h"
 #include "ops/base/clock.h"
@@ -33,7 +34,8 @@
 namespace chorus {
 namespace {
 
-constexpr std::size_t lines_shown = 5;  // of the log of a failed job
+constexpr std::size_t lines_shown = 5;       // of the log of a failed job
+constexpr double seconds_between_looks = 1;  // at the logs of those that run
 
 std::filesystem::path record_of(const Job& job) { return job.folder / "job.json"; }
 std::filesystem::path log_of(const Job& job) { return job.folder / "log.txt"; }
@@ -232,6 +234,14 @@ std::string describe(const JobOutcome& outcome) {
   return "";
 }
 
+std::string describe_running(const Job& job, double seconds) {
+  const auto progress = job.kind == JobKind::train ? read_progress(output_of(job)) : std::nullopt;
+  if (!progress) return "runs for " + print_duration(seconds);
+  const std::string dev = progress->dev_f1 ? fmt::format(" | dev F1 {:.2f}", 100 * *progress->dev_f1) : "";
+  return fmt::format("step {}/{} | loss {:.4f}{} | eta {}", progress->step, progress->total_steps,
+                     progress->loss, dev, print_duration(progress->remaining_seconds));
+}
+
 // The jobs of one call, and those of them that run.
 class JobQueue {
  public:
@@ -283,7 +293,11 @@ class JobQueue {
   // Until a job has ended. A request to stop is passed on: launchers give USR2 to all ranks.
   void wait() {
     std::optional<std::pair<pid_t, int>> ended;
-    while (!(ended = ended_process())) {
+    for (Clock shown; !(ended = ended_process());) {
+      if (shown.seconds() > seconds_between_looks) {
+        show_running();
+        shown = Clock();
+      }
       if (stop_requested() && !std::exchange(told_to_stop_, true)) {
         for (const auto& [process, running] : running_) kill(process, SIGUSR2);
       }
@@ -300,6 +314,7 @@ class JobQueue {
   void end(std::size_t i, JobOutcome outcome) {
     ended_.insert(i);
     estimate_.ended(jobs_[i], outcome);
+    show_running();  // without it
     console_.print(fmt::format("job {}/{} | {} | {}{}", ended_.size(), jobs_.size(), jobs_[i].name,
                                describe(outcome), estimate_.print()));
     if (outcome.state == JobOutcome::State::failed) console_.print(outcome.last_lines);
@@ -307,9 +322,15 @@ class JobQueue {
   }
 
   void show_running() {
-    std::vector<std::string> names;
-    for (const auto& [process, running] : running_) names.push_back(jobs_[running.job].name);
-    if (!names.empty()) console_.progress(joined(names, ", "), 0, 0);
+    std::size_t width = 0;
+    for (const auto& [process, running] : running_) width = std::max(width, jobs_[running.job].name.size());
+    std::vector<std::string> lines;
+    for (const auto& [process, running] : running_) {
+      const Job& job = jobs_[running.job];
+      lines.push_back(
+          fmt::format("{:<{}} | {}", job.name, width, describe_running(job, running.clock.seconds())));
+    }
+    console_.show("jobs", std::move(lines));
   }
 
   std::span<const Job> jobs_;

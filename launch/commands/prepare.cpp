@@ -95,7 +95,8 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
       .shown_as("NAME|FILE");
   table
       .add("history", options.history,
-           "previous lines that a prompt shows: a number or all; empty: as the recipe says")
+           "previous lines that a prompt shows, one of --auxiliary too: a number or all; empty: as the "
+           "recipe says")
       .shown_as("N|all");
   table.choice(
       "answer-end", options.answer_end,
@@ -122,8 +123,8 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
 void add_selection(OptionTable& table, PrepareOptions& options) {
   table.group("Fractions of the train split");
   table.add("fraction", options.fraction, "share of the lines that are asked about; histories stay whole");
-  table.choice("mix", options.mix, {{"ratio", Mix::ratio}, {"total", Mix::total}},
-               "of mixed corpora: take the share of each, or of all together");
+  table.choice("mix", options.mix, {{"ratio", Mix::ratio}, {"total", Mix::total}, {"equal", Mix::equal}},
+               "of mixed corpora: take the share of each, of all together, or equally many lines of each");
   table.add("fraction-seed", options.fraction_seed,
             "which lines; smaller fractions are parts of larger ones");
 

@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
+#include <sstream>
 
 #include <fmt/format.h>
 
 #include "data/text/files.h"
+#include "data/text/text.h"
 #include "experiments/studies/job.h"
 #include "launch/commands/commands.h"
 #include "launch/process/console.h"
@@ -18,8 +21,10 @@ enum class Launcher { srun, mpirun };
 
 struct Options {
   std::vector<std::string> configurations, seeds;
-  std::string sweep, script, output, name = "chorus", time = "24:00:00", partition, account, memory, log,
-                                     setup, program;
+  std::string sweep, script, output, setup, program, further_lines;
+  std::string name = "chorus", time = "24:00:00", partition, account, qos, constraint, gpu_type, gres, memory,
+              log;
+  std::string mail_type, mail_user;
   int nodes = 1, ranks_per_node = 0, gpus_per_node = 0, cpus_per_rank = 0, at_once = 0;
   int warning = 120, max_restarts = 20;
   bool chain = false;
@@ -52,12 +57,20 @@ void add_resources(OptionTable& table, Options& options) {
   table.add("name", options.name, "of the job");
   table.add("nodes", options.nodes, "machines").at_least(1);
   table.add("gpus-per-node", options.gpus_per_node, "GPUs of each; 0: none").at_least(0);
+  table.add("gpu-type", options.gpu_type, "of those GPUs, as the cluster calls it, such as a100; empty: any");
+  table.add("gres", options.gres, "other resources of each, as gpu:a100:4 where GPUs are asked for so");
   table.add("ranks-per-node", options.ranks_per_node, "0: one for each GPU").at_least(0);
   table.add("cpus-per-rank", options.cpus_per_rank, "cores; 0: as the cluster has it").at_least(0);
   table.add("memory", options.memory, "of each node, as 200G; empty: as the cluster has it");
   table.add("time", options.time, "limit of one attempt: minutes, hours:minutes:seconds, days-hours");
   table.add("partition", options.partition, "empty: the cluster's own choice");
   table.add("account", options.account, "empty: your own");
+  table.add("qos", options.qos, "quality of service; empty: the cluster's own choice");
+  table.add("constraint", options.constraint, "features that the machines must have");
+  table.add("mail-type", options.mail_type, "events that are mailed, as END,FAIL").shown_as("EVENT,...");
+  table.add("mail-user", options.mail_user, "address for them; empty: yours on the cluster");
+  table.add("sbatch", options.further_lines, "further options of sbatch: \"--exclusive; --nodelist=h1,h2\"")
+      .shown_as("LINES");
   table.add("log", options.log, "file of the output; empty: NAME-JOB.log").shown_as("FILE");
   table.add("at-once", options.at_once, "tasks of an array that run at the same time; 0: all").at_least(0);
   table.add("chain", options.chain, "wait for jobs of the same name and user, so that several can be queued");
@@ -80,14 +93,48 @@ void check_plain(const std::string& option, const std::string& value) {
                               value, "': a line of #SBATCH has no room for blanks, quotes or variables");
 }
 
+std::vector<std::string> further_lines(const Options& options) {
+  std::vector<std::string> lines;
+  std::istringstream all(options.further_lines);
+  for (std::string line; std::getline(all, line, ';');) {
+    if (!is_blank(line)) lines.emplace_back(trimmed(line));
+  }
+  return lines;
+}
+
+// The script depends on its own lines, and Slurm would take the later of two.
+void check_further(const std::string& line) {
+  const std::string option = line.substr(0, line.find_first_of("= "));
+  require<ConfigurationError>(
+      line.starts_with("--") && option.size() > 2, "--sbatch: '", line,
+      "' is no long option of sbatch: write some like \"--exclusive; --nodelist=h1,h2\"");
+  require<ConfigurationError>(line.find_first_of("\n\"'$`\\") == std::string::npos, "--sbatch: '", line,
+                              "': a line of #SBATCH has no room for quotes, variables or line breaks");
+  constexpr std::array own{"--job-name", "--nodes",   "--ntasks-per-node", "--ntasks",     "--cpus-per-task",
+                           "--mem",      "--time",    "--gpus-per-node",   "--output",     "--array",
+                           "--signal",   "--requeue", "--open-mode",       "--dependency", "--no-requeue"};
+  require<ConfigurationError>(
+      std::ranges::find(own, option) == own.end(), "--sbatch: ", option,
+      " is written by chorus slurm itself, from its own options (chorus slurm --help)");
+}
+
 void check(const Options& options) {
   for (const auto& [option, value] : {std::pair{"name", &options.name},
                                       {"time", &options.time},
                                       {"partition", &options.partition},
                                       {"account", &options.account},
+                                      {"qos", &options.qos},
+                                      {"constraint", &options.constraint},
+                                      {"gpu-type", &options.gpu_type},
+                                      {"gres", &options.gres},
+                                      {"mail-type", &options.mail_type},
+                                      {"mail-user", &options.mail_user},
                                       {"memory", &options.memory},
                                       {"log", &options.log}})
     check_plain(option, *value);
+  for (const std::string& further : further_lines(options)) check_further(further);
+  require<ConfigurationError>(options.gpu_type.empty() || options.gpus_per_node > 0, "--gpu-type ",
+                              options.gpu_type, " goes with --gpus-per-node");
   require<ConfigurationError>(options.configurations.empty() != options.sweep.empty(),
                               "either --train or --sweep says what to run");
   require<ConfigurationError>(options.seeds.empty() || options.configurations.size() == 1,
@@ -122,17 +169,24 @@ std::string header(const Options& o) {
   line(fmt::format("nodes={}", o.nodes));
   line(fmt::format("ntasks-per-node={}", o.ranks_of_node()));
   if (o.cpus_per_rank > 0) line(fmt::format("cpus-per-task={}", o.cpus_per_rank));
-  if (o.gpus_per_node > 0) line(fmt::format("gpus-per-node={}", o.gpus_per_node));
+  if (o.gpus_per_node > 0)
+    line(fmt::format("gpus-per-node={}{}{}", o.gpu_type, o.gpu_type.empty() ? "" : ":", o.gpus_per_node));
+  given("gres", o.gres);
   given("mem", o.memory);
   line("time=" + o.time);
   given("partition", o.partition);
   given("account", o.account);
+  given("qos", o.qos);
+  given("constraint", o.constraint);
+  given("mail-type", o.mail_type);
+  given("mail-user", o.mail_user);
   line("output=" + (!o.log.empty() ? o.log : array ? "%x-%A_%a.log" : "%x-%j.log"));
   if (array) line("array=" + task_numbers(o));
   if (o.chain) line("dependency=singleton");
   line("requeue");
   line("open-mode=append");
   line(fmt::format("signal=B:USR1@{}", o.warning));
+  for (const std::string& further : further_lines(o)) text += "#SBATCH " + further + "\n";
   return text;
 }
 

@@ -264,7 +264,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   Console& console = runtime->console();
   std::optional<FolderLock> lock;
   if (runtime->is_first()) begin_output(config, console, lock);
-  console.print(table.print_effective());
+  console.print(table.print_changed());
   console.print(runtime->description(config.precision));
   for (const std::string& remark : remarks(inputs.base, inputs.adapter, config.base_precision))
     console.print(remark);

@@ -41,9 +41,16 @@ std::vector<nlohmann::ordered_json> kept_entries(const std::filesystem::path& pa
   return kept;
 }
 
+constexpr std::int64_t lines_below_a_header = 20;
+// Rows of 110 columns at most. "data" and "comm" are the parts of a step's ms in which it waited for samples and for
+// other ranks; "unshared" are the tokens per second that there would be without shared prefixes.
+constexpr const char* header_row = "{:<16} {:>8} {:>7} {:>8} {:>7} {:>5} {:>5} {:>7} {:>8} {:>8} {:>8} {:>7}";
+constexpr const char* row =
+    "{:<16} {:>8.4f} {:>7.3f} {:>8.1e} {:>7.0f} {:>5.0f} {:>5.0f} {:>7.0f} {:>8.0f} {:>8} {:>8.2f} {:>7}";
+
 std::string print_flops(double per_second) {
-  return per_second < 1e12 ? fmt::format("{:.1f} GFLOP/s", per_second / 1e9)
-                           : fmt::format("{:.1f} TFLOP/s", per_second / 1e12);
+  return per_second < 1e12 ? fmt::format("{:.1f} G", per_second / 1e9)
+                           : fmt::format("{:.1f} T", per_second / 1e12);
 }
 
 std::string line(const nlohmann::ordered_json& entry) { return entry.dump() + "\n"; }
@@ -60,7 +67,7 @@ void append(EventFile& events, double time, const nlohmann::ordered_json& entry)
 }  // namespace
 
 TrainLog::TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
-                   std::function<std::string()> memory_in_use, Activity& activity)
+                   std::function<std::int64_t()> memory_in_use, Activity& activity)
     : config_(config),
       console_(console),
       start_(start),
@@ -114,15 +121,7 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
   const double per_step = session_seconds_ / static_cast<double>(report.step - start_.step);
   const double remaining = per_step * static_cast<double>(total_steps - report.step);
   const auto rate = [&](double amount) { return amount / seconds_; };
-  const auto milliseconds = [&](double seconds) { return 1000 * seconds / static_cast<double>(steps_); };
-  console_.print(fmt::format(
-      "step {}/{} | epoch {:.2f} | loss {:.4f} | grad_norm {:.3f} | lr {:.1e} | {:.0f} ms (data {:.0f} comm "
-      "{:.0f}) | "
-      "{:.0f} tok/s (effective {:.0f}) | {} | {} | eta {}",
-      report.step, total_steps, report.epoch, report.loss, report.gradient_norm, report.learning_rate,
-      milliseconds(seconds_), milliseconds(data_seconds_), milliseconds(communication_seconds_),
-      rate(static_cast<double>(tokens_)), rate(static_cast<double>(unshared_tokens_)),
-      print_flops(rate(flops_)), memory_in_use_(), print_duration(remaining)));
+  print_step(report, total_steps, remaining);
 
   nlohmann::ordered_json entry{
       {"current_steps", report.step},
@@ -140,6 +139,20 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
   if (config_.log_tensor_norms) entry["tensor_grad_norms"] = report.tensor_norms;
   append(entry);
   begin_interval();
+}
+
+void TrainLog::print_step(const StepReport& report, std::int64_t total_steps, double remaining_seconds) {
+  const auto rate = [&](double amount) { return amount / seconds_; };
+  const auto milliseconds = [&](double seconds) { return 1000 * seconds / static_cast<double>(steps_); };
+  if (lines_++ % lines_below_a_header == 0)
+    console_.print(fmt::format(header_row, "", "loss", "norm", "lr", "ms", "data", "comm", "tok/s",
+                               "unshared", "FLOP/s", "GiB", "eta"));
+  console_.print(fmt::format(row, fmt::format("step {}/{}", report.step, total_steps), report.loss,
+                             report.gradient_norm, report.learning_rate, milliseconds(seconds_),
+                             milliseconds(data_seconds_), milliseconds(communication_seconds_),
+                             rate(static_cast<double>(tokens_)), rate(static_cast<double>(unshared_tokens_)),
+                             print_flops(rate(flops_)), static_cast<double>(memory_in_use_()) / (1 << 30),
+                             print_duration(remaining_seconds)));
 }
 
 void TrainLog::evaluating(std::int64_t done, std::int64_t total) {

@@ -17,9 +17,9 @@ namespace chorus {
 class TrainLog : public TrainingObserver {
  public:
   // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
-  // `memory_in_use` is told for people with each line; `activity`, on all ranks, what is done.
+  // `memory_in_use`, in bytes, is told for people with each line; `activity`, on all ranks, what is done.
   TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
-           std::function<std::string()> memory_in_use, Activity& activity);
+           std::function<std::int64_t()> memory_in_use, Activity& activity);
 
   void step_done(const StepReport& report, std::int64_t total_steps) override;
   void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
@@ -29,15 +29,16 @@ class TrainLog : public TrainingObserver {
  private:
   void append(const nlohmann::ordered_json& entry);
   void begin_interval();
+  void print_step(const StepReport& report, std::int64_t total_steps, double remaining_seconds);
 
   const TrainConfig& config_;
   Console& console_;
   std::optional<AppendedFile> file_;
   std::optional<EventFile> events_;
   TrainingState start_;
-  std::function<std::string()> memory_in_use_;
+  std::function<std::int64_t()> memory_in_use_;
   Activity& activity_;
-  std::int64_t session_tokens_ = 0;
+  std::int64_t session_tokens_ = 0, lines_ = 0;
   double session_seconds_ = 0;
   // Since the last line.
   std::int64_t tokens_ = 0, unshared_tokens_ = 0, steps_ = 0;

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdio>
 #include <set>
+#include <utility>
 
 #include <boost/program_options/cmdline.hpp>
 #include <boost/program_options/errors.hpp>
@@ -421,6 +422,18 @@ std::string OptionTable::print_effective() const {
     text += option->name_ + (value.empty() ? " =" : " = " + value) + "\n";
   }
   return text;
+}
+
+std::string OptionTable::print_changed() const {
+  constexpr std::size_t columns = 100;
+  std::string text, line;
+  for (const auto& option : options_) {
+    if (!changed(option->name_)) continue;
+    const std::string item = option->name_ + " = " + option_value::quote(option->print_());
+    if (!line.empty() && line.size() + 3 + item.size() > columns) text += std::exchange(line, "") + "\n";
+    line += (line.empty() ? "" : " | ") + item;
+  }
+  return text + line;
 }
 
 }  // namespace chorus

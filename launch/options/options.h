@@ -110,6 +110,9 @@ class OptionTable {
   std::vector<std::pair<std::string, std::string>> values_but(const std::set<std::string>& left_out) const;
   // All values, as a config file that gives the same ones when parsed.
   std::string print_effective() const;
+  // What differs from the defaults, "name = value" side by side in lines of at most 100 columns where names and values
+  // fit.
+  std::string print_changed() const;
 
  private:
   struct Value;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -67,26 +68,45 @@ void Console::print(std::string_view lines) {
   last_ = surroundings_.seconds();
 }
 
+void Console::begin(std::string_view what, std::int64_t done) {
+  if (what == what_) return;
+  finish();
+  what_ = what;
+  started_ = last_ = surroundings_.seconds();
+  first_ = done;
+  stale_ = true;
+}
+
 void Console::progress(std::string_view what, std::int64_t done, std::int64_t total) {
   if (quiet_) return;
-  const double now = surroundings_.seconds();
-  if (what != what_) {
-    finish();
-    what_ = what;
-    started_ = last_ = now;
-    first_ = done;
-    stale_ = true;
-  }
+  begin(what, done);
   stale_ = stale_ || done != done_ || total != total_;
   done_ = done;
   total_ = total;
+  draw_if_due(total > 0 && done >= total);
+}
+
+void Console::show(std::string_view what, std::vector<std::string> lines) {
+  if (quiet_) return;
+  if (lines.empty()) {
+    erase();
+    what_.clear();
+    return;
+  }
+  begin(what, 0);
+  stale_ = stale_ || lines != lines_;
+  lines_ = std::move(lines);
+  draw_if_due(false);
+}
+
+void Console::draw_if_due(bool complete) {
+  const double now = surroundings_.seconds();
   const int columns = surroundings_.columns();
-  const bool complete = total > 0 && done >= total;
   const double pause = columns > 0 ? seconds_between_bars
                                    : std::clamp((now - started_) / 10, least_seconds_between_lines,
                                                 most_seconds_between_lines);
   const bool due = now - last_ >= pause;
-  const bool first_bar = columns > 0 && !bar_shown_;
+  const bool first_bar = columns > 0 && rows_shown_ == 0;
   const bool last_line = complete && (columns > 0 || line_shown_);
   if (stale_ && (due || first_bar || last_line)) {
     draw(columns);
@@ -98,16 +118,20 @@ void Console::finish() {
   if (quiet_ || what_.empty()) return;
   const int columns = surroundings_.columns();
   if (stale_ && (columns > 0 || line_shown_)) draw(columns);
-  if (bar_shown_) say(surroundings_.progress, "\n");
+  if (rows_shown_ > 0) say(surroundings_.progress, "\n");
   what_.clear();
-  bar_shown_ = stale_ = line_shown_ = false;
+  lines_.clear();
+  rows_shown_ = 0;
+  stale_ = line_shown_ = false;
 }
 
-void Console::draw(int columns) {
+double Console::part() const {
+  return total_ > 0 ? std::clamp(static_cast<double>(done_) / static_cast<double>(total_), 0.0, 1.0) : 0;
+}
+
+std::string Console::numbers() const {
   const double elapsed = surroundings_.seconds() - started_;
   const double rate = elapsed > 0 ? static_cast<double>(done_ - first_) / elapsed : 0;
-  const double part =
-      total_ > 0 ? std::clamp(static_cast<double>(done_) / static_cast<double>(total_), 0.0, 1.0) : 0;
   std::string numbers = total_ > 0 ? fmt::format("{}/{}", done_, total_) : fmt::format("{}", done_);
   if (rate > 0) numbers += " | " + print_rate(rate);
   if (done_ >= total_) {
@@ -115,31 +139,46 @@ void Console::draw(int columns) {
   } else if (rate > 0) {
     numbers += " | eta " + print_duration(static_cast<double>(total_ - done_) / rate);
   }
-  if (total_ > 0) numbers = fmt::format("{:3.0f}% | {}", std::floor(100 * part), numbers);
+  return total_ > 0 ? fmt::format("{:3.0f}% | {}", std::floor(100 * part()), numbers) : numbers;
+}
+
+std::string Console::bar(std::size_t room) const {
+  const std::string told = numbers();
+  std::string line = what_ + ' ';
+  const std::size_t text = line.size() + told.size();
+  if (total_ > 0 && room >= text + 8) {
+    const std::size_t cells = std::min<std::size_t>(room - text - 3, 40);
+    const auto filled = static_cast<std::size_t>(part() * static_cast<double>(cells));
+    line += '[' + std::string(filled, '#') + std::string(cells - filled, '.') + "] ";
+  }
+  return line + told;
+}
+
+void Console::draw(int columns) {
   stale_ = false;
   if (columns == 0) {
-    say(surroundings_.progress, fmt::format("{}: {}\n", what_, numbers));
+    say(surroundings_.progress, lines_.empty() ? fmt::format("{}: {}\n", what_, numbers())
+                                               : fmt::format("{}\n", fmt::join(lines_, "\n")));
     line_shown_ = true;
     return;
   }
   // The last column stays free: writing there makes some terminals begin a new line.
   const auto room = static_cast<std::size_t>(columns - 1);
-  std::string line = what_ + ' ';
-  const std::size_t text = line.size() + numbers.size();
-  if (total_ > 0 && room >= text + 8) {
-    const std::size_t cells = std::min<std::size_t>(room - text - 3, 40);
-    const auto filled = static_cast<std::size_t>(part * static_cast<double>(cells));
-    line += '[' + std::string(filled, '#') + std::string(cells - filled, '.') + "] ";
-  }
-  line = (line + numbers).substr(0, room);
-  say(surroundings_.progress, fmt::format("\r{}\x1b[K", line));
-  bar_shown_ = true;
+  std::vector<std::string> rows = lines_.empty() ? std::vector{bar(room)} : lines_;
+  for (std::string& row : rows) row = row.substr(0, room) + "\x1b[K";
+  if (rows_shown_ > rows.size()) erase();
+  say(surroundings_.progress, to_first_row() + fmt::format("{}", fmt::join(rows, "\n")));
+  rows_shown_ = rows.size();
+}
+
+std::string Console::to_first_row() const {
+  return rows_shown_ > 1 ? fmt::format("\r\x1b[{}A", rows_shown_ - 1) : "\r";
 }
 
 void Console::erase() {
-  if (!bar_shown_) return;
-  say(surroundings_.progress, "\r\x1b[K");
-  bar_shown_ = false;
+  if (rows_shown_ == 0) return;
+  say(surroundings_.progress, to_first_row() + (rows_shown_ > 1 ? "\x1b[J" : "\x1b[K"));
+  rows_shown_ = 0;
 }
 
 }  // namespace chorus

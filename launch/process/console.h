@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace chorus {
 
@@ -33,19 +34,30 @@ class Console {
   void print(std::string_view lines);
   // `done` of `total` units (0: unknown) of the job `what`. Another name than before begins another job.
   void progress(std::string_view what, std::int64_t done, std::int64_t total);
+  // The same for jobs that work side by side: a line of each, in place of the bar. `what` names all of them together; no
+  // lines end them, and nothing stays.
+  void show(std::string_view what, std::vector<std::string> lines);
   // Ends the job: its bar stays as it is, and what follows begins on a new line.
   void finish();
 
  private:
+  void begin(std::string_view what, std::int64_t done);
+  void draw_if_due(bool complete);
   void draw(int columns);
+  double part() const;  // that is done, 0 to 1
+  std::string numbers() const;
+  std::string bar(std::size_t room) const;
+  std::string to_first_row() const;
   void erase();
 
   Surroundings surroundings_;
   bool quiet_;
   std::string what_;  // empty: no job
   std::int64_t done_ = 0, total_ = 0, first_ = 0;
+  std::vector<std::string> lines_;  // of jobs side by side
   double started_ = 0, last_ = 0;
-  bool bar_shown_ = false, stale_ = false, line_shown_ = false;
+  std::size_t rows_shown_ = 0;  // of the terminal: one of a bar
+  bool stale_ = false, line_shown_ = false;
 };
 
 // "7s", "3m05s", "2h07m": rounded to whole seconds, never negative.

@@ -12,9 +12,7 @@ class CpuDevice : public Device {
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_; }
   bool computes_in_host_memory() const override { return true; }
-  std::string memory_in_use() const override {
-    return fmt::format("mem {:.2f} GiB", static_cast<double>(peak_resident_bytes()) / (1 << 30));
-  }
+  std::int64_t memory_in_use() const override { return peak_resident_bytes(); }
   std::string description(DType precision) const override {
     return fmt::format(
         "{} CPU {}{}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads",

@@ -74,9 +74,7 @@ class CudaDevice : public Device {
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_.groups(); }
   std::string description(DType) const override { return gpu_.card.description(); }
-  std::string memory_in_use() const override {
-    return fmt::format("GPU mem {:.2f} GiB", static_cast<double>(gpu_memory_in_use()) / (1 << 30));
-  }
+  std::int64_t memory_in_use() const override { return static_cast<std::int64_t>(gpu_memory_in_use()); }
   bool computes_in_host_memory() const override { return false; }
 
  private:

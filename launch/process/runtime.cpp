@@ -61,7 +61,7 @@ class RankRuntime : public Runtime {
   Console& console() override { return console_; }
   Activity& activity() override { return session_ == nullptr ? alone_ : session_->activity(); }
   bool computes_in_host_memory() const override { return device_->computes_in_host_memory(); }
-  std::string memory_in_use() const override { return device_->memory_in_use(); }
+  std::int64_t memory_in_use() const override { return device_->memory_in_use(); }
   bool stop_requested() override {
     const bool here = chorus::stop_requested();
     if (session_ == nullptr) return here;

@@ -143,8 +143,25 @@ TEST_F(PrepareDialoguesTest, AnAuxiliaryTaskEntersWithItsWeight) {
   EXPECT_EQ(std::ssize(train.samples), samples + auxiliary);
   EXPECT_EQ(auxiliary, samples - 20) << "first lines have nothing before them";
   EXPECT_EQ(ledger.splits[0].notes.at("samples of the auxiliary task"), auxiliary);
-  EXPECT_EQ(ledger.splits[0].notes.at("first lines, about which impact cannot ask"), 20);
+  EXPECT_EQ(ledger.splits[0].notes.at("lines that show nothing before them, about which impact cannot ask"),
+            20);
   EXPECT_EQ(read(with, "dev").samples, read(plain, "dev").samples) << "scoring asks the main task only";
+
+  with = options();
+  with.auxiliary = "impact";
+  with.history = "1";
+  prepare(with);
+  const Dataset short_history = read(with);
+  for (std::int64_t i = 0; i < std::ssize(short_history.samples); ++i) {
+    const std::string prompt = words(short_history, i);
+    const auto lines = std::count(prompt.begin(), prompt.end(), '\n');
+    EXPECT_LE(lines, prompt.find("Next speaks") == std::string::npos ? 3 : 2)
+        << prompt << ": the instruction, one line before, the line itself";
+  }
+  with = options();
+  with.auxiliary = "impact";
+  with.history = "0";
+  EXPECT_FALSE(prepare(with).splits[0].notes.contains("samples of the auxiliary task"));
 
   with = options();
   with.auxiliary = "speaker";

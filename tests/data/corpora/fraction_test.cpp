@@ -44,9 +44,21 @@ TEST_F(FractionTest, TotalTakesItOfAllTogether) {
   EXPECT_NE(from_small(chosen), 25) << "this seed does not happen to hit the mean";
 }
 
-TEST_F(FractionTest, OfOneCorpusBothAreTheSame) {
+TEST_F(FractionTest, EqualTakesAsManyOfEachAsFarAsTheyGo) {
+  const Lines chosen = fraction_of(corpora(), 0.1, Mix::equal, 7);
+  EXPECT_EQ(set_of(chosen).size(), 110U);
+  EXPECT_EQ(from_small(chosen), 55) << "a tenth of 550, the mean of 100 and 1000";
+  const Lines most = fraction_of(corpora(), 0.5, Mix::equal, 7);
+  EXPECT_EQ(from_small(most), 100);
+  EXPECT_EQ(most.size(), 375U);
+  const auto larger = set_of(most), smaller = set_of(chosen);
+  EXPECT_TRUE(std::includes(larger.begin(), larger.end(), smaller.begin(), smaller.end()));
+}
+
+TEST_F(FractionTest, OfOneCorpusAllAreTheSame) {
   const auto all = corpora();
-  EXPECT_EQ(fraction_of({all[1]}, 0.1, Mix::ratio, 3), fraction_of({all[1]}, 0.1, Mix::total, 3));
+  for (const Mix mix : {Mix::total, Mix::equal})
+    EXPECT_EQ(fraction_of({all[1]}, 0.1, Mix::ratio, 3), fraction_of({all[1]}, 0.1, mix, 3));
 }
 
 TEST_F(FractionTest, IsAFunctionOfTheSeedAndNested) {

@@ -62,6 +62,19 @@ TEST_F(SlurmScript, AsksForWhatItWasTold) {
   EXPECT_THAT(text, HasSubstr("--resume auto"));
 }
 
+TEST_F(SlurmScript, AsksForWhatClustersDemand) {
+  const std::string text =
+      script({"--train", folder / "a.ini", "--gpus-per-node", "2", "--gpu-type", "a100", "--gres",
+              "tmpdisk:100", "--qos", "long", "--constraint", "a100&ib", "--mail-type", "END,FAIL",
+              "--mail-user", "me@lab.org", "--sbatch", "--exclusive; --nodelist=h1,h2;"});
+  for (const char* line :
+       {"--gpus-per-node=a100:2", "--gres=tmpdisk:100", "--qos=long", "--constraint=a100&ib",
+        "--mail-type=END,FAIL", "--mail-user=me@lab.org", "--exclusive", "--nodelist=h1,h2"})
+    EXPECT_THAT(text, HasSubstr(std::string("\n#SBATCH ") + line + "\n"));
+  EXPECT_LT(text.find("--nodelist"), text.find("\n\n"))
+      << "Slurm reads no line of it after the first command";
+}
+
 TEST_F(SlurmScript, SweepsAreArrays) {
   const std::string seeds = script({"--train", folder / "a.ini", "--seeds", "1,2,3", "--output", "runs",
                                     "--at-once", "2", "--launcher", "mpirun"});
@@ -111,6 +124,11 @@ TEST_F(SlurmScript, WhatSlurmWouldMisreadIsRefused) {
   expect_refusal({"--train", a, "--script", job, "--log", "$HOME/log"},
                  "no room for blanks, quotes or variables");
   expect_refusal({"--train", a, "--script", job, "--seeds", "1,2"}, "--seeds needs --output");
+  expect_refusal({"--train", a, "--script", job, "--sbatch", "--time=1"},
+                 "--time is written by chorus slurm itself");
+  expect_refusal({"--train", a, "--script", job, "--sbatch", "-w h1"}, "no long option of sbatch");
+  expect_refusal({"--train", a, "--script", job, "--sbatch", "--comment=$HOME"}, "no room for quotes");
+  expect_refusal({"--train", a, "--script", job, "--gpu-type", "a100"}, "goes with --gpus-per-node");
   expect_refusal({"--script", job}, "either --train or --sweep");
   expect_refusal({"--train", folder / "c.ini", "--script", job}, "is no file");
   expect_refusal({"--train", a, "--script", a}, "is not overwritten");

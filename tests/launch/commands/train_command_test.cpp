@@ -479,7 +479,7 @@ TEST_F(TrainCommand, AWarmUpBeyondTheEndIsKeptAndSaid) {
   EXPECT_THAT(outcome.out,
               HasSubstr("the warm-up of 100 steps is longer than the training of 6: the learning "
                         "rate only reaches 5e-05 of 0.001"));
-  EXPECT_THAT(outcome.out, HasSubstr("lr 5.0e-05"));
+  EXPECT_THAT(outcome.out, HasSubstr(" 5.0e-05 "));
 }
 
 TEST_F(TrainCommand, OddBasesAndAdaptersAreSaidInALine) {

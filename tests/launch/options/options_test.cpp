@@ -352,6 +352,19 @@ TEST_F(OptionFile, EffectiveConfigurationGivesTheSameValues) {
   EXPECT_EQ(parsed({write(other.print_effective())}), defaults);
 }
 
+TEST_F(OptionFile, ChangedOnesAreToldInShortLines) {
+  Configuration configuration;
+  OptionTable table("test", "is a command");
+  bind(table, configuration);
+  EXPECT_EQ(table.print_changed(), "");
+  const std::string long_name(80, 'x');
+  ASSERT_TRUE(table.parse({"in", "out", "--base", long_name, "--learning-rate", "0.1", "--shuffle", "off"}));
+  const std::string text = table.print_changed();
+  EXPECT_THAT(text, HasSubstr("base = " + long_name + "\n")) << "else the line would be too long";
+  EXPECT_THAT(text, HasSubstr("learning-rate = 0.1 | shuffle = off"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("seed")));
+}
+
 TEST(OptionValue, QuotesSurviveEveryCharacter) {
   for (const std::string& value :
        {std::string(), std::string("a"), std::string("\""), std::string(" "), std::string("\"a\" b"),

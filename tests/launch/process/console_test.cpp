@@ -163,6 +163,33 @@ TEST_F(ConsoleTest, UnknownTotalShowsTheCount) {
   EXPECT_EQ(text_of(progress), "reading: 4000 | 1000/s | 4s\n");
 }
 
+TEST_F(ConsoleTest, JobsSideBySideHaveALineEach) {
+  open(20);
+  console->show("jobs", {"a | step 1", "b | step 2 of very many"});
+  now += 1;
+  console->show("jobs", {"a | step 3", "b | step 4"});
+  console->print("a is done");
+  console->show("jobs", {"b | step 5"});
+  console->show("jobs", {});
+  EXPECT_EQ(text_of(results), "a is done\n");
+  EXPECT_EQ(text_of(progress),
+            "\ra | step 1\x1b[K\nb | step 2 of very \x1b[K"
+            "\r\x1b[1Aa | step 3\x1b[K\nb | step 4\x1b[K"
+            "\r\x1b[1A\x1b[J"
+            "\ra | step 3\x1b[K\nb | step 4\x1b[K"
+            "\r\x1b[1A\x1b[J");
+}
+
+TEST_F(ConsoleTest, JobsSideBySideElsewhereAreToldNowAndThen) {
+  open(0);
+  for (int i = 0; i <= 5; ++i) {
+    console->show("jobs", {"a | step " + std::to_string(i), "b"});
+    now += 1;
+  }
+  console->show("jobs", {});
+  EXPECT_EQ(text_of(progress), "a | step 2\nb\na | step 4\nb\n");
+}
+
 TEST_F(ConsoleTest, QuietOnesSwallowEverything) {
   open(80, true);
   console->progress("reading", 0, 10);
