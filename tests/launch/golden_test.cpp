@@ -12,8 +12,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/formats/safetensors.h"
+#include "tests/launch/json_lines.h"
 #include "tests/launch/machines.h"
 #include "tests/launch/program.h"
+#include "tests/support/families.h"
 #include "tests/support/scratch.h"
 
 namespace chorus {
@@ -27,9 +29,14 @@ struct GoldenCase {
   std::vector<std::string> options;
   std::int64_t batch_size = 3;
   bool adapter = true;
+  bool divisible = true;  // among two tensor ranks; else they are data ranks
+  double closeness = 1;   // of losses, as a share of the machine's bound
 };
 
 void PrintTo(const GoldenCase& golden, std::ostream* out) { *out << golden.name; }
+
+// A real model, with 9 heads over 3; its base is no reference material.
+constexpr const char* smollm2_case = "smollm2-135m-qv";
 
 const GoldenCase golden_cases[] = {
     {"stories260K-qv-constant", "stories260K", {"--learning-rate=1e-2", "--schedule=constant"}, 4},
@@ -61,26 +68,8 @@ const GoldenCase golden_cases[] = {
       "--weight-decay=0.1"}},
     {"families/qwen3-qknorm-qv", "", {"--learning-rate=1e-2", "--schedule=constant"}},
     {"families/llama-pattern", "", {"--learning-rate=5e-3", "--schedule=constant", "--max-grad-norm=1"}},
+    {smollm2_case, "", {"--learning-rate=1e-3", "--schedule=constant"}, 4, true, false, 0.1},
 };
-
-std::vector<Json> read_lines(const std::filesystem::path& path) {
-  std::vector<Json> lines;
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) lines.push_back(Json::parse(line));
-  return lines;
-}
-
-// Batch after batch, as the tokens corpus wants it.
-std::string token_lines(const Json& batches, std::size_t first, std::size_t last) {
-  std::string text;
-  for (std::size_t b = first; b < last; ++b) {
-    const Json& batch = batches.at("batches").at(b);
-    for (std::size_t s = 0; s < batch.at("input_ids").size(); ++s) {
-      text += Json{{"input_ids", batch["input_ids"][s]}, {"labels", batch["labels"][s]}}.dump() + "\n";
-    }
-  }
-  return text;
-}
 
 class Golden : public testing::TestWithParam<std::tuple<GoldenCase, Machine>> {
  protected:
@@ -88,8 +77,12 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, Machine>> {
     golden_ = std::get<0>(GetParam());
     machine_ = std::get<1>(GetParam());
     const auto folder = test::shared_path("golden/" + golden_.name);
-    const auto base = test::shared_path(golden_.model.empty() ? "golden/" + golden_.name + "/model"
-                                                              : "models/" + golden_.model);
+    const bool own_model = golden_.model.empty();
+    const auto base =
+        golden_.name == smollm2_case
+            ? test::smollm2()
+            : test::shared_path(own_model ? "golden/" + golden_.name + "/model" : "models/" + golden_.model);
+    if (golden_.name == smollm2_case && !base) GTEST_SKIP() << test::missing_smollm2();
     if (!folder || !base) GTEST_SKIP() << test::missing_shared("golden/" + golden_.name);
     const std::string missing = missing_machine(machine_.ranks);
     if (!missing.empty()) GTEST_SKIP() << missing;
@@ -97,24 +90,27 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, Machine>> {
     base_ = *base;
   }
 
-  void prepare(const std::string& output, std::size_t first, std::size_t last) {
+  // Returns the number of batches.
+  std::size_t prepare(const std::string& output) {
     const std::string lines = scratch_ / (output + ".jsonl");
-    write_text(lines, token_lines(Json::parse(read_text((folder_ / "batches.json").string())), first, last));
+    const Json batches = Json::parse(read_text((folder_ / "batches.json").string())).at("batches");
+    write_text(lines, token_lines(batches));
     const Outcome outcome = run_chorus(
         {"prepare", "--corpus=tokens", lines, "--base=" + base_.string(), "--output=" + (scratch_ / output)});
-    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return batches.size();
   }
 
   std::vector<Json> train(std::vector<std::string> arguments, const std::string& output) {
     arguments.insert(arguments.begin(), {"train", "--shuffle=off", "--warmup-ratio=0", "--logging-steps=1"});
     arguments.push_back("--base=" + base_.string());
     arguments.push_back("--output=" + (scratch_ / output));
-    arguments.push_back("--tensor-parallel=" + std::to_string(machine_.ranks));
+    arguments.push_back("--tensor-parallel=" + std::to_string(golden_.divisible ? machine_.ranks : 1));
     arguments.insert(arguments.end(), machine_.options.begin(), machine_.options.end());
     const Outcome outcome =
         run_chorus(arguments, machine_.ranks == 1 ? std::vector<std::string>{} : mpirun(machine_.ranks));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-    return read_lines(scratch_ / output + "/trainer_log.jsonl");
+    return read_json_lines(scratch_ / output + "/trainer_log.jsonl");
   }
 
   GoldenCase golden_;
@@ -156,9 +152,9 @@ double difference_of_updates(const std::filesystem::path& initial, const std::fi
 }
 
 TEST_P(Golden, LossesNormsAndAdaptersAgree) {
-  prepare("data", 0, 8);
+  const std::size_t steps = prepare("data");
   std::vector<std::string> arguments = golden_.options;
-  arguments.insert(arguments.end(), {"--data=" + (scratch_ / "data"), "--max-steps=8",
+  arguments.insert(arguments.end(), {"--data=" + (scratch_ / "data"), "--max-steps=" + std::to_string(steps),
                                      "--batch-size=" + std::to_string(golden_.batch_size)});
   if (std::find_if(arguments.begin(), arguments.end(), [](const std::string& a) {
         return a.starts_with("--max-grad-norm");
@@ -166,14 +162,14 @@ TEST_P(Golden, LossesNormsAndAdaptersAgree) {
     arguments.push_back("--max-grad-norm=0");
   }
   if (golden_.adapter) arguments.push_back("--adapter=" + (folder_ / "initial").string());
-  const std::vector<Json> log = train(arguments, "run"), golden = read_lines(folder_ / "train.jsonl");
+  const std::vector<Json> log = train(arguments, "run"), golden = read_json_lines(folder_ / "train.jsonl");
   ASSERT_EQ(log.size(), golden.size());
   double worst_loss = 0, worst_norm = 0;
   for (std::size_t step = 0; step < golden.size(); ++step) {
     const double loss = relative(log[step]["loss"], golden[step]["loss"]);
     const double norm = relative(log[step]["grad_norm"], golden[step]["grad_norm"]);
     const double growth = 1 + machine_.growth * static_cast<double>(step);
-    EXPECT_LT(loss, machine_.loss * growth) << "step " << step;
+    EXPECT_LT(loss, golden_.closeness * machine_.loss * growth) << "step " << step;
     EXPECT_LT(norm, machine_.norm * growth) << "step " << step;
     EXPECT_NEAR(log[step]["lr"].get<double>(), golden[step]["lr"].get<double>(), 1e-12);
     worst_loss = std::max(worst_loss, loss);
@@ -191,15 +187,16 @@ TEST_P(Golden, LossesNormsAndAdaptersAgree) {
 // The gradient of every adapter tensor at the golden final adapter: a rate of 0 changes nothing but logs
 // them.
 TEST_P(Golden, EveryTensorsGradientNormAgrees) {
-  if (!golden_.adapter) GTEST_SKIP() << "the full run has no reference for single tensors";
-  prepare("data", 0, 8);
+  if (!std::filesystem::exists(folder_ / "eval_final.jsonl"))
+    GTEST_SKIP() << golden_.name << " has no reference for single tensors";
+  prepare("data");
   const std::vector<Json> log =
       train({"--data=" + (scratch_ / "data"), "--max-steps=8",
              "--batch-size=" + std::to_string(golden_.batch_size), "--learning-rate=0", "--schedule=constant",
              "--max-grad-norm=0", "--log-tensor-norms", "--adapter=" + (folder_ / "final").string()},
             "run");
   int compared = 0;
-  for (const Json& line : read_lines(folder_ / "eval_final.jsonl")) {
+  for (const Json& line : read_json_lines(folder_ / "eval_final.jsonl")) {
     const Json& own = log.at(line.at("batch").get<std::size_t>());
     if (line.contains("key")) {
       const double norm = own.at("tensor_grad_norms").at(line.at("key").get<std::string>());

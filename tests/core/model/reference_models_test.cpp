@@ -181,6 +181,34 @@ TEST_P(Families, GiveTheLogitsOfTransformers) {
 
 INSTANTIATE_TEST_SUITE_P(All, Families, test::golden_families(), test::family_name);
 
+// Trained on two trillion tokens: words, ids, the most likely next tokens and what follows them, by transformers in f32.
+TEST(ReferenceModels, SmolLM2GivesTheLogitsAndTextsOfTransformers) {
+  const auto folder = test::smollm2();
+  if (!folder) GTEST_SKIP() << test::missing_smollm2();
+  const auto golden = test::shared_path("golden/smollm2-135m-qv/reference.json");
+  if (!golden) GTEST_SKIP() << test::missing_shared("golden/smollm2-135m-qv/reference.json");
+  const BaseModel base(*folder);
+  const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
+  const auto vocabulary = static_cast<std::size_t>(base.config().vocabulary_size);
+  for (const nlohmann::json& reference : read_json_file(*golden)) {
+    const auto text = reference.at("text").get<std::string>();
+    const auto tokens = reference.at("ids").get<std::vector<std::int32_t>>();
+    auto greedy = reference.at("greedy_ids").get<std::vector<std::int32_t>>();
+    EXPECT_EQ(tokenizer.encode(text), tokens) << text;
+    EXPECT_EQ(tokenizer.decode(greedy), reference.at("greedy_text").get<std::string>());
+    // The reference went on behind the end.
+    greedy.erase(std::ranges::find(greedy, tokenizer.eos()), greedy.end());
+    EXPECT_EQ(continue_greedily(base, tokens, std::ssize(greedy), 1), greedy) << text;
+
+    const std::vector<float> logits = logits_of(base, tokens, 1);
+    const std::span<const float> last = std::span(logits).last(vocabulary);
+    const auto top = reference.at("last_logits_top5").get<std::vector<std::pair<std::size_t, double>>>();
+    for (const auto& [token, logit] : top) EXPECT_NEAR(last[token], logit, 1e-5 * top[0].second) << text;
+    const double fifth = top.back().second * (1 + 1e-5);
+    EXPECT_EQ(std::ranges::count_if(last, [&](double logit) { return logit > fifth; }), 4) << text;
+  }
+}
+
 TEST(ReferenceModels, TwoShardsAndAnExplicitHeadWidth) {
   const auto folder = test::shared_path("models/fixture-tiny-llama-2shard");
   if (!folder) GTEST_SKIP() << test::missing_shared("models/fixture-tiny-llama-2shard");
