@@ -5,6 +5,7 @@
 #include <numbers>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -109,20 +110,28 @@ std::optional<std::int64_t> read_sliding_window(const JsonFields& fields, const 
 }
 
 std::string_view name(RopeType type) {
-  constexpr std::array<std::string_view, 3> names{"linear", "dynamic", "llama3"};
+  constexpr std::array<std::string_view, 4> names{"linear", "dynamic", "llama3", "yarn"};
   return names.at(static_cast<std::size_t>(type));
 }
 
 std::optional<RopeType> rope_type_of(std::string_view text) {
-  for (const RopeType type : {RopeType::linear, RopeType::dynamic, RopeType::llama3}) {
+  for (const RopeType type : {RopeType::linear, RopeType::dynamic, RopeType::llama3, RopeType::yarn}) {
     if (text == name(type)) return type;
   }
   return std::nullopt;
 }
 
+// What the rotated are multiplied by where no attention_factor says it.
+double yarn_attention_factor(const JsonFields& fields, double factor) {
+  const auto grown = [&](double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1; };
+  const double mscale = fields.number("mscale").value_or(0),
+               all = fields.number("mscale_all_dim").value_or(0);
+  return mscale != 0 && all != 0 ? grown(mscale) / grown(all) : grown(1);
+}
+
 RopeScaling read_rope_scaling(const JsonFields& fields, RopeType type, std::int64_t max_positions) {
-  const auto number = [&](std::string_view key) {
-    const auto value = fields.number(key);
+  const auto number = [&](std::string_view key, std::optional<double> fallback = std::nullopt) {
+    const auto found = fields.number(key), value = found ? found : fallback;
     require<DataError>(value.has_value(), fields.where(), " of type ", name(type), " has no ", key);
     require<DataError>(std::isfinite(*value) && *value > 0, fields.where(), ": ", key, " is ", *value,
                        ", not above 0");
@@ -136,12 +145,23 @@ RopeScaling read_rope_scaling(const JsonFields& fields, RopeType type, std::int6
                        ", below the ", max_positions, " of max_position_embeddings; ",
                        "rotations that depend on the length of the text are not computed");
   }
-  if (type != RopeType::llama3) return scaling;
-  scaling.low_freq_factor = number("low_freq_factor");
-  scaling.high_freq_factor = number("high_freq_factor");
-  scaling.original_max_position = fields.required_integer("original_max_position_embeddings");
-  require<DataError>(scaling.low_freq_factor < scaling.high_freq_factor, fields.where(), ": low_freq_factor ",
-                     scaling.low_freq_factor, " is not below high_freq_factor ", scaling.high_freq_factor);
+  if (type == RopeType::linear || type == RopeType::dynamic) return scaling;
+  if (type == RopeType::llama3) {
+    scaling.low_freq_factor = number("low_freq_factor");
+    scaling.high_freq_factor = number("high_freq_factor");
+    scaling.original_max_position = fields.required_integer("original_max_position_embeddings");
+    require<DataError>(scaling.low_freq_factor < scaling.high_freq_factor, fields.where(),
+                       ": low_freq_factor ", scaling.low_freq_factor, " is not below high_freq_factor ",
+                       scaling.high_freq_factor);
+  } else {
+    scaling.original_max_position = original.value_or(max_positions);
+    scaling.beta_fast = number("beta_fast", 32);
+    scaling.beta_slow = number("beta_slow", 1);
+    // To transformers null is false, and a missing key is true.
+    const bool missing = std::ranges::count(fields.keys(), "truncate") == 0;
+    scaling.truncate = fields.boolean("truncate").value_or(missing);
+    scaling.attention_factor = number("attention_factor", yarn_attention_factor(fields, scaling.factor));
+  }
   require<DataError>(scaling.original_max_position > 0, fields.where(),
                      ": original_max_position_embeddings is ", scaling.original_max_position);
   return scaling;
@@ -156,7 +176,7 @@ std::optional<Rope> read_rope(const JsonFields& config, std::string_view key, st
   const std::string written = fields.text("rope_type").value_or(fields.text("type").value_or("default"));
   const std::optional<RopeType> type = rope_type_of(written);
   require<DataError>(type || written == "default", fields.where(), " has the type \"", written,
-                     "\"; \"default\", \"linear\", \"dynamic\" and \"llama3\" are computed");
+                     "\"; \"default\", \"linear\", \"dynamic\", \"llama3\" and \"yarn\" are computed");
   constexpr std::array known{"rope_type",
                              "type",
                              "rope_theta",
@@ -165,9 +185,13 @@ std::optional<Rope> read_rope(const JsonFields& config, std::string_view key, st
                              "high_freq_factor",
                              "partial_rotary_factor",
                              "original_max_position_embeddings"};
+  constexpr std::array of_yarn{"beta_fast", "beta_slow",      "truncate",
+                               "mscale",    "mscale_all_dim", "attention_factor"};
   for (const auto& name : fields.keys()) {
-    require<DataError>(std::ranges::count(known, name) == 1 || fields[name].is_null(), fields.where(),
-                       " has the unknown field ", name, " = ", fields[name].dump());
+    const bool is_known = std::ranges::count(known, name) == 1 ||
+                          (type == RopeType::yarn && std::ranges::count(of_yarn, name) == 1);
+    require<DataError>(is_known || fields[name].is_null(), fields.where(), " has the unknown field ", name,
+                       " = ", fields[name].dump());
   }
   refuse_unless(fields, "partial_rotary_factor", 1, "every head is rotated as a whole");
   rope.theta = fields.number("rope_theta");
@@ -195,6 +219,11 @@ void read_rotary(const JsonFields& fields, ModelConfig& config) {
   require<DataError>(std::isfinite(config.rope_theta) && config.rope_theta > 0, fields.where(),
                      ": rope_theta is ", config.rope_theta, ", not above 0");
   config.rope_scaling = parameters ? parameters->scaling : scaling ? scaling->scaling : std::nullopt;
+  if (!config.rope_scaling || config.rope_scaling->original_max_position == 0) return;
+  refuse_unless(fields, "original_max_position_embeddings", config.rope_scaling->original_max_position,
+                "it contradicts what the rotary part says");
+  require<DataError>(config.rope_scaling->type != RopeType::yarn || config.rope_theta > 1, fields.where(),
+                     ": rope_theta is ", config.rope_theta, ", not above 1 as yarn needs");
 }
 
 std::vector<std::int32_t> read_token_ids(const JsonFields& fields, std::string_view key,
@@ -242,6 +271,26 @@ std::int64_t default_head_width(const std::string& where, const ModelConfig& con
   return config.hidden_size / config.query_heads;
 }
 
+// The index of the angle, of K/2, that turns so many times in the original context; between two where it is no whole number.
+double yarn_index(const ModelConfig& config, double turns) {
+  const double wavelength = static_cast<double>(config.rope_scaling->original_max_position) / turns;
+  return static_cast<double>(config.head_width) * std::log(wavelength / (2 * std::numbers::pi)) /
+         (2 * std::log(config.rope_theta));
+}
+
+// Between these two indices is interpolated.
+std::pair<double, double> yarn_range(const ModelConfig& config) {
+  const RopeScaling& scaling = *config.rope_scaling;
+  double first = yarn_index(config, scaling.beta_fast), last = yarn_index(config, scaling.beta_slow);
+  if (scaling.truncate) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max(first, 0.0);
+  last = std::min(last, static_cast<double>(config.head_width - 1));
+  return {first, first == last ? last + 0.001 : last};
+}
+
 // Radians per position of each of the K/2 pairs.
 std::vector<double> rope_frequencies(const ModelConfig& config) {
   std::vector<double> frequencies;
@@ -251,11 +300,17 @@ std::vector<double> rope_frequencies(const ModelConfig& config) {
     const RopeScaling scaling = config.rope_scaling.value_or(RopeScaling{RopeType::dynamic});
     if (scaling.type == RopeType::linear) frequency /= scaling.factor;
     if (scaling.type == RopeType::llama3) {
-      const auto& [type, factor, low, high, original] = scaling;
-      const double turns = static_cast<double>(original) * frequency / (2 * std::numbers::pi);
+      const double turns =
+          static_cast<double>(scaling.original_max_position) * frequency / (2 * std::numbers::pi);
+      const double low = scaling.low_freq_factor, high = scaling.high_freq_factor;
       // 0 where the original context holds fewer than `low` turns, 1 where it holds more than `high`
       const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
-      frequency *= kept + (1 - kept) / factor;
+      frequency *= kept + (1 - kept) / scaling.factor;
+    }
+    if (scaling.type == RopeType::yarn) {
+      const auto [first, last] = yarn_range(config);
+      const double divided = std::clamp((static_cast<double>(j) - first) / (last - first), 0.0, 1.0);
+      frequency *= 1 - divided + divided / scaling.factor;
     }
     frequencies.push_back(frequency);
   }
@@ -396,12 +451,19 @@ nlohmann::ordered_json to_json(const ModelConfig& config, std::string_view torch
   out["rms_norm_eps"] = config.norm_epsilon;
   out["rope_scaling"] = nullptr;
   if (config.rope_scaling) {
-    const auto& [type, factor, low, high, original] = *config.rope_scaling;
-    out["rope_scaling"] = {{"rope_type", name(type)}, {"factor", factor}};
-    if (type == RopeType::llama3) {
-      out["rope_scaling"].update({{"low_freq_factor", low},
-                                  {"high_freq_factor", high},
-                                  {"original_max_position_embeddings", original}});
+    const RopeScaling& scaling = *config.rope_scaling;
+    auto& written = out["rope_scaling"] = {{"rope_type", name(scaling.type)}, {"factor", scaling.factor}};
+    if (scaling.type == RopeType::llama3) {
+      written.update({{"low_freq_factor", scaling.low_freq_factor},
+                      {"high_freq_factor", scaling.high_freq_factor},
+                      {"original_max_position_embeddings", scaling.original_max_position}});
+    }
+    if (scaling.type == RopeType::yarn) {
+      written.update({{"original_max_position_embeddings", scaling.original_max_position},
+                      {"beta_fast", scaling.beta_fast},
+                      {"beta_slow", scaling.beta_slow},
+                      {"truncate", scaling.truncate},
+                      {"attention_factor", scaling.attention_factor}});
     }
   }
   out["rope_theta"] = config.rope_theta;
@@ -439,11 +501,12 @@ std::vector<float> rope_table(const ModelConfig& config, std::int64_t positions)
   const auto frequencies = rope_frequencies(config);
   std::vector<float> table;
   table.reserve(static_cast<std::size_t>(positions * config.head_width));
+  const double length = config.rope_scaling ? config.rope_scaling->attention_factor : 1;
   for (std::int64_t position = 0; position < positions; ++position) {
     for (const double f : frequencies)
-      table.push_back(static_cast<float>(std::cos(static_cast<double>(position) * f)));
+      table.push_back(static_cast<float>(length * std::cos(static_cast<double>(position) * f)));
     for (const double f : frequencies)
-      table.push_back(static_cast<float>(std::sin(static_cast<double>(position) * f)));
+      table.push_back(static_cast<float>(length * std::sin(static_cast<double>(position) * f)));
   }
   return table;
 }

@@ -18,7 +18,10 @@ enum class RopeType {
   dynamic,  // only beyond max_positions, where Chorus never goes
   // Wavelengths above original_max_position / low_freq_factor are stretched by `factor`, those below
   // original_max_position / high_freq_factor stay, and between the two it is interpolated.
-  llama3
+  llama3,
+  // Angles that turn at least beta_fast times in original_max_position stay, those that turn at most beta_slow times are
+  // divided by `factor`, and between the two it is interpolated by their index (Peng et al. 2023, YaRN, section 3.2).
+  yarn
 };
 
 struct RopeScaling {
@@ -27,7 +30,12 @@ struct RopeScaling {
   // Of llama3.
   double low_freq_factor = 1;
   double high_freq_factor = 4;
-  std::int64_t original_max_position = 0;
+  std::int64_t original_max_position = 0;  // of yarn too
+  // Of yarn.
+  double beta_fast = 32;
+  double beta_slow = 1;
+  bool truncate = true;         // the indices between which is interpolated are whole
+  double attention_factor = 1;  // of rotated queries and keys
   bool operator==(const RopeScaling&) const = default;
 };
 
@@ -103,7 +111,8 @@ void write_model_config(const std::filesystem::path& folder, const ModelConfig& 
 void require_tensor_parallel(const ModelConfig& config, std::int64_t tensor_ranks);
 
 // [positions, K]: of every position the cosines of its angles j = 0 .. K/2-1, then their sines. Angle j of
-// position p is p · theta^(-2j/K), with the frequency scaled as rope_scaling says. Computed in f64.
+// position p is p · theta^(-2j/K), with the frequency scaled as rope_scaling says, and of yarn both are multiplied by
+// attention_factor. Computed in f64.
 std::vector<float> rope_table(const ModelConfig& config, std::int64_t positions);
 
 }  // namespace chorus

@@ -112,6 +112,31 @@ TEST(ReadModelConfig, UnderstandsLinearAndDynamicRotation) {
   }
 }
 
+json yarn() { return {{"rope_type", "yarn"}, {"factor", 8.0}, {"original_max_position_embeddings", 128}}; }
+
+TEST(ReadModelConfig, FillsInTheDefaultsOfYarn) {
+  json content = valid();
+  const auto read_yarn = [&](const json& more) {
+    content["rope_scaling"] = yarn();
+    content["rope_scaling"].update(more);
+    return *read(content).rope_scaling;
+  };
+  RopeScaling expected{.type = RopeType::yarn, .factor = 8, .original_max_position = 128};
+  expected.attention_factor = 0.1 * std::log(8.0) + 1;
+  EXPECT_EQ(read_yarn(json::object()), expected);
+  EXPECT_EQ(read_yarn({{"mscale", 0.7}, {"beta_fast", nullptr}}),
+            expected);  // counts with mscale_all_dim only
+  EXPECT_FALSE(read_yarn({{"truncate", nullptr}}).truncate);
+  EXPECT_FALSE(read_yarn({{"truncate", false}}).truncate);
+  EXPECT_EQ(read_yarn({{"factor", 1}}).attention_factor, 1);
+  EXPECT_EQ(read_yarn({{"factor", 0.5}}).attention_factor, 1);
+  EXPECT_EQ(read_yarn({{"attention_factor", 0.75}, {"mscale", 1}, {"mscale_all_dim", 2}}).attention_factor,
+            0.75);
+  EXPECT_NEAR(read_yarn({{"mscale", 1}, {"mscale_all_dim", 0.5}}).attention_factor, 1.094179988101349, 1e-15);
+  content["rope_scaling"].erase("original_max_position_embeddings");
+  EXPECT_EQ(read(content).rope_scaling->original_max_position, 512);
+}
+
 TEST(ReadGenerationEnds, JoinsNothingWhereThereIsNothing) {
   const ScratchFolder folder;
   EXPECT_TRUE(read_generation_ends(folder.path(), 10).empty());
@@ -156,7 +181,8 @@ TEST(ReadModelConfig, RefusesOtherModels) {
   EXPECT_TRUE(holds(refusal("architectures", {"MistralForCausalLM"}),
                     R"(architectures is ["MistralForCausalLM"]; of the model_type "llama" only )"
                     R"(["LlamaForCausalLM"] can be read)"));
-  for (const std::string type : {"qwen2_moe", "gemma2", "phi3", "ministral"}) {
+  for (const std::string type : {"qwen2_moe", "qwen3_moe", "mixtral", "gemma2", "gemma3_text", "phi3",
+                                 "ministral", "smollm3", "olmo2", "llama4_text", "deepseek_v3", "gpt_neox"}) {
     EXPECT_TRUE(holds(refusal("model_type", type),
                       "model_type is \"" + type + R"("; can be read: "llama", "mistral", "qwen2", "qwen3")"));
   }
@@ -175,7 +201,11 @@ TEST(ReadModelConfig, RefusesOtherModels) {
   EXPECT_TRUE(holds(refusal("mlp_bias", true), "mlp_bias is true; an MLP with biases is not computed"));
   EXPECT_TRUE(holds(refusal("attention_dropout", 0.1), "attention_dropout is 0.1; "));
   EXPECT_TRUE(holds(refusal("partial_rotary_factor", 0.5), "partial_rotary_factor is 0.5; "));
-  EXPECT_TRUE(holds(refusal("quantization_config", {{"bits", 4}}), R"(quantization_config is {"bits":4}; )"));
+  for (const char* method : {"bitsandbytes", "gptq", "awq", "fp8", "mxfp4", "compressed-tensors"}) {
+    const json quantised{{"quant_method", method}};
+    EXPECT_TRUE(holds(refusal("quantization_config", quantised),
+                      "quantization_config is " + quantised.dump() + "; quantised weights cannot be read"));
+  }
   EXPECT_TRUE(holds(refusal("use_sliding_window", true),
                     "use_sliding_window is true; windows of some layers are not computed"));
   EXPECT_TRUE(holds(refusal("layer_types", {"full_attention", "sliding_attention"}),
@@ -241,8 +271,12 @@ TEST(ReadModelConfig, ASlidingWindowBoundsTexts) {
 }
 
 TEST(ReadModelConfig, RefusesOtherRotaryPositions) {
-  EXPECT_TRUE(holds(refusal("rope_scaling", {{"type", "longrope"}, {"factor", 2.0}}),
-                    R"(has the type "longrope"; "default", "linear", "dynamic" and "llama3" are computed)"));
+  for (const std::string type : {"longrope", "su", "mrope", "proportional", "ntk", "axial"}) {
+    EXPECT_TRUE(holds(refusal("rope_parameters", {{"rope_type", type}}), "has the type \"" + type + "\"; "));
+  }
+  EXPECT_TRUE(
+      holds(refusal("rope_scaling", {{"type", "longrope"}, {"factor", 2.0}}),
+            R"(has the type "longrope"; "default", "linear", "dynamic", "llama3" and "yarn" are computed)"));
   EXPECT_TRUE(holds(refusal("rope_scaling", {{"type", "linear"}}), "of type linear has no factor"));
   EXPECT_TRUE(
       holds(refusal("rope_scaling", {{"type", "linear"}, {"factor", -2}}), "factor is -2, not above 0"));
@@ -250,7 +284,15 @@ TEST(ReadModelConfig, RefusesOtherRotaryPositions) {
                             {{"type", "dynamic"}, {"factor", 2.0}, {"original_max_position_embeddings", 3}}),
                     "of type dynamic: original_max_position_embeddings is 3, below the "));
   EXPECT_TRUE(
-      holds(refusal("rope_parameters", {{"rope_type", "yarn"}}), R"(rope_parameters has the type "yarn")"));
+      holds(refusal("rope_scaling", {{"rope_type", "yarn"}}), "rope_scaling of type yarn has no factor"));
+  for (const char* key : {"beta_fast", "beta_slow", "attention_factor"}) {
+    json broken = yarn();
+    broken[key] = 0;
+    EXPECT_TRUE(holds(refusal("rope_scaling", broken), std::string(key) + " is 0, not above 0"));
+  }
+  json later = yarn();
+  later["finetuned"] = true;
+  EXPECT_TRUE(holds(refusal("rope_scaling", later), "rope_scaling has the unknown field finetuned = true"));
   json scaling = llama3();
   scaling["mscale"] = 2;
   EXPECT_TRUE(holds(refusal("rope_scaling", scaling), "rope_scaling has the unknown field mscale = 2"));
@@ -272,6 +314,11 @@ TEST(ReadModelConfig, RefusesOtherRotaryPositions) {
       holds(refusal("rope_parameters", {{"partial_rotary_factor", 0.5}}), "partial_rotary_factor is 0.5"));
   EXPECT_TRUE(holds(refusal("rope_scaling", "llama3"), "rope_scaling: must be an object, is string"));
   EXPECT_TRUE(holds(refusal("rope_theta", 0), "rope_theta is 0, not above 0"));
+  json content = valid();
+  content["rope_scaling"] = yarn();
+  content["rope_theta"] = 1;
+  EXPECT_TRUE(
+      holds(message_of<DataError>([&] { read(content); }), "rope_theta is 1, not above 1 as yarn needs"));
 }
 
 TEST(ReadModelConfig, RefusesContradictions) {
@@ -285,6 +332,17 @@ TEST(ReadModelConfig, RefusesContradictions) {
   content["rope_theta"] = 10000;
   EXPECT_TRUE(
       holds(message_of<DataError>([&] { read(content); }), "rope_theta is given as 10000 and as 20000"));
+
+  // Of which transformers takes the outer one.
+  for (const json& scaling : {llama3(), yarn()}) {
+    content = valid();
+    content["rope_scaling"] = scaling;
+    content["original_max_position_embeddings"] = scaling["original_max_position_embeddings"];
+    EXPECT_NO_THROW(read(content));
+    content["original_max_position_embeddings"] = 100;
+    EXPECT_TRUE(holds(message_of<DataError>([&] { read(content); }),
+                      "original_max_position_embeddings is 100; it contradicts what the rotary part says"));
+  }
 }
 
 TEST(ReadModelConfig, RefusesNumbersThatDoNotFit) {
@@ -324,7 +382,7 @@ TEST(WriteModelConfig, RoundTrips) {
   content["eos_token_id"] = {2, 5};
   content["head_dim"] = 32;
   const ScratchFolder folder;
-  for (int variant = 0; variant < 3; ++variant) {
+  for (int variant = 0; variant < 4; ++variant) {
     const auto config = read(content);
     write_model_config(folder.path(), config, "bfloat16");
     EXPECT_EQ(read_model_config(folder.path()), config);
@@ -335,6 +393,11 @@ TEST(WriteModelConfig, RoundTrips) {
     content["bos_token_id"] = nullptr;
     content["eos_token_id"] = nullptr;
     if (variant == 1) content["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.5}};
+    if (variant == 2) {
+      content["rope_scaling"] = yarn();
+      content["rope_scaling"].update(
+          {{"beta_fast", 20}, {"beta_slow", 2}, {"truncate", false}, {"mscale", 1}, {"mscale_all_dim", 0.5}});
+    }
   }
 }
 
@@ -444,6 +507,74 @@ TEST(RopeTable, ScalesAsLlama3) {
               -0.003742147449947555, 0.9947163113616253, 0.9998011328095008, 0.9999925211557171,
               0.21918997428281808, -0.5426537880226593, -0.2756277973262725, 0.1129130483040778,
               0.9999929981417184, 0.10266187174955499, 0.019942287552811393, 0.003867509874924457});
+}
+
+// What ROPE_INIT_FUNCTIONS["yarn"] of transformers 5.24 gives for a LLaMA with these parameters and heads of 16.
+TEST(RopeTable, ScalesAsYarn) {
+  struct Case {
+    double theta;
+    json parameters;
+    double attention_factor;
+    std::vector<double> frequencies;
+  };
+  const Case cases[] = {
+      // As Qwen 2.5 is stretched to 131,072 positions.
+      {1e6,
+       {{"factor", 4.0}, {"original_max_position_embeddings", 32768}},
+       1.138629436111989,
+       {1.0, 0.17782793939113617, 0.03162277862429619, 0.004217559937387705, 0.0005000000237487257,
+        4.4456985051510856e-05, 7.905693564680405e-06, 1.405853367941745e-06}},
+      {1e4,
+       {{"factor", 8.0},
+        {"original_max_position_embeddings", 128},
+        {"mscale", 1.0},
+        {"mscale_all_dim", 0.5},
+        {"beta_fast", 16},
+        {"beta_slow", 2}},
+       1.094179988101349,
+       {1.0, 0.2239946573972702, 0.0416666641831398, 0.0039528473280370235, 0.0012499999720603228,
+        0.00039528473280370235, 0.0001250000059371814, 3.9528473280370235e-05}},
+      {1e4,
+       {{"factor", 8.0},
+        {"original_max_position_embeddings", 128},
+        {"truncate", false},
+        {"attention_factor", 0.75}},
+       0.75,
+       {1.0, 0.2105391025543213, 0.033156611025333405, 0.0039528473280370235, 0.0012499999720603228,
+        0.00039528473280370235, 0.0001250000059371814, 3.9528473280370235e-05}},
+      // The original context is max_position_embeddings, here 1024.
+      {1e4,
+       {{"factor", 2.0}, {"mscale", 0.7}},
+       1.0693147180559945,
+       {1.0, 0.3162277638912201, 0.08750000596046448, 0.023717083036899567, 0.00624999962747097,
+        0.0015811389312148094, 0.0005000000237487257, 0.00015811389312148094}},
+      // Nothing lies between the two indices.
+      {1e4,
+       {{"factor", 2.0},
+        {"original_max_position_embeddings", 512},
+        {"beta_fast", 3},
+        {"beta_slow", 3},
+        {"truncate", false}},
+       1.0693147180559945,
+       {1.0, 0.3162277638912201, 0.10000000149011612, 0.015811389312148094, 0.004999999888241291,
+        0.0015811389312148094, 0.0005000000237487257, 0.00015811389312148094}}};
+  for (const auto& [theta, parameters, attention_factor, frequencies] : cases) {
+    SCOPED_TRACE(parameters.dump());
+    json content = valid();
+    content["head_dim"] = 16;
+    content["max_position_embeddings"] = 1024;
+    content["rope_theta"] = theta;
+    content["rope_scaling"] = parameters;
+    content["rope_scaling"]["rope_type"] = "yarn";
+    constexpr int position = 3;
+    const std::vector<float> table = rope_table(read(content), position + 1);
+    for (std::size_t j = 0; j < frequencies.size(); ++j) {
+      // Those of transformers are rounded to f32.
+      const double angle = position * frequencies[j], error = attention_factor * (4e-7 * angle + 6e-8);
+      EXPECT_NEAR(table[16 * position + j], attention_factor * std::cos(angle), error) << j;
+      EXPECT_NEAR(table[16 * position + 8 + j], attention_factor * std::sin(angle), error) << j;
+    }
+  }
 }
 
 }  // namespace

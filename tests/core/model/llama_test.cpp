@@ -43,6 +43,15 @@ TEST(Llama, GradientsOfFamiliesAreThoseOfTheLoss) {
   }
 }
 
+// Whose rotations are not of length 1.
+TEST(Llama, GradientsOfYarnAreThoseOfTheLoss) {
+  ModelConfig config = tiny_config();
+  config.layers = 1;
+  config.rope_scaling =
+      RopeScaling{.type = RopeType::yarn, .factor = 4, .original_max_position = 16, .attention_factor = 1.5};
+  check_gradients({.precision = DType::f64, .train_base = true}, config, random_dataset(1, 37, 3), 7);
+}
+
 // The gradient is linear in the weights, and a sample of weight 0 might as well not be there.
 TEST(Llama, WeightsMultiplyWhatASampleContributes) {
   ReferenceBackend backend;
