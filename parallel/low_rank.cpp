@@ -27,7 +27,9 @@ LowRank::LowRank(const LowRankOptions& options, const LayerShape& layer, std::st
       rows_(backend, tensor, layer.division),
       a_(parameters.add(std::move(name_a), {options.rank, layer.inputs}, placement(layer, Split::rows), 1)),
       b_(parameters.add(std::move(name_b), {layer.outputs, options.rank}, placement(layer, Split::columns),
-                        0)) {}
+                        0)) {
+  b_.is_b = true;
+}
 
 void LowRank::initialise(ParameterSet& parameters) const {
   std::vector<float> a(static_cast<std::size_t>(a_.full.elements()));

@@ -29,6 +29,7 @@ struct Parameter {
   Placement placement = Placement::replicated;
   int split_dim = 0;  // of `sharded`
   Shard part;         // of `sharded`
+  bool is_b = false;  // the factor B of a low-rank path
   Tensor value;       // what the forward pass reads, in the precision of the computation
   Tensor master;      // acc; the same memory as `value` where the precision is acc
   Tensor gradient;    // acc; the backward pass adds to it
@@ -62,6 +63,8 @@ class ParameterSet {
 
   // Sums gradients over the ranks. Collective.
   void reduce_gradients();
+  // This rank's part of `flat` (an array laid out like masters()), of the local shape.
+  Tensor part_of(const Parameter& parameter, Tensor flat) const;
   // Norm of all trained weights of the model; not finite where one of them is not. Collective.
   double norm() const { return global_norm(masters_); }
   // Global norm of the reduced gradients: every element of the model counts once. Collective.
@@ -76,7 +79,6 @@ class ParameterSet {
   void scatter(const Parameter& parameter, Tensor flat, std::span<const float> full) const;
 
  private:
-  Tensor part_of(const Parameter& parameter, Tensor flat) const;
   double global_norm(Tensor flat) const;
   double root_of_sum(ConstTensor x, bool sharded) const;
 

@@ -20,8 +20,19 @@ AdamW::AdamW(Backend& backend, ParameterSet& parameters, DType precision, Arena&
   backend_.fill(v_, 0);
 }
 
-void AdamW::update(const AdamWOptions& options) {
-  backend_.adamw(parameters_.masters(), m_, v_, parameters_.gradients(), options);
+void AdamW::update(const AdamWOptions& options, double ratio_of_b) {
+  if (ratio_of_b == 1) {
+    backend_.adamw(parameters_.masters(), m_, v_, parameters_.gradients(), options);
+  } else {
+    AdamWOptions of_b = options;
+    of_b.learning_rate *= ratio_of_b;
+    for (const Parameter& parameter : parameters_.all()) {
+      const Shape flat{parameter.local.elements()};
+      const auto part = [&](Tensor all) { return parameters_.part_of(parameter, all).reshape(flat); };
+      backend_.adamw(part(parameters_.masters()), part(m_), part(v_), part(parameters_.gradients()),
+                     parameter.is_b ? of_b : options);
+    }
+  }
   parameters_.refresh_values();
 }
 

@@ -51,6 +51,7 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
       {"max-grad-norm", config.max_grad_norm}, {"eval-steps", eval_steps}};
   // Not said of most runs, so that checkpoints of older versions go on.
   if (config.base_precision != Quantisation::none) all["base-precision"] = name(config.base_precision);
+  if (config.lora_plus_ratio != 1) all["lora-plus-ratio"] = config.lora_plus_ratio;
   all.update(identity(batch_options(config, 1)));
   all.update(identity(schedule));
   all.update(identity(adamw_options(config)));

@@ -15,6 +15,9 @@ void validate(const TrainConfig& config) {
       config.projector == ProjectorKind::mlp || config.projector_hidden == 0,
       "--projector-hidden is the width between two layers, and --projector linear has one: ",
       "leave one of them out");
+  require<ConfigurationError>(config.method == Method::lora || config.lora_plus_ratio == 1,
+                              "--lora-plus-ratio ", config.lora_plus_ratio,
+                              " is of the factors of adapters: leave it out of --method full");
   require<ConfigurationError>(config.method == Method::lora || config.base_precision == Quantisation::none,
                               "--base-precision ", name(config.base_precision),
                               " is of a frozen base: leave it out of --method full");

@@ -27,6 +27,7 @@ struct TrainConfig {
   double lora_dropout = 0;
   std::string lora_targets = "all";
   bool rslora = false;
+  double lora_plus_ratio = 1;  // of the learning rate of factors B to that of A
   LoraPatterns lora_patterns;  // of `adapter`; no option says them
 
   // Of the projector, which there is where the data has features.

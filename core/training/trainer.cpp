@@ -104,7 +104,7 @@ void Trainer::update(double gradient_norm, double learning_rate) {
   options.step = state_.step + 1;
   if (config_.max_grad_norm > 0)
     options.gradient_scale = std::min(1.0, config_.max_grad_norm / (gradient_norm + 1e-6));
-  step_.update(options);
+  step_.update(options, config_.lora_plus_ratio);
 }
 
 void Trainer::require_finite_weights() const {

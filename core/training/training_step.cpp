@@ -41,6 +41,8 @@ void TrainingStep::reduce() { model_.parameters().reduce_gradients(); }
 
 double TrainingStep::gradient_norm() const { return model_.parameters().gradient_norm(); }
 
-void TrainingStep::update(const AdamWOptions& options) { optimizer_.update(options); }
+void TrainingStep::update(const AdamWOptions& options, double ratio_of_b) {
+  optimizer_.update(options, ratio_of_b);
+}
 
 }  // namespace chorus

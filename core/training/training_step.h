@@ -26,7 +26,8 @@ class TrainingStep {
   void reduce();
   // Of the reduced gradients of all ranks, before clipping.
   double gradient_norm() const;
-  void update(const AdamWOptions& options);
+  // As AdamW does it.
+  void update(const AdamWOptions& options, double ratio_of_b = 1);
 
   AdamW& optimizer() { return optimizer_; }
 

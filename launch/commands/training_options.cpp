@@ -21,6 +21,10 @@ void add_method(OptionTable& table, TrainConfig& c) {
   add_adapters(table, c);
   table.add("lora-alpha", c.lora_alpha, "the adapter's product is scaled by alpha / r").more_than(0);
   table.add("rslora", c.rslora, "scale by alpha / sqrt(r) instead");
+  table
+      .add("lora-plus-ratio", c.lora_plus_ratio,
+           "learning rate of the factors B, as a multiple of the others'")
+      .more_than(0);
 }
 
 void add_optimisation(OptionTable& table, TrainConfig& c) {

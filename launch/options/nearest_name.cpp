@@ -44,6 +44,7 @@ constexpr std::pair<std::string_view, std::string_view> other_trainers[]{
     {"lora-target", "lora-targets"},
     {"lora-target-modules", "lora-targets"},
     {"lora-weights", "adapter"},
+    {"loraplus-lr-ratio", "lora-plus-ratio"},
     {"lr", "learning-rate"},
     {"lr-scheduler", "schedule"},
     {"lr-scheduler-type", "schedule"},

@@ -130,6 +130,37 @@ TEST_F(TrainerTest, GridsAgreeOnWeightedSamples) {
   }
 }
 
+// In the first step A has no gradient, and only decays, and B is zero, and does not.
+TEST_F(TrainerTest, LoraPlusMultipliesTheRateOfB) {
+  for (const auto& [data_size, tensor_size] : {std::pair{1, 1}, std::pair{2, 2}}) {
+    TrainConfig run = config("plain");
+    run.max_steps = 1;
+    run.warmup_steps = 0;
+    run.weight_decay = 0.5;
+    const Trained plain = train(run, data_size, tensor_size);
+    run.lora_plus_ratio = 4;
+    const Trained faster = train(run, data_size, tensor_size);
+    for (const auto& [name, before] : plain.before) {
+      const double ratio = name.find("lora_B") != std::string::npos ? 4 : 1;
+      for (std::size_t i = 0; i < before.size(); ++i) {
+        const double moved = plain.after.at(name)[i] - before[i];
+        EXPECT_NEAR(faster.after.at(name)[i] - before[i], ratio * moved,
+                    1e-6 * run.learning_rate * ratio + 1e-7)
+            << name;
+        EXPECT_NE(moved, 0) << name;
+      }
+    }
+  }
+}
+
+TEST_F(TrainerTest, GridsGiveTheSameAdapterByLoraPlus) {
+  TrainConfig run = config("plus");
+  run.lora_plus_ratio = 4;
+  const Trained solo = train(run, 1, 1);
+  EXPECT_LT(difference_of_updates(solo, train(run, 2, 2)), 1e-4);
+  EXPECT_GT(difference_of_updates(solo, train(config("plain"), 1, 1)), 1e-2);
+}
+
 TEST_F(TrainerTest, OnlyRatiosOfWeightsMatter) {
   const Trained ones = train(config("ones"), 2, 1);
   for (Sample& sample : dataset_.samples) sample.weight = 0.25F;
