@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/formats/quantise.h"
 #include "core/model/flops.h"
 #include "core/planning/model_setup.h"
 #include "core/training/training_step.h"
@@ -39,6 +40,23 @@ void fill_random(Backend& backend, Tensor tensor, double bound) {
   const std::int64_t first = std::min(flat.elements(), std::ssize(block));
   upload_floats(backend, flat.rows(0, first), std::span(block).first(static_cast<std::size_t>(first)));
   repeat(backend, flat, first);
+}
+
+void fill_bytes(Backend& backend, Tensor tensor, const std::vector<std::uint8_t>& bytes) {
+  const Tensor flat = tensor.reshape({tensor.elements()});
+  const std::int64_t first = std::min(flat.elements(), std::ssize(bytes));
+  backend.upload(flat.rows(0, first), bytes.data());
+  repeat(backend, flat, first);
+}
+
+// All codes, and one scale for them: blocks have the mean, to which the middle one of the dynamic levels adds nothing.
+void fill_quantised(Backend& backend, const QuantisedMatrix& part, double bound) {
+  std::vector<std::uint8_t> codes;
+  for (const float value : random_block()) codes.push_back(static_cast<std::uint8_t>(127.5F * (value + 1)));
+  fill_bytes(backend, part.codes, codes);
+  backend.fill(part.scales, part.kind == Quantisation::int8 ? bound / 127 : bound);
+  if (part.kind == Quantisation::nf4)
+    fill_bytes(backend, part.scale_codes, {QuantisedMatrix::dynamic_levels / 2 - 1});
 }
 
 double bytes_of(std::initializer_list<ConstTensor> tensors) {
@@ -96,6 +114,7 @@ class OperatorBenchmark {
 
   std::vector<Measurement> run() {
     products();
+    weights_in_few_bits();
     low_rank_paths();
     attention();
     element_wise();
@@ -142,6 +161,21 @@ class OperatorBenchmark {
     product("adapter dB", d, r, n, {.transpose_a = true, .accumulate = true});
     product("head", std::min<std::int64_t>(n, VocabularyHead::rows_per_chunk), model_.vocabulary_size, d,
             {.transpose_b = true});
+  }
+
+  // Of down, before each product with it.
+  void weights_in_few_bits() {
+    for (const Quantisation kind : {Quantisation::int8, Quantisation::nf4}) {
+      Arena::Scope scope(arena_);
+      const Shape shape{model_.hidden_size, model_.intermediate_size};
+      const QuantisedMatrix matrix =
+          take_quantised(arena_, kind, {"down", shape, 0, {0, shape[0]}}, upload_levels(backend_, arena_));
+      fill_quantised(backend_, matrix, 1);
+      const Tensor out = take(shape);
+      measure("dequantise", std::string(name(kind)), fmt::format("[{}, {}]", shape[0], shape[1]),
+              static_cast<double>(matrix.bytes()) + bytes_of({out}), 0,
+              [&] { backend_.dequantise(out, matrix); });
+    }
   }
 
   // What adapters do with the input of q, k, v; of gate, up; of o; of down.
@@ -221,6 +255,7 @@ class OperatorBenchmark {
     const Tensor x = take({n, d}), y = take({n, d}), z = take({n, d}), weight = take({d});
     const Tensor rstd = take(acc(), {n}), full = take(acc(), {n, d});
     measure("element-wise", "add", residual, bytes_of({x, y, z}), 0, [&] { backend_.add(z, x, y); });
+    measure("element-wise", "add_bias", residual, bytes_of({z, z}), 0, [&] { backend_.add_bias(z, weight); });
     measure("element-wise", "convert from f32", residual, bytes_of({full, x}), 0,
             [&] { backend_.convert(x, full); });
     measure("element-wise", "rms_norm", residual, bytes_of({x, y, rstd}), 0,
@@ -303,29 +338,13 @@ class OperatorBenchmark {
   std::vector<Measurement> measurements_;
 };
 
-// Values that keep activations near 1 through many layers.
+// Of values that keep activations near 1 through many layers.
+double bound_of(const ModelTensor& tensor) { return 1 / std::sqrt(static_cast<double>(tensor.shape[1])); }
+
 void fill_weight(Backend& backend, const ModelTensor& tensor, Tensor part) {
   if (tensor.is_norm()) return backend.fill(part, 1);
   if (tensor.role == TensorRole::bias) return backend.fill(part, 0);
-  fill_random(backend, part, 1 / std::sqrt(static_cast<double>(tensor.shape[1])));
-}
-
-void fill_bytes(Backend& backend, Tensor tensor, const std::vector<std::uint8_t>& bytes) {
-  const Tensor flat = tensor.reshape({tensor.elements()});
-  const std::int64_t first = std::min(flat.elements(), std::ssize(bytes));
-  backend.upload(flat.rows(0, first), bytes.data());
-  repeat(backend, flat, first);
-}
-
-// All codes, and one scale for them: blocks have the mean, to which the middle one of the dynamic levels adds nothing.
-void fill_quantised(Backend& backend, const ModelTensor& tensor, const QuantisedMatrix& part) {
-  const double bound = 1 / std::sqrt(static_cast<double>(tensor.shape[1]));
-  std::vector<std::uint8_t> codes;
-  for (const float value : random_block()) codes.push_back(static_cast<std::uint8_t>(127.5F * (value + 1)));
-  fill_bytes(backend, part.codes, codes);
-  backend.fill(part.scales, part.kind == Quantisation::int8 ? bound / 127 : bound);
-  if (part.kind == Quantisation::nf4)
-    fill_bytes(backend, part.scale_codes, {QuantisedMatrix::dynamic_levels / 2 - 1});
+  fill_random(backend, part, bound_of(tensor));
 }
 
 std::string rate(double per_second, double unit, double ceiling) {
@@ -419,9 +438,10 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   options.lora->targets.assign(all_projections.begin(), all_projections.end());
   BaseSetup base(shape.model, options, backend, groups.groups());
   ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});
-  base.llama.fill(
-      [&](const ModelTensor& tensor, Tensor part) { fill_weight(backend, tensor, part); },
-      [&](const ModelTensor& tensor, const QuantisedMatrix& part) { fill_quantised(backend, tensor, part); });
+  base.llama.fill([&](const ModelTensor& tensor, Tensor part) { fill_weight(backend, tensor, part); },
+                  [&](const ModelTensor& tensor, const QuantisedMatrix& part) {
+                    fill_quantised(backend, part, bound_of(tensor));
+                  });
   setup.model.adapters().initialise();
   TrainingStep step(setup.model, setup.optimizer, setup.activations);
 
