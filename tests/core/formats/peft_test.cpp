@@ -368,14 +368,9 @@ TEST(Peft, RefusesWhatItDoesNotCompute) {
     EXPECT_TRUE(holds(peft_refusal("rank_pattern", {{pattern, 2}}),
                       "rank_pattern has \"" + pattern + "\", an expression that cannot be read"));
   }
-  EXPECT_TRUE(holds(peft_refusal("modules_to_save", {"lm_head"}), "modules_to_save is [\"lm_head\"];"));
   EXPECT_TRUE(holds(peft_refusal("layers_to_transform", {0, -1}),
                     "layers_to_transform is [0,-1]; numbers of layers can be read, from 0"));
   EXPECT_TRUE(holds(peft_refusal("layers_pattern", "blocks"), "layers_pattern is \"blocks\"; only"));
-  EXPECT_TRUE(holds(peft_refusal("fan_in_fan_out", true), "fan_in_fan_out is true;"));
-  EXPECT_TRUE(holds(peft_refusal("lora_bias", true), "lora_bias is true;"));
-  EXPECT_TRUE(holds(peft_refusal("use_qalora", true), "use_qalora is true;"));
-  EXPECT_TRUE(holds(peft_refusal("exclude_modules", "q_proj"), "exclude_modules is \"q_proj\";"));
   EXPECT_TRUE(holds(peft_refusal("a_later_invention", 1), "a_later_invention is 1;"));
   EXPECT_TRUE(holds(peft_refusal("peft_type", "IA3"), "peft_type is \"IA3\"; only \"LORA\" can be read"));
   EXPECT_TRUE(holds(peft_refusal("task_type", "SEQ_CLS"), "task_type is \"SEQ_CLS\""));
@@ -387,6 +382,62 @@ TEST(Peft, RefusesWhatItDoesNotCompute) {
                     "target_modules has \"lm_head\"; known are"));
   EXPECT_TRUE(holds(peft_refusal("target_modules", {"q"}), "target_modules has \"q\"; known are"));
   EXPECT_TRUE(holds(peft_refusal("target_modules", json::array()), "target_modules is []"));
+}
+
+// A field of LoraConfig of PEFT 0.21, and a value with which it changes the result.
+class PeftFields : public testing::TestWithParam<std::pair<std::string, json>> {};
+
+TEST_P(PeftFields, AreRefusedByName) {
+  const auto& [field, value] = GetParam();
+  EXPECT_TRUE(holds(peft_refusal(field, value), "adapter_config.json: " + field + " is " + value.dump()));
+}
+
+std::string field_name(const testing::TestParamInfo<std::pair<std::string, json>>& info) {
+  const auto& [field, value] = info.param;
+  return value.is_string() ? field + "_" + value.get<std::string>() : field;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, PeftFields,
+    testing::Values(std::pair{"use_dora", json(true)}, std::pair{"use_qalora", json(true)},
+                    std::pair{"use_bdlora", json{{"nblocks", 2}}}, std::pair{"lora_bias", json(true)},
+                    std::pair{"fan_in_fan_out", json(true)}, std::pair{"ensure_weight_tying", json(true)},
+                    std::pair{"alora_invocation_tokens", json{1, 2}},
+                    std::pair{"arrow_config", json{{"top_k", 2}}},
+                    std::pair{"kasa_config", json{{"beta", 1}}},
+                    std::pair{"velora_config", json{{"num_groups", 2}}},
+                    std::pair{"monteclora_config", json{{"num_samples", 2}}},
+                    std::pair{"megatron_config", json{{"hidden_size", 8}}}),
+    field_name);
+INSTANTIATE_TEST_SUITE_P(MoreIsTrained, PeftFields,
+                         testing::Values(std::pair{"modules_to_save", json{"lm_head"}},
+                                         std::pair{"trainable_token_indices", json{1, 2}},
+                                         std::pair{"target_parameters", json{"mlp.experts.down_proj"}},
+                                         std::pair{"layer_replication", json{{0, 1}, {0, 1}}},
+                                         std::pair{"exclude_modules", json("q_proj")},
+                                         std::pair{"bias", json("all")},
+                                         std::pair{"bias", json("lora_only")}),
+                         field_name);
+// These take a part of the base's weights, or are not known to leave them.
+INSTANTIATE_TEST_SUITE_P(Initialisations, PeftFields,
+                         testing::Values(std::pair{"init_lora_weights", json("pissa")},
+                                         std::pair{"init_lora_weights", json("pissa_niter_4")},
+                                         std::pair{"init_lora_weights", json("olora")},
+                                         std::pair{"init_lora_weights", json("corda")},
+                                         std::pair{"init_lora_weights", json("loftq")},
+                                         std::pair{"init_lora_weights", json("lora_ga")},
+                                         std::pair{"init_lora_weights", json("mica")}),
+                         field_name);
+
+TEST(Peft, ReadsInitialisationsThatLeaveTheBase) {
+  for (const json& value : {json(true), json(false), json("gaussian"), json("eva"), json("orthogonal")}) {
+    const ScratchFolder folder;
+    write_peft(folder.path(), small_lora(), "base", tensors_of(small_shapes()));
+    json config = json::parse(read_bytes(folder / "adapter_config.json"));
+    config["init_lora_weights"] = value;
+    write_bytes(folder / "adapter_config.json", config.dump());
+    EXPECT_EQ(read_peft(folder.path()).config, small_lora()) << value;
+  }
 }
 
 TEST(Peft, RefusesNumbersThatMakeNoSense) {
