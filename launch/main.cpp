@@ -28,7 +28,7 @@ constexpr std::array commands{
     Command{"sample", "writes a synthetic dialogue corpus to try everything with", command::sample},
     Command{"tokenizer", "trains a SentencePiece tokenizer on text files, or applies any",
             command::tokenizer},
-    Command{"init", "writes a small untrained LLaMA base", command::init},
+    Command{"init", "writes a small untrained base", command::init},
     Command{"inspect", "counts what a corpus or data set holds, and what corpora share", command::inspect},
     Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare,
             true},

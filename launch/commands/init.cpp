@@ -23,11 +23,17 @@ int init(const Arguments& arguments) {
   FileDType precision = FileDType::f32;
 
   OptionTable table("init",
-                    "writes an untrained LLaMA as a Hugging Face folder, to be trained with --method full");
+                    "writes an untrained model as a Hugging Face folder, to be trained with --method full");
   table.add("output", output, "new folder").required().shown_as("DIR");
   table.add("tokenizer", tokenizer_file, "tokenizer.model or tokenizer.json; its size is the vocabulary")
       .required()
       .shown_as("FILE");
+  table.choice("family", config.family,
+               {{"llama", Family::llama},
+                {"mistral", Family::mistral},
+                {"qwen2", Family::qwen2},
+                {"qwen3", Family::qwen3}},
+               "architecture, by its model_type");
   table.add("hidden-size", config.hidden_size, "width of the residual stream").at_least(2);
   table.add("intermediate-size", mlp_width, "width of the MLP; none: 8/3 of the hidden size, in steps of 32")
       .at_least(1);
@@ -57,7 +63,9 @@ int init(const Arguments& arguments) {
   config.eos = {tokenizer.eos()};
 
   write_new_base(output, config, tokenizer_file, seed, precision);
-  Console().print(fmt::format("{}: an untrained LLaMA of {} parameters", output, parameter_count(config)));
+  const std::string_view family = config.family == Family::llama ? "LLaMA" : model_type(config.family);
+  Console().print(
+      fmt::format("{}: an untrained {} of {} parameters", output, family, parameter_count(config)));
   return 0;
 }
 

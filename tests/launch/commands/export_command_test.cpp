@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -16,6 +15,7 @@
 #include "core/model/projector.h"
 #include "data/text/files.h"
 #include "ops/base/error.h"
+#include "tests/launch/peft_python.h"
 #include "tests/launch/program.h"
 #include "tests/support/families.h"
 #include "tests/support/scratch.h"
@@ -156,18 +156,14 @@ TEST_P(ReadByPeft, GivesTheLogitsOfBaseAndAdapter) {
   const std::string name = "golden/families/" + GetParam();
   const auto golden = test::shared_path(name);
   if (!golden) GTEST_SKIP() << test::missing_shared(name);
-  const char* variable = std::getenv("CHORUS_PEFT_PYTHON");
-  const std::string python = variable != nullptr ? variable : CHORUS_PEFT_PYTHON;
-  if (std::system(("'" + python + "' -c 'import peft' 2> /dev/null").c_str()) != 0) {
-    GTEST_SKIP() << "NOT TESTED: " << python << " has no PEFT; python3 -m venv build/peft && "
-                 << "build/peft/bin/pip install torch transformers peft, or set CHORUS_PEFT_PYTHON";
-  }
+  if (const std::string missing = missing_peft(); !missing.empty()) GTEST_SKIP() << missing;
   const std::string base = *golden / "model", adapter = *golden / "final";
   run_successfully({"export", "--base", base, "--adapter", adapter, "--output", at("merged")});
   run_successfully({"export", "--portable", "--adapter", adapter, "--output", at("portable")});
-  const std::string command = "timeout 300 '" + python + "' " CHORUS_EXPORT_READER " '" + base + "' '" +
-                              adapter + "' " + at("merged") + " " + at("portable") + " > " + at("read.json") +
-                              " 2> " + at("python.log");
+  const std::string command = "timeout 300 '" + peft_python() +
+                              "' " CHORUS_PYTHON_SCRIPTS "/read_export.py '" + base + "' '" + adapter + "' " +
+                              at("merged") + " " + at("portable") + " > " + at("read.json") + " 2> " +
+                              at("python.log");
   ASSERT_EQ(std::system(command.c_str()), 0) << read_text(at("python.log"));
   const auto read = nlohmann::json::parse(read_text(at("read.json")));
   const double largest = read.at("largest");

@@ -198,6 +198,8 @@ TEST_F(TrainCommand, SamplesThatFitNoMicroBatchAreRefused) {
 
 TEST_F(TrainCommand, ContradictionsAreRefused) {
   expect_refusal(training("x", {"--lora-targets", "q,z"}), ExitCode::configuration, "z");
+  expect_refusal(training("x", {"--method", "full", "--lora-plus-ratio", "4"}), ExitCode::configuration,
+                 "--lora-plus-ratio 4 is of the factors of adapters: leave it out of --method full");
   expect_refusal(training("x", {"--resume", at("nowhere")}), ExitCode::configuration, "no such checkpoint");
   expect_refusal(training("x", {"--learning-rat", "1"}), ExitCode::configuration, "learning-rate");
 }
