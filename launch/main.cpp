@@ -48,6 +48,8 @@ constexpr std::array commands{
     Command{"slurm", "writes a batch script that trains on a Slurm cluster", command::slurm},
     Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor},
     Command{"bench", "measures operators, a training step and all-reduce", command::bench},
+    Command{"verify", "reads files to their last byte, and compares a training's steps with one rank's",
+            command::verify},
     Command{"completion", "makes a shell complete commands and options", command::completion},
 };
 

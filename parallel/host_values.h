@@ -28,6 +28,20 @@ T sum_over_ranks(T value, Communicator& ranks, Backend& backend, Arena& arena) {
   return value;
 }
 
+// Row r are the values of rank r, of which each has as many. Memory and ranks as above.
+template <typename T>
+std::vector<std::vector<T>> gather_over_ranks(std::span<const T> values, Communicator& ranks,
+                                              Backend& backend, Arena& arena) {
+  Arena::Scope scope(arena);
+  const Tensor all = arena.take(dtype_of<T>(), {ranks.size(), std::ssize(values)});
+  backend.upload(all.rows(ranks.rank(), ranks.rank() + 1), values.data());
+  ranks.all_gather(all);
+  std::vector<std::vector<T>> rows(static_cast<std::size_t>(ranks.size()), std::vector<T>(values.size()));
+  for (int rank = 0; rank < ranks.size(); ++rank)
+    backend.download(rows[static_cast<std::size_t>(rank)].data(), all.rows(rank, rank + 1));
+  return rows;
+}
+
 // The texts of all ranks, on all of them. Collective; the communicator passes host memory.
 std::vector<std::string> gather_texts(Communicator& ranks, const std::string& text);
 

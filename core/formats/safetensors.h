@@ -51,6 +51,8 @@ class SafetensorsFile {
   const std::filesystem::path& path() const { return file_->path(); }
   // Without hashes.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // Whether Chorus wrote it, so that the next can tell.
+  bool has_hashes() const { return hashes_.has_value(); }
   // Reads all of the file. Throws DataError with file and tensor where Chorus wrote it and it is not any more what was
   // written; files of other programs have no hashes.
   void require_undamaged() const;

@@ -164,6 +164,15 @@ std::int64_t Llama::bytes_in_place() const {
   return bytes;
 }
 
+std::vector<std::pair<std::string, ConstTensor>> Llama::norms_in_memory() const {
+  std::vector<std::pair<std::string, ConstTensor>> norms;
+  for (const BoundTensor& bound : tensors_) {
+    if (bound.tensor.is_norm() && bound.weight->trained == nullptr && !bound.in_place && !is_shared(bound))
+      norms.emplace_back(bound.tensor.name, bound.copy);
+  }
+  return norms;
+}
+
 void Llama::load(const BaseModel& base) {
   base.require_undamaged();
   for (const BoundTensor& bound : tensors_) {

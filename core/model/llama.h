@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/formats/base_model.h"
@@ -75,6 +76,8 @@ class Llama {
   Backend& backend() const { return backend_; }
   const Groups& groups() const { return groups_; }
   TokenDivision division() const;
+  // Frozen norms, which are whole on every rank, with their names; not those that are read where they are stored.
+  std::vector<std::pair<std::string, ConstTensor>> norms_in_memory() const;
   // Of the weights that are read where they are stored.
   std::int64_t bytes_in_place() const;
   // A batch must have a multiple of so many tokens.

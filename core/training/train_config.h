@@ -61,6 +61,7 @@ struct TrainConfig {
   std::int64_t save_total_limit = 3;
   std::int64_t most_shard_bytes = largest_shard;  // of a file of --method full
   double max_time = 0;  // seconds after which a checkpoint is written and the run ends; 0: no limit
+  std::int64_t check_replicas = 0;  // steps between two comparisons of what ranks hold alike; 0: none
   bool log_tensor_norms = false;
   bool tensorboard = false;
 };

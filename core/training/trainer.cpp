@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/formats/finite.h"
+#include "core/training/replicas.h"
 #include "data/text/files.h"
 #include "ops/base/clock.h"
 #include "parallel/host_values.h"
@@ -112,9 +113,25 @@ void Trainer::require_finite_weights() const {
                      " the trained weights are no finite numbers: ", not_finite_advice);
 }
 
+std::string Trainer::differing_replicas() {
+  return chorus::differing_replicas(model_, step_.optimizer(), activations_);
+}
+
+void Trainer::require_equal_replicas() {
+  if (config_.check_replicas == 0 || compared_at_ == state_.step) return;
+  const std::string different = differing_replicas();
+  require<DataError>(
+      different.empty(), "after step ", state_.step,
+      " ranks differ in what they must hold alike: ", different,
+      "; nothing of this state is saved: start again with --resume auto, on other machines if it "
+      "happens again");
+  compared_at_ = state_.step;
+}
+
 void Trainer::save() {
   if (saved_at_ == state_.step) return;
   require_finite_weights();
+  require_equal_replicas();
   store_.write(step_.optimizer(), state_, identity_, activations_);
   saved_at_ = state_.step;
 }
@@ -130,6 +147,7 @@ void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
     if (last) return;
     if (stepped && out_of_time(clock.seconds())) return save();
     const StepReport report = step();
+    if (config_.check_replicas > 0 && state_.step % config_.check_replicas == 0) require_equal_replicas();
     state_.elapsed = elapsed_before + clock.seconds();
     state_.evaluation_due =
         eval_steps_ > 0 && (state_.step == total_steps() || state_.step % eval_steps_ == 0);
@@ -154,7 +172,10 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
     save();
   }
   summary.finished = state_.step == total_steps() && !summary.interrupted;
-  if (summary.finished && !state_.best_metric) require_finite_weights();
+  if (summary.finished && !state_.best_metric) {
+    require_finite_weights();
+    require_equal_replicas();
+  }
   if (summary.finished) store_.write_result(state_, activations_);
   summary.state = state_;
   summary.seconds = clock.seconds();
@@ -171,6 +192,7 @@ void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
                             : Scores(dev_->origin.labels, evaluation.predictions).weighted_f1();
   const bool is_best = !state_.best_metric || metric > *state_.best_metric;
   if (is_best) {
+    require_equal_replicas();
     state_.best_metric = metric;
     state_.best_step = state_.step;
     store_.write_best(activations_);

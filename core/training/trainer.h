@@ -72,6 +72,8 @@ class Trainer {
   // One optimizer step. Throws Interrupted, on all ranks, within one micro-batch of a request to stop: what the step
   // has computed is thrown away, and the trainer is as it was before.
   StepReport step();
+  // As the free function of this name says it of the model and its moments, after the last step.
+  std::string differing_replicas();
   // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last one where
   // there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
   // Throws DataError where losses, scores of dev or trained weights are not finite any more.
@@ -94,6 +96,9 @@ class Trainer {
   void evaluate_and_keep_best(TrainingObserver& observer);
   // Throws DataError, on all ranks: what the last update left behind is not written as if it were a model.
   void require_finite_weights() const;
+  // Throws DataError, on all ranks, where they differ in what they must hold alike. Looks once after a step, and only with
+  // --check-replicas.
+  void require_equal_replicas();
   void save();
   bool out_of_time(double elapsed);
 
@@ -113,7 +118,8 @@ class Trainer {
   StopRequested stop_requested_;
   TrainingState state_;
   std::optional<std::filesystem::path> resumed_from_;
-  std::int64_t saved_at_ = -1;  // step whose checkpoint is on disk as it should be
+  std::int64_t saved_at_ = -1;     // step whose checkpoint is on disk as it should be
+  std::int64_t compared_at_ = -1;  // step after which ranks were found to hold the same
 };
 
 }  // namespace chorus

@@ -29,6 +29,7 @@ int slurm(const Arguments& arguments);
 int bench(const Arguments& arguments);
 int plan(const Arguments& arguments);
 int doctor(const Arguments& arguments);
+int verify(const Arguments& arguments);
 int completion(const Arguments& arguments);
 
 // How many trials a configuration of sweep has. Throws ConfigurationError, also where they cannot run one by one.

@@ -15,11 +15,14 @@
 
 namespace chorus {
 
+StoredWeights stored_in_place(const BaseModel& base, const Runtime& runtime) {
+  if (!runtime.computes_in_host_memory()) return {};
+  return [&base](const std::string& name) { return base.tensor(name); };
+}
+
 BaseSetup take_base(const BaseModel& base, const ModelOptions& options, Runtime& runtime) {
-  StoredWeights in_place;
-  if (runtime.computes_in_host_memory())
-    in_place = [&base](const std::string& name) { return base.tensor(name); };
-  return BaseSetup(base.config(), options, runtime.backend(), runtime.groups().groups(), in_place);
+  return BaseSetup(base.config(), options, runtime.backend(), runtime.groups().groups(),
+                   stored_in_place(base, runtime));
 }
 
 SharedFacts facts_of(const OptionTable& table, std::set<std::string> paths) {

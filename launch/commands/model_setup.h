@@ -14,6 +14,10 @@
 
 namespace chorus {
 
+// Where frozen weights may be read in place: in the files of `base`, which must outlive it, where computation is in host
+// memory; else nowhere.
+StoredWeights stored_in_place(const BaseModel& base, const Runtime& runtime);
+
 // The memory of a base on this rank. On a CPU, frozen weights that `base` stores as they are computed with stay in its
 // files. `base` must outlive it.
 BaseSetup take_base(const BaseModel& base, const ModelOptions& options, Runtime& runtime);

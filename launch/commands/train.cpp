@@ -12,6 +12,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
 #include "launch/commands/train_log.h"
+#include "launch/commands/training_files.h"
 #include "launch/commands/training_options.h"
 #include "launch/process/environment.h"
 #include "launch/process/runtime.h"
@@ -101,43 +102,6 @@ SharedFacts facts_of(const TrainConfig& config, const OptionTable& table,
   return facts;
 }
 
-// The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
-// dropout, which is of the training, stays an option.
-void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& config) {
-  const LoraConfig asked = lora_config(config);
-  const auto agree = [&](const char* option, bool same) {
-    require<ConfigurationError>(same || !table.changed(option), "--", option,
-                                " differs from that of --adapter ", config.adapter, ": leave it out");
-  };
-  agree("lora-rank", asked.rank == lora.rank);
-  agree("lora-alpha", asked.alpha == lora.alpha);
-  agree("lora-targets", asked.targets == lora.targets);
-  agree("rslora", asked.rslora == lora.rslora);
-  config.lora_rank = lora.rank;
-  config.lora_alpha = lora.alpha;
-  config.rslora = lora.rslora;
-  config.lora_patterns = lora.patterns;
-  if (!table.changed("lora-dropout")) config.lora_dropout = lora.dropout;
-  config.lora_targets.clear();
-  for (const Projection target : lora.targets) {
-    config.lora_targets += fmt::format("{}{}", config.lora_targets.empty() ? "" : ",", name(target));
-  }
-}
-
-// The same of the projector that lies beside the adapter, or beside a base of --method full.
-void take_over(const ProjectorConfig& saved, const std::string& folder, const OptionTable& table,
-               TrainConfig& config) {
-  const std::int64_t hidden = config.projector_hidden;
-  require<ConfigurationError>(!table.changed("projector") || config.projector == saved.kind,
-                              "--projector differs from that in ", folder, ", ", name(saved.kind),
-                              ": leave it out");
-  require<ConfigurationError>(!table.changed("projector-hidden") || hidden == 0 || hidden == saved.hidden,
-                              "--projector-hidden ", hidden, " differs from that in ", folder, ", ",
-                              saved.hidden, ": leave it out");
-  config.projector = saved.kind;
-  config.projector_hidden = saved.hidden;
-}
-
 void write_results(const TrainConfig& config, const TrainingSummary& summary, const MemoryPlan& plan,
                    std::int64_t trainable, const std::vector<std::string>& labels) {
   nlohmann::ordered_json results{{"finished", summary.finished}, {"steps", summary.state.step}};
@@ -160,55 +124,6 @@ void write_results(const TrainConfig& config, const TrainingSummary& summary, co
     results["best_step"] = summary.state.best_step;
   }
   write_file_atomically(std::filesystem::path(config.output) / "train_results.json", results.dump(2) + "\n");
-}
-
-struct Inputs {
-  std::optional<PeftAdapter> adapter;
-  std::optional<SavedProjector> projector;
-  BaseModel base;
-  Dataset train;
-  std::optional<Dataset> dev;
-  std::string no_dev;  // why there is none
-};
-
-// A base or an adapter of text alone gets a fresh projector.
-std::optional<SavedProjector> projector_to_start_from(TrainConfig& config, const OptionTable& table,
-                                                      const Dataset& train, const BaseModel& base) {
-  const std::string& folder = config.adapter.empty() ? config.base : config.adapter;
-  if (!find_projector(folder)) return std::nullopt;
-  std::optional<SavedProjector> projector = projector_for(folder, train, base);
-  take_over(projector->config, folder, table, config);
-  return projector;
-}
-
-// Everything that can be wrong with the input is found here, before anything is written.
-Inputs read_inputs(TrainConfig& config, const OptionTable& table) {
-  std::optional<PeftAdapter> adapter;
-  if (!config.adapter.empty()) {
-    adapter.emplace(read_peft(config.adapter));
-    take_over(adapter->config, table, config);
-  }
-  validate(config);
-  BaseModel base(config.base);
-  Dataset train = read_split(config.data, "train", base);
-  std::optional<Dataset> dev;
-  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5")) {
-    dev = read_split(config.data, "dev", base);
-    require<DataError>(dev->features.width == train.features.width, config.data,
-                       ": the rows of features have ", train.features.width, " numbers in train.h5 and ",
-                       dev->features.width, " in dev.h5");
-  }
-  std::string no_dev;
-  if (!dev) {
-    no_dev = fmt::format("there is no dev split in {}, only {}", config.data,
-                         joined(splits_of(config.data), ", "));
-  } else if (!dev->utterances.empty() && !dev->has_gold()) {
-    no_dev = fmt::format("the dev split in {} has no gold labels", config.data);
-    dev.reset();
-  }
-  std::optional<SavedProjector> projector = projector_to_start_from(config, table, train, base);
-  return {std::move(adapter), std::move(projector), std::move(base),
-          std::move(train),   std::move(dev),       no_dev};
 }
 
 // As asked: the rates are those with which a longer training begins.
@@ -236,25 +151,10 @@ int report_end(const TrainConfig& config, const TrainingSummary& summary, Consol
   return static_cast<int>(ExitCode::done);
 }
 
-void load_or_initialise(Model& model, const Inputs& inputs) {
-  if (inputs.adapter) {
-    model.adapters().load(*inputs.adapter);
-  } else if (model.options().lora) {
-    model.adapters().initialise();
-  }
-  if (inputs.projector) {
-    model.load_projector(*inputs.projector);
-  } else if (model.options().projector) {
-    model.initialise_projector();
-  }
-}
-
 int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
         const MakeRuntime& make_runtime) {
-  const Inputs inputs = read_inputs(config, table);
-  TrainingInputs to_read{inputs.base, inputs.train, inputs.dev ? &*inputs.dev : nullptr,
-                         inputs.adapter ? &*inputs.adapter : nullptr,
-                         inputs.projector ? &*inputs.projector : nullptr};
+  const TrainingFiles inputs = read_training_files(config, table);
+  TrainingInputs to_read = inputs.to_train();
   const nlohmann::ordered_json content = content_identity(to_read);
   to_read.content = &content;
   const Start start = find_start(config);
@@ -272,8 +172,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
     console.print(inputs.no_dev + ": nothing is scored while training, and the last " +
                   (config.method == Method::lora ? "adapter" : "model") + " is kept");
 
-  ModelOptions model = model_options(config);
-  model.projector = projector_config(config, inputs.train.features, inputs.base.config());
+  const ModelOptions model = inputs.model_options(config);
   BaseSetup base = take_base(inputs.base, model, *runtime);
   ModelSetup setup(base, model, {.tokens = config.tokens_per_microbatch, .training = true});
   console.print(setup.plan.to_table());
@@ -295,7 +194,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
                      " can be gone on from: ", joined(start.damage, "; "),
                      "; bring one back, or remove them to begin anew");
   base.llama.load(inputs.base);
-  load_or_initialise(setup.model, inputs);
+  inputs.load_or_initialise(setup.model);
   const std::int64_t trainable = setup.model.parameters().full_elements();
   const std::int64_t of_base = parameter_count(inputs.base.config());
   console.print(fmt::format("{} of {} parameters are trained", trainable,

@@ -17,6 +17,40 @@ void add_method(OptionTable& table, TrainConfig& c) {
            "PEFT adapter to start from where no checkpoint is resumed; it decides rank, alpha and targets")
       .shown_as("DIR");
   table.add("resume", c.resume, "checkpoint to continue, or auto for the newest in --output, if any");
+  add_lora(table, c);
+}
+
+void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
+  table.group("Computation");
+  add_computation(table, c.precision, c.base_precision, runtime);
+  add_division_of_work(table, c);
+  table.group("Logging and saving");
+  table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
+  table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
+      .at_least(0);
+  table.add("save-steps", c.save_steps, "steps between two checkpoints; 0: none").at_least(0);
+  table.add("save-total-limit", c.save_total_limit, "checkpoints that are kept; 0: all").at_least(0);
+  table.add("max-time", c.max_time, "seconds after which to save a checkpoint and stop; 0: no limit")
+      .at_least(0);
+  table
+      .add("check-replicas", c.check_replicas,
+           "steps after which ranks compare, by hash, what they must hold alike; 0: never")
+      .at_least(0);
+  table.add("log-tensor-norms", c.log_tensor_norms, "also log the gradient norm of every trained tensor");
+  table.add("tensorboard", c.tensorboard, "also write the log into OUTPUT/tensorboard, for TensorBoard");
+}
+
+}  // namespace
+
+void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
+  add_method(table, c);
+  table.group("Features of the data, where it has some");
+  add_projector(table, c);
+  add_optimisation(table, c);
+  add_running(table, c, runtime);
+}
+
+void add_lora(OptionTable& table, TrainConfig& c) {
   table.group("LoRA");
   add_adapters(table, c);
   table.add("lora-alpha", c.lora_alpha, "the adapter's product is scaled by alpha / r").more_than(0);
@@ -45,32 +79,6 @@ void add_optimisation(OptionTable& table, TrainConfig& c) {
   table.add("adam-beta2", c.adam_beta2, "decay of the second moments").at_least(0).less_than(1);
   table.add("adam-epsilon", c.adam_epsilon, "of AdamW").more_than(0);
   add_order(table, c);
-}
-
-void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
-  table.group("Computation");
-  add_computation(table, c.precision, c.base_precision, runtime);
-  add_division_of_work(table, c);
-  table.group("Logging and saving");
-  table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
-  table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
-      .at_least(0);
-  table.add("save-steps", c.save_steps, "steps between two checkpoints; 0: none").at_least(0);
-  table.add("save-total-limit", c.save_total_limit, "checkpoints that are kept; 0: all").at_least(0);
-  table.add("max-time", c.max_time, "seconds after which to save a checkpoint and stop; 0: no limit")
-      .at_least(0);
-  table.add("log-tensor-norms", c.log_tensor_norms, "also log the gradient norm of every trained tensor");
-  table.add("tensorboard", c.tensorboard, "also write the log into OUTPUT/tensorboard, for TensorBoard");
-}
-
-}  // namespace
-
-void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
-  add_method(table, c);
-  table.group("Features of the data, where it has some");
-  add_projector(table, c);
-  add_optimisation(table, c);
-  add_running(table, c, runtime);
 }
 
 void add_method_choice(OptionTable& table, TrainConfig& c) {

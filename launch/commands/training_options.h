@@ -9,6 +9,10 @@ namespace chorus {
 // All options of a training.
 void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime);
 
+// Those that say what a step computes.
+void add_lora(OptionTable& table, TrainConfig& c);
+void add_optimisation(OptionTable& table, TrainConfig& c);
+
 // Those that say how much it computes, which a plan has as well.
 void add_method_choice(OptionTable& table, TrainConfig& c);
 void add_adapters(OptionTable& table, TrainConfig& c);

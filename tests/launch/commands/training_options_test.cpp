@@ -19,7 +19,9 @@ const std::set<std::string> changes_nothing{
     "tokens-per-microbatch", "prefix-sharing",
     // What is written, when, and for how long.
     "output", "resume", "logging-steps", "save-steps", "save-total-limit", "max-time", "hang-limit",
-    "log-tensor-norms", "tensorboard"};
+    "log-tensor-norms", "tensorboard",
+    // What is looked at.
+    "check-replicas"};
 // Those that are compared by what they name, in TrainCommand.ARunOfAnotherKindIsNotResumed.
 const std::set<std::string> by_content{"base", "data", "adapter"};
 

@@ -1,0 +1,114 @@
+#include "launch/commands/training_files.h"
+
+#include <filesystem>
+
+#include "data/text/text.h"
+#include "launch/commands/model_setup.h"
+
+namespace chorus {
+
+namespace {
+
+// The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
+// dropout, which is of the training, stays an option.
+void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& config) {
+  const LoraConfig asked = lora_config(config);
+  const auto agree = [&](const char* option, bool same) {
+    require<ConfigurationError>(same || !table.changed(option), "--", option,
+                                " differs from that of --adapter ", config.adapter, ": leave it out");
+  };
+  agree("lora-rank", asked.rank == lora.rank);
+  agree("lora-alpha", asked.alpha == lora.alpha);
+  agree("lora-targets", asked.targets == lora.targets);
+  agree("rslora", asked.rslora == lora.rslora);
+  config.lora_rank = lora.rank;
+  config.lora_alpha = lora.alpha;
+  config.rslora = lora.rslora;
+  config.lora_patterns = lora.patterns;
+  if (!table.changed("lora-dropout")) config.lora_dropout = lora.dropout;
+  config.lora_targets.clear();
+  for (const Projection target : lora.targets) {
+    config.lora_targets += fmt::format("{}{}", config.lora_targets.empty() ? "" : ",", name(target));
+  }
+}
+
+// The same of the projector that lies beside the adapter, or beside a base of --method full.
+void take_over(const ProjectorConfig& saved, const std::string& folder, const OptionTable& table,
+               TrainConfig& config) {
+  const std::int64_t hidden = config.projector_hidden;
+  require<ConfigurationError>(!table.changed("projector") || config.projector == saved.kind,
+                              "--projector differs from that in ", folder, ", ", name(saved.kind),
+                              ": leave it out");
+  require<ConfigurationError>(!table.changed("projector-hidden") || hidden == 0 || hidden == saved.hidden,
+                              "--projector-hidden ", hidden, " differs from that in ", folder, ", ",
+                              saved.hidden, ": leave it out");
+  config.projector = saved.kind;
+  config.projector_hidden = saved.hidden;
+}
+
+// A base or an adapter of text alone gets a fresh projector.
+std::optional<SavedProjector> projector_to_start_from(TrainConfig& config, const OptionTable& table,
+                                                      const Dataset& train, const BaseModel& base) {
+  const std::string& folder = config.adapter.empty() ? config.base : config.adapter;
+  if (!find_projector(folder)) return std::nullopt;
+  std::optional<SavedProjector> projector = projector_for(folder, train, base);
+  take_over(projector->config, folder, table, config);
+  return projector;
+}
+
+}  // namespace
+
+TrainingInputs TrainingFiles::to_train() const {
+  return {base, train, dev ? &*dev : nullptr, adapter ? &*adapter : nullptr,
+          projector ? &*projector : nullptr};
+}
+
+ModelOptions TrainingFiles::model_options(const TrainConfig& config) const {
+  ModelOptions options = chorus::model_options(config);
+  options.projector = projector_config(config, train.features, base.config());
+  return options;
+}
+
+void TrainingFiles::load_or_initialise(Model& model) const {
+  if (adapter) {
+    model.adapters().load(*adapter);
+  } else if (model.options().lora) {
+    model.adapters().initialise();
+  }
+  if (projector) {
+    model.load_projector(*projector);
+  } else if (model.options().projector) {
+    model.initialise_projector();
+  }
+}
+
+TrainingFiles read_training_files(TrainConfig& config, const OptionTable& table) {
+  std::optional<PeftAdapter> adapter;
+  if (!config.adapter.empty()) {
+    adapter.emplace(read_peft(config.adapter));
+    take_over(adapter->config, table, config);
+  }
+  validate(config);
+  BaseModel base(config.base);
+  Dataset train = read_split(config.data, "train", base);
+  std::optional<Dataset> dev;
+  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5")) {
+    dev = read_split(config.data, "dev", base);
+    require<DataError>(dev->features.width == train.features.width, config.data,
+                       ": the rows of features have ", train.features.width, " numbers in train.h5 and ",
+                       dev->features.width, " in dev.h5");
+  }
+  std::string no_dev;
+  if (!dev) {
+    no_dev = fmt::format("there is no dev split in {}, only {}", config.data,
+                         joined(splits_of(config.data), ", "));
+  } else if (!dev->utterances.empty() && !dev->has_gold()) {
+    no_dev = fmt::format("the dev split in {} has no gold labels", config.data);
+    dev.reset();
+  }
+  std::optional<SavedProjector> projector = projector_to_start_from(config, table, train, base);
+  return {std::move(adapter), std::move(projector), std::move(base),
+          std::move(train),   std::move(dev),       no_dev};
+}
+
+}  // namespace chorus
