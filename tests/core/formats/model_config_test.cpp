@@ -369,6 +369,25 @@ TEST(ReadModelConfig, RefusesNumbersThatDoNotFit) {
       holds(message_of<DataError>([&] { read(content); }), "config.json: field 'vocab_size' is missing"));
 }
 
+// Where they were believed, tables of all layers would take minutes and gigabytes, and products of sizes overflow.
+TEST(ReadModelConfig, RefusesModelsBeyondAllThatThereAre) {
+  EXPECT_TRUE(
+      holds(refusal("num_hidden_layers", 2'000'000), "num_hidden_layers is 2000000, more than 10000"));
+  EXPECT_TRUE(holds(refusal("num_hidden_layers", 200'000'000), "num_hidden_layers is 200000000, more than"));
+  EXPECT_TRUE(
+      holds(refusal("head_dim", 1LL << 40), "the heads have the width 1099511627776, not an even number"));
+  json content = valid();
+  content["hidden_size"] = content["intermediate_size"] = content["num_attention_heads"] =
+      content["vocab_size"] = content["num_key_value_heads"] = 2147483647;
+  content["head_dim"] = 2147483646;
+  const std::string message = message_of<DataError>([&] { read(content); });
+  EXPECT_TRUE(holds(message, "heads of width 2147483646 make"));
+  EXPECT_TRUE(holds(message, "parameters, more than 10000000000000"));
+  content = valid();
+  content["num_hidden_layers"] = 10'000;
+  EXPECT_NO_THROW(read(content));
+}
+
 TEST(ReadModelConfig, NamesAMissingFile) {
   const ScratchFolder folder;
   EXPECT_TRUE(holds(message_of<DataError>([&] { read_model_config(folder.path()); }),
