@@ -1,6 +1,11 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <system_error>
 
+#include <sys/mman.h>
+
+#include "ops/base/error.h"
 #include "ops/cpu/matmul_plans.h"
 #include "ops/cpu/parallel_for.h"
 #include "ops/cpu/visit_float.h"
@@ -32,9 +37,21 @@ auto describe(const dnnl::memory::desc& a, const dnnl::memory::desc& b, const dn
   }
 }
 
+// oneDNN asks the system for 256 KiB for each of the kernels that it writes, and falls over where it gets none. What one
+// product takes stays far below what is asked for here.
+void require_room_for_code() {
+  constexpr std::size_t bytes = std::size_t{16} << 20U;
+  void* const room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  require<MemoryError>(room != MAP_FAILED, "the system gives no ", bytes,
+                       " bytes for the code of matrix products (", std::generic_category().message(errno),
+                       "): raise the limit of address space (ulimit -v) or of memory");
+  munmap(room, bytes);
+}
+
 }  // namespace
 
 MatmulPlan::MatmulPlan(const MatmulKey& key, const dnnl::engine& engine, int workers) {
+  require_room_for_code();
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (key.accumulate) {

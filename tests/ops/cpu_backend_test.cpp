@@ -1,9 +1,11 @@
 #include "ops/cpu/cpu_backend.h"
 
 #include <cstdint>
+#include <string>
 #include <thread>
 
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include "ops/cpu/exponential.h"
 #include "tests/ops/forests.h"
@@ -67,6 +69,27 @@ TEST(CpuBackendTest, RefusesWhatDoesNotFit) {
               ::testing::HasSubstr("1152921504606846976 bytes"));
   EXPECT_THAT(test::message_of<ConfigurationError>([] { CpuBackend none(0); }),
               ::testing::HasSubstr("at least 1 thread, not 0"));
+}
+
+// oneDNN itself ends the process where it gets no memory for code.
+TEST(CpuBackendTest, SaysWhereThereIsNoRoomForCode) {
+  CpuBackend backend(1);
+  const DeviceTensor a(backend, DType::f32, {61, 53}), b(backend, DType::f32, {53, 47}),
+      out(backend, DType::f32, {61, 47});
+  rlimit former{};
+  getrlimit(RLIMIT_AS, &former);
+  const rlimit none{0, former.rlim_max};  // beyond what is in use
+  setrlimit(RLIMIT_AS, &none);
+  std::string message;
+  try {
+    backend.matmul(out, a, b);
+  } catch (const MemoryError& error) {
+    setrlimit(RLIMIT_AS, &former);
+    message = error.what();
+  }
+  setrlimit(RLIMIT_AS, &former);
+  EXPECT_THAT(message, ::testing::HasSubstr("no 16777216 bytes for the code of matrix products"));
+  EXPECT_NO_THROW(backend.matmul(out, a, b));
 }
 
 TEST(CpuBackendTest, RefusesIndicesOutsideTheTensor) {
