@@ -60,7 +60,8 @@ void require_finite(const std::vector<float>& scores, const Dataset& dataset) {
   throw DataError(fmt::format("{}: the score{} is {}: {}", line, answer, *bad, not_finite_advice));
 }
 
-// The best label of each utterance; the first of equals.
+// The best label of each utterance, and no answer where two are the best: what does not tell labels apart, as hidden states
+// that overflowed, would else give the first label to all.
 std::vector<Prediction> predict(const std::vector<float>& scores, const Dataset& dataset) {
   std::vector<float> best(dataset.utterances.size(), -std::numeric_limits<float>::infinity());
   std::vector<Prediction> predictions;
@@ -68,10 +69,11 @@ std::vector<Prediction> predict(const std::vector<float>& scores, const Dataset&
     predictions.push_back({.gold = utterance.label});
   for (std::size_t i = 0; i < dataset.samples.size(); ++i) {
     const std::size_t utterance = at(dataset.samples[i].utterance);
-    if (scores[i] > best[utterance]) {
-      best[utterance] = scores[i];
-      predictions[utterance].predicted = dataset.samples[i].answer;
-    }
+    if (scores[i] < best[utterance]) continue;
+    const bool tied = scores[i] == best[utterance];
+    best[utterance] = scores[i];
+    predictions[utterance].predicted = tied ? no_label : dataset.samples[i].answer;
+    predictions[utterance].found = !tied;
   }
   return predictions;
 }

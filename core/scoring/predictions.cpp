@@ -47,13 +47,13 @@ AnsweredUtterance parse(const Json& object, const std::string& where) {
   require<DataError>(
       line.has("gold"), where,
       ": field 'gold' is missing: what was predicted for dialogues without labels has no score");
-  out.gold = line.required_text("gold");
+  out.gold = line.filled_text("gold");
   // Null stands for an answer without a label; the field itself must be there.
   out.predicted =
       object.contains("predicted") ? line.text("predicted").value_or("") : line.required_text("predicted");
   out.scores = parse_scores(line);
   out.answer = line.text("answer");
-  out.found = line.boolean("found").value_or(true);
+  out.found = line.boolean("found").value_or(!out.predicted.empty());
   return out;
 }
 

@@ -1,9 +1,12 @@
 #include "core/scoring/evaluator.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include <gtest/gtest.h>
 
+#include "core/scoring/predictions.h"
 #include "ops/cpu/cpu_backend.h"
 #include "parallel/thread_communicator.h"
 #include "tests/support/message_of.h"
@@ -12,8 +15,8 @@
 namespace chorus {
 namespace {
 
-// Dialogues whose utterances have one sample per label, with answers of different length.
-Dataset labelled_dataset() {
+// Dialogues whose utterances have one sample per label, with answers of different length, or of one token each.
+Dataset labelled_dataset(bool as_long = false) {
   DatasetOrigin origin;
   origin.corpora = {"test"};
   origin.split = "test";
@@ -29,7 +32,7 @@ Dataset labelled_dataset() {
           {0, std::to_string(dialogue), std::to_string(turn), "", "", (dialogue + turn) % 3});
       for (std::int32_t answer = 0; answer < 3; ++answer) {
         Sequence sequence{history, std::vector<std::int32_t>(history.size(), unsupervised)};
-        for (std::int32_t t = 0; t <= answer; ++t) {
+        for (std::int32_t t = 0; t <= (as_long ? 0 : answer); ++t) {
           sequence.tokens.push_back(30 + answer + t);
           sequence.labels.push_back(30 + answer + t);
         }
@@ -117,6 +120,35 @@ TEST(Evaluate, ScoresThatAreNotFiniteAreRefusedOnEveryRank) {
   EXPECT_NE(messages[0].find("nan: a weight of the base or the adapter is no finite number"),
             std::string::npos)
       << messages[0];
+}
+
+// A head of zeros gives every word the same probability, as hidden states do that overflowed.
+TEST(Evaluate, LabelsThatAreEquallyProbableAreNoAnswer) {
+  const Dataset dataset = labelled_dataset(true);
+  const ModelConfig config = test::tiny_config();
+  Evaluation evaluation;
+  run_on_threads(1, 1, [&](const Groups& groups) {
+    CpuBackend backend(1);
+    ModelOptions options;
+    options.lora = test::tiny_lora(0);
+    test::TinyModel tiny(config, options, backend, groups, 200);
+    const auto weights = test::random_weights(config);
+    tiny.base.llama.load([&](const ModelTensor& tensor) {
+      std::vector<float> values = weights(tensor);
+      if (tensor.role == TensorRole::head) std::ranges::fill(values, 0.0F);
+      return values;
+    });
+    evaluation = evaluate(tiny.model, dataset, 200, true, tiny.activations, {});
+  });
+  const auto words = std::log(static_cast<double>(config.vocabulary_size));
+  EXPECT_NEAR(evaluation.loss, words, 1e-5 * words);
+  const Scores scores(dataset.origin.labels, evaluation.predictions);
+  EXPECT_EQ(scores.unmatched(), 21);
+  EXPECT_EQ(scores.misses(), 21);
+  EXPECT_EQ(scores.weighted_f1(), 0);
+  const std::vector<AnsweredUtterance> answered = answered_utterances(evaluation, dataset);
+  EXPECT_EQ(answered[0].predicted, "");
+  EXPECT_EQ(answered[0].scores.size(), 3U);
 }
 
 TEST(PromptsOf, EndBeforeTheAnswer) {

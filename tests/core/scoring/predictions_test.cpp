@@ -64,6 +64,17 @@ TEST(Predictions, OfAnswersWithoutALabelAreNull) {
   EXPECT_EQ(scores.classes()[2].support, 1);
 }
 
+// The same misses as when it was written.
+TEST(Predictions, OfLabelsThatAreEquallyProbableAreMissesAlsoFromAFile) {
+  const test::ScratchFolder folder;
+  const AnsweredUtterance tied{{"meld", "test", "0", "1"},   "Ann", "Hi!", "joy", "",
+                               {{"joy", -2}, {"anger", -2}}, {},    false};
+  write_predictions(folder / "p.jsonl", std::vector{tied});
+  const std::vector<AnsweredUtterance> read = read_predictions(folder / "p.jsonl");
+  EXPECT_EQ(read, std::vector{tied});
+  EXPECT_EQ(scores_of(read, labels_of(read)).misses(), 1);
+}
+
 TEST(Predictions, OfAnswersThatAreCutWithinACharacterAreStillText) {
   std::vector<AnsweredUtterance> utterances = example();
   utterances[2].answer = "caf\xC3";
