@@ -112,6 +112,10 @@ void RegularExpression::find_all(std::string_view text, std::vector<Range>& matc
     require<DataError>(found >= 0, compiled_->where, ": the regular expression fails on a text of ",
                        text.size(), " bytes: ", found >= 0 ? "" : describe(found, nullptr));
     const Range match{static_cast<std::size_t>(region->beg[0]), static_cast<std::size_t>(region->end[0])};
+    // \K in what must stand before puts the beginning where the search was already, and it would find the same for ever.
+    require<DataError>(from <= match.begin && match.begin <= match.end, compiled_->where,
+                       ": what the regular expression finds begins at byte ", match.begin,
+                       ", before the search for it at byte ", from);
     const bool follows = match.empty() && !matches.empty() && matches.back().end == match.end;
     if (follows) {
       from += from < text.size() ? character_length(text[from]) : 1;

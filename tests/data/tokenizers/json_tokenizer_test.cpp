@@ -306,6 +306,17 @@ TEST_F(JsonTokenizer, RefusesWhatItWouldComputeDifferently) {
   expect_contains(part("version", R"("2.0")"), "the version 2.0 of tokenizer.json is not supported; 1.0 is");
 }
 
+TEST_F(JsonTokenizer, AnExpressionMayNotFindTheSameForEver) {
+  Json json = byte_level_json();
+  json["pre_tokenizer"] = {
+      {"type", "Split"}, {"pattern", {{"Regex", R"re((?<=a\Ka))re"}}}, {"behavior", "Isolated"}};
+  const Tokenizer tokenizer = load(json);
+  expect_contains(
+      message_of<DataError>([&] { tokenizer.encode("aaa"); }),
+      "pre_tokenizer: Split: what the regular expression finds begins at byte 1, before the search "
+      "for it at byte 2");
+}
+
 TEST_F(JsonTokenizer, RefusesModelsItCannotUse) {
   const auto model = [&](const char* key, const Json& value) {
     return refusal([&](Json& json) { json["model"][key] = value; });
