@@ -64,8 +64,9 @@ void validate_offsets(const std::vector<std::int64_t>& offsets, std::size_t elem
                       const std::string& where, const char* name) {
   require<DataError>(!offsets.empty() && offsets.front() == 0, where, ": '", name, "' does not begin with 0");
   for (std::size_t i = 1; i < offsets.size(); ++i) {
-    require<DataError>(offsets[i] - offsets[i - 1] >= least, where, ": '", name, "' goes from ",
-                       offsets[i - 1], " to ", offsets[i], " at ", i);
+    // What falls is not subtracted: from far below to far above 0, the difference would be beyond 64 bits.
+    require<DataError>(offsets[i] >= offsets[i - 1] && offsets[i] - offsets[i - 1] >= least, where, ": '",
+                       name, "' goes from ", offsets[i - 1], " to ", offsets[i], " at ", i);
   }
   require<DataError>(offsets.back() == static_cast<std::int64_t>(elements), where, ": '", name, "' ends at ",
                      offsets.back(), " instead of ", elements);

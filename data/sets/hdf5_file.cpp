@@ -209,8 +209,9 @@ struct OpenAttribute {
     require<DataError>(attribute >= 0, path.string(), ": attribute '", name,
                        "' is missing or damaged: ", reason());
     const Handle space(H5Aget_space(attribute), H5Sclose);
-    require<DataError>(H5Tget_class(type) == wanted && H5Sget_simple_extent_npoints(space) == 1,
-                       path.string(), ": attribute '", name, "' is ", describe(type),
+    const bool fits = H5Tget_class(type) == wanted && H5Sget_simple_extent_npoints(space) == 1 &&
+                      H5Tget_size(type) <= std::filesystem::file_size(path);
+    require<DataError>(fits, path.string(), ": attribute '", name, "' is ", describe(type),
                        ", not what was expected");
   }
   Handle attribute, type;
@@ -241,7 +242,8 @@ struct OpenArray {
     shape.resize(static_cast<std::size_t>(dims));
     H5Sget_simple_extent_dims(space, shape.data(), nullptr);
     const std::uint64_t file_bytes = std::filesystem::file_size(path);
-    const std::uint64_t most = (file_bytes / H5Tget_size(type) + 1) * greatest_compression;
+    const std::uint64_t most =
+        file_bytes * greatest_compression / std::max<std::size_t>(H5Tget_size(type), 1);
     for (const hsize_t extent : shape) {
       require<DataError>(extent == 0 || count <= most / extent, path.string(), ": array '", name, "' claims ",
                          extent, " times ", count, " elements, which a file of ", file_bytes,
