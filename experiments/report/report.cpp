@@ -93,6 +93,12 @@ ReportedEvaluation read_answers(const Json& json, const std::string& where) {
                                   of_class.at("support").get<std::int64_t>()});
   }
   evaluation.confusion = json["confusion"].get<std::vector<std::vector<std::int64_t>>>();
+  const std::size_t size = evaluation.classes.size();
+  const bool square =
+      evaluation.confusion.size() == size &&
+      std::ranges::all_of(evaluation.confusion, [&](const auto& row) { return row.size() == size; });
+  require<DataError>(square, where, ": 'confusion' has not a row and a column for each of the ", size,
+                     " labels");
   return evaluation;
 }
 
