@@ -355,8 +355,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
 
 void SafetensorsFile::require_undamaged() const {
   if (!hashes_) return;
-  const auto& [key, written] = *hashes_;
-  const bool has_key = key == hashes_key;
+  const std::string& written = hashes_->second;
+  const bool has_key = hashes_->first == hashes_key;
   std::vector<std::uint64_t> hashes;
   const auto require_next = [&](std::uint64_t hash, const std::string& what) {
     const std::size_t place = hash_mark.size() + hashes.size() * (hash_digits + 1);

@@ -178,7 +178,7 @@ class IemocapDialogue {
       }
       transcript->second.labelled = true;
       const auto emotion = std::find_if(iemocap_emotions.begin(), iemocap_emotions.end(),
-                                        [&](const Emotion& e) { return e.code == turn.code; });
+                                        [&code = turn.code](const Emotion& e) { return e.code == code; });
       if (emotion->label.empty()) {
         ++ledger_.skipped_rows["emotion outside the six: " + turn.code];
         continue;
