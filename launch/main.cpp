@@ -100,7 +100,7 @@ int main(int argument_count, char** argument_values) {
   try {
     take_signals_apart();
     explain_lost_files();
-    return finish_output(name, run(words));
+    return finish_streams(name, run(words));
   } catch (const std::exception& error) {
     return report_error(name, error);
   }

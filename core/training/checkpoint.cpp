@@ -54,6 +54,7 @@ void remove_remains(const std::filesystem::path& output) {
     if (name.starts_with(checkpoint_prefix) &&
         (name.ends_with(unfinished_suffix) || name.ends_with(removed_suffix)))
       remains.push_back(entry.path());
+    if (name.ends_with(".partial")) remains.push_back(entry.path());  // of an AtomicFile
   }
   for (const std::filesystem::path& folder : remains) remove_folder(folder);
 }
@@ -299,6 +300,7 @@ void CheckpointStore::require_best(bool is_there, const TrainingState& state,
 
 void CheckpointStore::set_aside_after(std::int64_t step) const {
   if (!writes()) return;
+  remove_remains(config_.output);
   for (const std::filesystem::path& checkpoint : checkpoints_after(config_.output, step)) {
     const std::string name = checkpoint.string() + aside_suffix;
     std::filesystem::path free = name;

@@ -74,8 +74,12 @@ constexpr std::size_t growth_of_memory = 1 << 20;
 // allocated.
 constexpr std::uint64_t greatest_compression = 1100;
 
-// The HDF5 library prints its error stack by itself, per thread, unless told not to.
-void be_silent() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+// To come before any other call. By itself the HDF5 library prints its error stack, per thread; and it ends itself at the end
+// of the process, where it crashes if a file could not be closed.
+void begin_hdf5() {
+  H5dont_atexit();
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 // What HDF5 found wrong, in its own words: the innermost entry of its error stack.
 std::string reason() {
@@ -276,7 +280,7 @@ struct OpenArray {
 
 Hdf5Writer::Hdf5Writer(std::filesystem::path path)
     : path_(std::move(path)), image_(std::make_unique<Hdf5Image>()) {
-  be_silent();
+  begin_hdf5();
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   // Older formats have no checksums of metadata.
   H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
@@ -346,7 +350,7 @@ void Hdf5Writer::commit() {
 }
 
 Hdf5Reader::Hdf5Reader(std::filesystem::path path) : path_(std::move(path)) {
-  be_silent();
+  begin_hdf5();
   require<DataError>(std::filesystem::is_regular_file(path_), path_.string(), ": no such file");
   // Files that have their name never change, and some cluster file systems cannot lock.
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);

@@ -248,8 +248,9 @@ void require_writable_place(const std::filesystem::path& path, std::string_view 
     folder = folder.parent_path();
   require<ConfigurationError>(std::filesystem::is_directory(folder, ignored), option, " ", path.string(),
                               ": ", folder.string(), " is no folder");
-  require<ConfigurationError>(::access(folder.c_str(), W_OK | X_OK) == 0, option, " ", path.string(),
-                              ": the folder ", folder.string(), " cannot be written to: ", text_of(errno));
+  const int refused = ::access(folder.c_str(), W_OK | X_OK);
+  require<ConfigurationError>(refused == 0, option, " ", path.string(), ": the folder ", folder.string(),
+                              " cannot be written to: ", text_of(errno));
 }
 
 void begin_file(const std::filesystem::path& path, std::string_view option) {

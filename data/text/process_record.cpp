@@ -2,7 +2,7 @@
 
 #include <chrono>
 #include <fstream>
-#include <iterator>
+#include <string>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -17,7 +17,8 @@ namespace {
 // Field 22 of /proc/NUMBER/stat, after the name, which may hold anything; 0: there is no such process, or it has ended.
 std::uint64_t start_of(pid_t number) {
   std::ifstream file(fmt::format("/proc/{}/stat", number));
-  const std::string text(std::istreambuf_iterator<char>(file), {});
+  std::string text;  // empty where the process ends while it is read: an iterator would throw
+  std::getline(file, text, '\0');
   const std::size_t name_end = text.rfind(") ");
   if (name_end == std::string::npos || text[name_end + 2] == 'Z') return 0;
   std::size_t begin = name_end + 2;

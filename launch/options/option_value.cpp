@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -30,7 +31,14 @@ bool read(std::string_view text, std::string& value) {
   return true;
 }
 bool read(std::string_view text, int& value) { return read_number(text, value); }
-bool read(std::string_view text, std::int64_t& value) { return read_number(text, value); }
+bool read(std::string_view text, std::int64_t& value) {
+  // Sizes and counts are multiplied, and must not overflow.
+  constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
+  std::int64_t number = 0;
+  if (!read_number(text, number) || number < -largest || number > largest) return false;
+  value = number;
+  return true;
+}
 bool read(std::string_view text, std::uint64_t& value) { return read_number(text, value); }
 bool read(std::string_view text, double& value) {
   double number = 0;

@@ -11,8 +11,8 @@
 namespace chorus::option_value {
 
 // Reads all of `text`; false, with `value` unchanged, where it is not written as expected().
-// Numbers are decimal and finite; booleans are on, off, true or false; lists are separated by commas, and a
-// comma or backslash inside an item stands after a backslash.
+// Numbers are decimal and finite, and integers with a sign have 32 bits; booleans are on, off, true or false; lists are
+// separated by commas, and a comma or backslash inside an item stands after a backslash.
 bool read(std::string_view text, std::string& value);
 bool read(std::string_view text, int& value);
 bool read(std::string_view text, std::int64_t& value);

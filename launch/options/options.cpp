@@ -47,6 +47,11 @@ std::string wrap(const std::string& text, std::size_t column, std::size_t indent
   return out;
 }
 
+// One that is no value of an option is too large for it.
+bool is_long_integer(std::string_view text) {
+  return text.size() > 9 && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 bool is_config_file(std::string_view argument) { return argument.ends_with(".ini"); }
 
 // "--name", "--name=value" or "-name" is meant as an option; "- Hello" and "-5 degrees" are texts.
@@ -348,7 +353,8 @@ void OptionTable::apply(const std::vector<Value>& values) const {
     Option& option = *value.option;
     if (option.list_ && cleared.insert(&option).second) option.clear_();
     require<ConfigurationError>(option.read_(value.text), value.place, ": expected ", option.expected(),
-                                ", got '", value.text, "'");
+                                ", got '", value.text, "'",
+                                is_long_integer(value.text) ? ", which is too large" : "");
     option.given_ = true;
   }
 }

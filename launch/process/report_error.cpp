@@ -27,11 +27,13 @@ int report_error(const std::string& who, const std::exception& error) {
   return static_cast<int>(out_of_memory ? ExitCode::memory : ExitCode::internal);
 }
 
-int finish_output(const std::string& who, int exit_code) {
+int finish_streams(const std::string& who, int exit_code) {
   errno = 0;
   const bool flushed = std::fflush(stdout) == 0;
-  if ((flushed && std::ferror(stdout) == 0) || exit_code != static_cast<int>(ExitCode::done))
-    return exit_code;
+  if (exit_code != static_cast<int>(ExitCode::done)) return exit_code;
+  if (std::ferror(stdin) != 0)  // which std::cin takes for the end
+    return report_error(who, DataError("the standard input could not be read to its end"));
+  if (flushed && std::ferror(stdout) == 0) return exit_code;
   const std::string reason = errno == 0 ? "" : ": " + std::generic_category().message(errno);
   return report_error(who, DataError("the standard output could not be written to" + reason));
 }

@@ -9,7 +9,8 @@ namespace chorus {
 // signal stopped is no error, and is not called one.
 int report_error(const std::string& who, const std::exception& error);
 
-// At the end of a command: where not all that it said could be written to stdout, that is an error, too.
-int finish_output(const std::string& who, int exit_code);
+// At the end of a command: where stdin could not be read to its end, or not all that was said be written to stdout, that
+// is an error, too.
+int finish_streams(const std::string& who, int exit_code);
 
 }  // namespace chorus

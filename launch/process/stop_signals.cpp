@@ -50,6 +50,7 @@ void take_signals_apart() {
        {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU})
     sigdelset(&blocked, own);
   pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);
   std::thread([] {
     pthread_setname_np(pthread_self(), "signals");
     sigset_t none;

@@ -5,7 +5,8 @@ namespace chorus {
 // From here on signals are handled by a thread that does nothing else ("signals" in /proc), whoever installed the
 // handler; in this thread and all that it starts they are blocked. Generated code of oneDNN lets the stack pointer of a
 // thread that computes point into the heap, where the kernel would write the frame of a handler. Left as they are: what
-// tells a thread of its own instruction or system call (SIGSEGV, SIGPIPE and their like). To be called before any other
+// tells a thread of its own instruction or system call (SIGSEGV, SIGPIPE and their like); but a write beyond the limit of
+// `ulimit -f` (SIGXFSZ) is an error from now on, with a message, as on a full disk. To be called before any other
 // thread is made. Processes that are started inherit the mask: they need an empty one.
 void take_signals_apart();
 

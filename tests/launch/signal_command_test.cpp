@@ -264,6 +264,14 @@ TEST_F(Signals, ThatEndOrHoldAnyProgramStillDo) {
   EXPECT_EQ(program.wait().exit_code, -SIGINT);
 }
 
+TEST_F(Signals, ALimitOnTheSizeOfFilesIsToldAndNoSignal) {
+  const Outcome outcome =
+      run_chorus(training("limited", 0, 1), {"sh", "-c", R"((ulimit -f 1; "$@" 2>&1; echo $?) | cat)", "sh"});
+  EXPECT_THAT(outcome.out, HasSubstr("chorus train: error: cannot write " + at("limited")));
+  EXPECT_THAT(outcome.out, HasSubstr("File too large"));
+  EXPECT_TRUE(outcome.out.ends_with("\n3\n")) << outcome.out;
+}
+
 TEST_F(Signals, AReaderThatLeavesEndsTheWriter) {
   const std::string line = "{ sleep 0.3; \"$@\"; echo $? > '" + at("status") + "'; } | true; sleep 1";
   run_chorus({"inspect", at("data")}, {"sh", "-c", line, "sh"});

@@ -113,6 +113,8 @@ TEST(Predictions, AreReadStrictly) {
   EXPECT_TRUE(
       holds(refusal("{" + key + R"("utterance": "1", "gold": "joy", "predicted": "joy", "found": 1})"),
             "'found' must be true or false, is 1"));
+  EXPECT_TRUE(holds(refusal("{" + key + R"("utterance": "1", "gold": "", "predicted": "joy"})"),
+                    "p.jsonl:3: field 'gold' is empty"));
 }
 
 TEST(Predictions, OfNothingAreRefused) {

@@ -1,8 +1,11 @@
 #include "data/sets/hdf5_file.h"
 
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "tests/data/scratch.h"
 
@@ -166,6 +169,24 @@ TEST(Hdf5File, RefusesWhatIsNotHdf5) {
   expect_contains(message_of<DataError>([&] { Hdf5Reader file(text); }),
                   "text.h5: is not an HDF5 file, or truncated or damaged (18 bytes)");
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "HDF5 must not print by itself";
+}
+
+// As on a network disk that is gone.
+TEST(Hdf5File, OneThatCannotBeClosedIsNoCrashInTheEnd) {
+  const ScratchFolder folder;
+  const std::string path = written(folder);
+  const auto end_without_the_file = [&] {
+    {
+      const Hdf5Reader file(path);
+      for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code ignored;
+        if (std::filesystem::read_symlink(entry.path(), ignored).filename() == "x.h5")
+          ::close(std::stoi(entry.path().filename()));
+      }
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(end_without_the_file(), testing::ExitedWithCode(0), "");
 }
 
 TEST(Hdf5File, NoticesTruncation) {

@@ -1,10 +1,12 @@
 #include "data/text/files.h"
 
+#include <cerrno>
 #include <iterator>
 #include <utility>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
@@ -231,6 +233,21 @@ TEST(RequireWritablePlace, LooksAtTheNearestFolderThatIsThere) {
   EXPECT_TRUE(
       holds(message_of<ConfigurationError>([&] { require_writable_place(folder / "file/a/b", "--output"); }),
             "file is no folder"));
+}
+
+TEST(RequireWritablePlace, SaysWhyNot) {
+  const ScratchFolder folder;
+  std::filesystem::create_directories(folder / "locked");
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(folder / "locked", std::filesystem::perms(0555));
+  const auto said_to_another_user = [&] {
+    if (geteuid() == 0 && setuid(65534) != 0) _exit(1);  // root may write anywhere
+    errno = ENOENT;                                      // of a former call
+    const std::string said =
+        message_of<ConfigurationError>([&] { require_writable_place(folder / "locked/new", "--output"); });
+    _exit(said.ends_with("locked cannot be written to: Permission denied") ? 0 : 1);
+  };
+  EXPECT_EXIT(said_to_another_user(), testing::ExitedWithCode(0), "");
 }
 
 TEST(PublishFolder, RenamesACompleteFolder) {

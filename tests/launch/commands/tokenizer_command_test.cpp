@@ -51,6 +51,13 @@ TEST_F(JsonTokenizerCommands, EncodesAndDecodesLines) {
   EXPECT_EQ(run_chorus_reading("", {"tokenizer", "--encode", at("base")}).out, "");
 }
 
+TEST_F(JsonTokenizerCommands, AnInputThatCannotBeReadIsNotTakenForItsEnd) {
+  write_text(at("base/tokenizer.json"), byte_level_json().dump());
+  const Outcome outcome = run_chorus({"tokenizer", "--encode", at("base")}, {"sh", "-c", R"("$@" </)", "sh"});
+  EXPECT_EQ(outcome.exit_code, static_cast<int>(ExitCode::data));
+  EXPECT_EQ(outcome.err, "chorus tokenizer: error: the standard input could not be read to its end\n");
+}
+
 TEST_F(JsonTokenizerCommands, RefusesLinesAndOptionsThatMakeNoSense) {
   write_text(at("base/tokenizer.json"), byte_level_json().dump());
   const auto said = [&](const std::string& mode, const std::string& lines) {

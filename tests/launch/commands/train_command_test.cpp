@@ -324,7 +324,9 @@ TEST_F(TrainCommand, ARunThatLacksOnlyItsResultsGetsThem) {
   const std::string adapter = read_text(at("no results/adapter_model.safetensors"));
   for (const char* file : {"train_results.json", "adapter_model.safetensors"})
     std::filesystem::remove(at("no results") + "/" + file);
+  write_text(at("no results/train_results.json.0123abcd.partial"), "{");
   must(training("no results", {"--eval-steps", "2", "--save-steps", "2", "--resume", "auto"}));
+  EXPECT_FALSE(std::filesystem::exists(at("no results/train_results.json.0123abcd.partial")));
   EXPECT_EQ(read_text(at("no results/adapter_model.safetensors")), adapter);
   const auto again = nlohmann::json::parse(read_text(at("no results/train_results.json")));
   for (const char* key : {"finished", "steps", "best_dev_metric", "best_step", "labels", "tokens"})

@@ -178,6 +178,8 @@ TEST(Options, BadValuesSayWhatIsExpected) {
   EXPECT_EQ(refusal({"--lora-rank", "8.5"}),
             "option --lora-rank: expected an integer, at least 1, got '8.5'");
   EXPECT_EQ(refusal({"--lora-rank", "0"}), "option --lora-rank: expected an integer, at least 1, got '0'");
+  EXPECT_EQ(refusal({"--lora-rank", "2147483648"}),
+            "option --lora-rank: expected an integer, at least 1, got '2147483648', which is too large");
   EXPECT_EQ(refusal({"--threads", "65"}),
             "option --threads: expected an integer, at least 1 and at most 64, got '65'");
   EXPECT_EQ(refusal({"--lora-dropout", "1"}),
