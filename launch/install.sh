@@ -7,7 +7,7 @@ packages=(g++ cmake ninja-build ccache libopenmpi-dev openmpi-bin libhdf5-dev li
   libonig-dev libutf8proc-dev libboost-program-options-dev libdnnl-dev libfmt-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev)
 case "${1:-}" in
-  --development) packages+=(clang-format mold python3 python3-venv chromium debootstrap) ;;
+  --development) packages+=(clang-format mold python3 python3-venv strace chromium debootstrap) ;;
   '') ;;
   *) echo "usage: launch/install.sh [--development]" >&2; exit 2 ;;
 esac
