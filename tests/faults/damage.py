@@ -7,10 +7,11 @@ from workbench import remove_hashes
 def run(bench):
     for use in uses(bench):
         row = bench.row(f'damaged: {use.fault}', other_is_right=use.other_is_right)
-        while sum(row.counts.values()) < bench.tries:
-            content, what = damaged(bench.random, use.original)
-            if content != use.original:
-                use.try_bytes(bench, row, content, what)
+        for _ in range(bench.tries):
+            content, what = use.original, ''
+            while content == use.original:
+                content, what = damaged(bench.random, use.original)
+            use.try_bytes(bench, row, content, what)
 
 
 def damaged(chooser, content):
@@ -37,16 +38,16 @@ def uses(bench):
     yield Use('model.safetensors of another program (no hash)', foreign, 'model.safetensors', lambda folder: scored(bench, base=folder),
               other_is_right=True)
     for file in ('train.h5', 'dev.h5'):
-        yield Use(f'{file} of data', bench.copy(bench.data), file, lambda folder: trained(bench, folder))
+        yield Use('train.h5 or dev.h5 of data', bench.copy(bench.data), file, lambda folder: trained(bench, folder))
     for file in ('adapter_model.safetensors', 'adapter_config.json'):
         yield Use(f'{file} of an adapter', adapter, file, lambda folder: scored(bench, adapter=folder))
     run = stopped_run(bench)
     for file in ('adapter_model.safetensors', 'optimizer.safetensors', 'trainer_state.json', 'best/adapter_model.safetensors'):
         name = 'checkpoint-3/' + file
-        yield Use(f'{name}, which --resume names', run, name, lambda folder: continued(bench, folder, folder / 'checkpoint-3'), True)
-        yield Use(f'{name}, --resume auto', run, name, lambda folder: continued(bench, folder, 'auto'), True)
+        yield Use('a file of a checkpoint that --resume names', run, name, lambda folder: continued(bench, folder, folder / 'checkpoint-3'), True)
+        yield Use('a file of the newest checkpoint, --resume auto', run, name, lambda folder: continued(bench, folder, 'auto'), True)
     yield Use('run.json, --resume auto', run, 'run.json', lambda folder: continued(bench, folder, 'auto'), True)
     yield Use('trainer_log.jsonl, --resume auto; adapters compared', run, 'trainer_log.jsonl',
               lambda folder: continued(bench, folder, 'auto', log=False), True)
     for file in ('trainer_log.jsonl', 'train_results.json'):
-        yield Use(f'{file} in report (no hash)', adapter, file, lambda folder: reported(bench, folder), other_is_right=True)
+        yield Use('records in report (no hash)', adapter, file, lambda folder: reported(bench, folder), other_is_right=True)

@@ -32,7 +32,7 @@ def sizes(bench, folder, share):
 
 
 def fill_training(bench, place, ranks):
-    row = bench.row(f'the disk is full while {ranks} rank{"s train" if ranks > 1 else " trains"}, then larger')
+    row = bench.row('the disk is full for a training, then larger')
     more = ('--max-steps', 6, '--save-total-limit', 2)
     reference = bench.new('reference')
     bench.succeed(*bench.training(reference, *more), ranks=ranks)

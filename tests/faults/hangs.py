@@ -11,15 +11,15 @@ NAMED = re.compile(r'no rank has gone on for \d+ s: rank (\d)')
 
 
 def run(bench):
-    for grid, more in (('data', ()), ('tensor', ('--tensor-parallel', 2))):
+    for more in ((), ('--tensor-parallel', 2)):
         more = (*more, '--max-steps', 30)
         reference = bench.new('reference')
         bench.succeed(*bench.training(reference, *more), ranks=2)
-        ended = bench.row(f'a rank of two {grid} ranks stands still (SIGSTOP), --hang-limit 8')
+        ended = bench.row('one of two ranks stands still (SIGSTOP), --hang-limit 8')
         for rank in (0, 1):
             stand_still(bench, ended, rank, (*more, '--hang-limit', 8), results_of(reference))
         if not bench.short:
-            resumed = bench.row(f'a rank of two {grid} ranks stands still until it is named, then goes on')
+            resumed = bench.row('one of two ranks stands still until it is named, then goes on')
             for rank in (0, 1):
                 stand_still(bench, resumed, rank, more, results_of(reference), goes_on=True)
     refuse_pipes(bench)
@@ -47,7 +47,8 @@ def stand_still(bench, row, missing, more, reference, goes_on=False):
     what = f'rank {missing}: exit code {code}: {last_line(log.read_text(errors="replace"))}'
     if not named or int(named[1]) != missing or code != (0 if goes_on else 5):
         return row.add('crash', what)
-    row.note = f'named after {seconds:.0f} s' if not row.note else f'{row.note}, {seconds:.0f} s'
+    row.times.append(round(seconds))
+    row.note = f'named after {" to ".join(str(time) for time in sorted({min(row.times), max(row.times)}))} s'
     if not goes_on:
         bench.succeed(*arguments, '--resume', 'auto', ranks=2)
     row.add('same' if results_of(output) == reference else 'other', what)

@@ -58,10 +58,10 @@ def uses(bench):
     bench.succeed('evaluate', '--base', bench.base, '--data', bench.data, '--threads', 1, '--output', evaluated)
     yield Use('config.json of a base (no hash)', base, 'config.json', lambda folder: scored(bench, base=folder), False, True)
     yield Use('adapter_config.json', adapter, 'adapter_config.json', lambda folder: scored(bench, adapter=folder))
-    yield Use('trainer_state.json', run, 'checkpoint-3/trainer_state.json',
+    yield Use('a checkpoint or run.json', run, 'checkpoint-3/trainer_state.json',
               lambda folder: continued(bench, folder, folder / 'checkpoint-3'), True)
-    yield Use('run.json', run, 'run.json', lambda folder: continued(bench, folder, 'auto'), True)
-    yield Use('trainer_log.jsonl, adapters compared', run, 'trainer_log.jsonl', lambda folder: continued(bench, folder, 'auto', log=False), True)
+    yield Use('a checkpoint or run.json', run, 'run.json', lambda folder: continued(bench, folder, 'auto'), True)
+    yield Use('trainer_log.jsonl, --resume auto; adapters compared', run, 'trainer_log.jsonl', lambda folder: continued(bench, folder, 'auto', log=False), True)
     for folder, file in ((adapter, 'trainer_log.jsonl'), (adapter, 'train_results.json'), (evaluated, 'eval_results.json'),
                          (evaluated, 'predictions.jsonl')):
-        yield Use(f'{file} in report (no hash)', folder, file, lambda folder: reported(bench, folder), False, True)
+        yield Use('records in report (no hash)', folder, file, lambda folder: reported(bench, folder), False, True)

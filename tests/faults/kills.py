@@ -47,8 +47,8 @@ def live(bench, row, ranks, more, reference, seconds):
         text = log.read_text(errors='replace')
         if hangs and 'chorus train' in text:
             problem = f'the job does not end within 60 s of the kill of {killed}'
-        elif hangs:  # Open MPI's own, before any rank had passed MPI_Init
-            row.note = f'{1 + int(row.note.split()[0] if row.note else 0)} × mpirun hung before a rank had begun'
+        elif hangs:  # Open MPI's own, in MPI_Init (docs/reliability.md)
+            row.note = f'{1 + int(row.note.split()[0] if row.note else 0)} × the job hung before a rank spoke'
         if process.returncode == 0:
             break
         if 'passed over' in text or ('chorus' in text and 'error:' in text):

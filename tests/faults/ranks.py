@@ -11,15 +11,15 @@ OTHER = {'learning-rate': 1e-3, 'seed': 7, 'batch-size': 4, 'max-steps': 5, 'lor
 
 def run(bench):
     places = others(bench)
-    for grid, more in (('data', ()), ('tensor', ('--tensor-parallel', 2))):
-        options = bench.row(f'two {grid} ranks with different options')
+    for more in ((), ('--tensor-parallel', 2)):
+        options = bench.row('two ranks with different options')
         for name, value in bench.some(OTHER.items()):
             differ(bench, options, f'--{name} {value}', more, (*more, f'--{name}', value))
-        contents = bench.row(f'two {grid} ranks with a different base or data')
+        contents = bench.row('two ranks with a different base or data')
         for what, paths in bench.some(places.items()):
             differ(bench, contents, what, more, more, **paths)
-        lone_checkpoint(bench, bench.row(f'two {grid} ranks, of which one finds the checkpoint'), more)
-        early_end(bench, bench.row(f'two {grid} ranks, of which one ends before it begins'), more)
+        lone_checkpoint(bench, bench.row('two ranks, of which one finds the checkpoint'), more)
+        early_end(bench, bench.row('two ranks, of which one ends before it begins'), more)
 
 
 def start(bench, first, second):

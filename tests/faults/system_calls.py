@@ -43,7 +43,7 @@ def places(bench, arguments, output):
 
 
 def trace_training(bench):
-    row = bench.row('a system call of train fails, or is where it is killed')
+    row = bench.row('a system call of train fails, or is where it is killed; then resumed')
     arguments = bench.training('')
     arguments = arguments[:arguments.index('--output')] + arguments[arguments.index('--output') + 2:]
     reference = bench.new('traced')
@@ -74,12 +74,12 @@ def trace_writer(bench, row, arguments, names, content):
 
 
 def trace_prepare(bench):
-    trace_writer(bench, bench.row('the same of prepare'), ['prepare', '--corpus', 'jsonl', bench.corpus, '--base', bench.base],
+    trace_writer(bench, bench.row('a system call of prepare fails, or is where it is killed'), ['prepare', '--corpus', 'jsonl', bench.corpus, '--base', bench.base],
                  DATA_FILES, bench.content)
 
 
 def trace_evaluate(bench):
-    trace_writer(bench, bench.row('the same of evaluate'), ['evaluate', '--base', bench.base, '--data', bench.data, '--threads', 1],
+    trace_writer(bench, bench.row('a system call of evaluate fails, or is where it is killed'), ['evaluate', '--base', bench.base, '--data', bench.data, '--threads', 1],
                  ('predictions.jsonl', 'eval_results.json'), digest)
 
 

@@ -30,7 +30,7 @@ class Row:
 
     def __init__(self, fault, other_is_right=False):
         self.fault, self.other_is_right = fault, other_is_right
-        self.counts, self.note = collections.Counter(), ''
+        self.counts, self.note, self.times = collections.Counter(), '', []
 
     def add(self, outcome, what):
         self.counts[outcome] += 1
@@ -131,8 +131,12 @@ class Workbench:
         return target
 
     def row(self, fault, **more):
-        self.rows.append(Row(fault, **more))
+        """That of this fault, if it has one already."""
         print(fault, file=sys.stderr, flush=True)
+        for row in self.rows:
+            if row.fault == fault:
+                return row
+        self.rows.append(Row(fault, **more))
         return self.rows[-1]
 
     def skip(self, fault, why):
