@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "data/text/json_values.h"
 #include "data/text/table.h"
 #include "experiments/studies/comparison.h"
 #include "ops/base/error.h"
@@ -124,12 +125,14 @@ StudyScore read_study_score(const nlohmann::json& results, const std::string& wh
                             const std::string& corpus) {
   const nlohmann::json& all = best_answers(results, where);
   const auto value = [&](const nlohmann::json& scores) {
-    const bool mixed = scores.contains("corpora");
-    const nlohmann::json none;
-    const nlohmann::json& of_corpus = mixed ? scores["corpora"].value(corpus, none) : scores;
-    require<DataError>(of_corpus.is_object() && of_corpus.contains("weighted_f1"), where,
-                       ": holds no weighted F1 of ", corpus);
-    return of_corpus["weighted_f1"].get<double>();
+    return read_values(where, [&] {
+      const bool mixed = scores.contains("corpora");
+      const nlohmann::json none;
+      const nlohmann::json& of_corpus = mixed ? scores["corpora"].value(corpus, none) : scores;
+      require<DataError>(of_corpus.is_object() && of_corpus.contains("weighted_f1"), where,
+                         ": holds no weighted F1 of ", corpus);
+      return of_corpus["weighted_f1"].get<double>();
+    });
   };
   StudyScore score;
   score.corpus = corpus;
