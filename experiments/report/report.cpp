@@ -110,14 +110,14 @@ void read_evaluations(const fs::path& folder, const fs::path& root,
   require<DataError>(json.contains("results") && json["results"].is_object(), file.string(),
                      ": has no results");
   const std::string run = run_name(folder, root);
-  for (const auto& [name, answers] : json["results"].items()) {
+  for (const auto& way : json["results"].items()) {
     ReportedEvaluation& evaluation = evaluations.emplace_back(
-        read_values(file.string(), [&] { return read_answers(answers, file.string()); }));
-    evaluation.name = json["results"].size() > 1 ? run + ": " + name : run;
+        read_values(file.string(), [&] { return read_answers(way.value(), file.string()); }));
+    evaluation.name = json["results"].size() > 1 ? run + ": " + way.key() : run;
     evaluation.group = group_of(run);
     read_values(file.string(), [&] {
       evaluation.split = json.value("split", "");
-      if (name != "base") evaluation.adapter = json.value("adapter", "");
+      if (way.key() != "base") evaluation.adapter = json.value("adapter", "");
     });
   }
   // `evaluate` keeps those of the last way.
