@@ -10,6 +10,7 @@
 #include "data/text/text.h"
 #include "experiments/studies/job.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/startable.h"
 #include "launch/process/console.h"
 #include "launch/process/environment.h"
 
@@ -29,10 +30,12 @@ struct Options {
   int warning = 120, max_restarts = 20;
   bool chain = false;
   Launcher launcher = Launcher::srun;
-  std::size_t trials = 0;  // of the sweep
+  std::vector<Arguments> trials;  // of the sweep
+  bool check = true;
+  std::string machine;
 
   int ranks_of_node() const { return ranks_per_node > 0 ? ranks_per_node : std::max(1, gpus_per_node); }
-  std::size_t tasks() const { return std::max({configurations.size(), seeds.size(), trials}); }
+  std::size_t tasks() const { return std::max({configurations.size(), seeds.size(), trials.size()}); }
 };
 
 void add_work(OptionTable& table, Options& options) {
@@ -49,6 +52,14 @@ void add_work(OptionTable& table, Options& options) {
       .shown_as("DIR");
   table.add("script", options.script, "new file to write; - is the terminal").required().shown_as("FILE");
   table.add("setup", options.setup, "shell line before the training, such as module load openmpi");
+  table.add("check", options.check,
+            "first read what the training reads, and refuse one that could not start; off: where base and "
+            "data are on "
+            "the nodes alone");
+  table.add("machine", options.machine,
+            "also refuse one whose ranks need more memory than a GPU has: a100-40, a100-80, h100, h200, l40s "
+            "or a JSON "
+            "file; empty: unknown");
   table.add("program", options.program, "chorus on the nodes; empty: this one").shown_as("FILE");
 }
 
@@ -146,6 +157,8 @@ void check(const Options& options) {
                               "--seeds needs --output: each seed gets a folder in it");
   require<ConfigurationError>(options.sweep.empty() || !options.chain,
                               "--chain is for one job after another, and --sweep submits two that depend");
+  require<ConfigurationError>(options.check || options.machine.empty(),
+                              "--machine is for the check that --check off leaves out");
   require<ConfigurationError>(options.at_once == 0 || options.tasks() > 1,
                               "--at-once is for arrays, and there is one task");
   for (const std::string& file : options.configurations) {
@@ -285,9 +298,24 @@ std::string submission(const Options& o) {
                      script_word);
 }
 
+// A sweep's trials differ in options alone: of the first all is read.
+void check_trainings(const Options& o) {
+  std::optional<Machine> machine;
+  if (!o.machine.empty()) machine = load_machine(o.machine);
+  const int ranks = o.nodes * o.ranks_of_node();
+  if (!o.sweep.empty()) return require_startable(o.trials.at(0), ranks, machine);
+  for (const std::string& configuration : o.configurations) {
+    Arguments arguments{configuration};
+    if (!o.output.empty()) arguments.insert(arguments.end(), {"--output", o.output});
+    if (!o.seeds.empty()) arguments.insert(arguments.end(), {"--seed", o.seeds[0]});
+    require_startable(arguments, ranks, machine);
+  }
+}
+
 int run(Options& options) {
-  if (!options.sweep.empty()) options.trials = trials_of_sweep(options.sweep);
+  if (!options.sweep.empty()) options.trials = trainings_of_sweep(options.sweep);
   check(options);
+  if (options.check) check_trainings(options);
   const std::string text = script(options, options.program.empty() ? own_program() : options.program);
   if (options.script == "-") {
     std::fputs(text.c_str(), stdout);

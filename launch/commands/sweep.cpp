@@ -249,13 +249,19 @@ int sweep(const Arguments& arguments) {
   return run(options, table);
 }
 
-std::size_t trials_of_sweep(const std::string& configuration) {
+std::vector<Arguments> trainings_of_sweep(const std::string& configuration) {
   Options options;
   OptionTable table("sweep", "");
   bind(table, options);
   require(table.parse({configuration}), configuration, " asks for help");
   check_alone(options);
-  return make_request(options).trials.size();
+  const SweepRequest request = make_request(options);
+  std::vector<Arguments> trainings;
+  for (const std::size_t trial : all_trials(request)) {
+    const Job job = training_jobs(request, {trial}, 0).at(0);
+    trainings.emplace_back(job.arguments.begin() + 1, job.arguments.end());  // the command comes first
+  }
+  return trainings;
 }
 
 }  // namespace chorus::command

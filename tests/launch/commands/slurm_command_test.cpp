@@ -26,7 +26,7 @@ class SlurmScript : public testing::Test {
   }
   std::string script(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "slurm");
-    arguments.insert(arguments.end(), {"--script", "-"});
+    arguments.insert(arguments.end(), {"--script", "-", "--check", "off"});
     const std::string text = run_successfully(arguments);
     write_text(folder / "job.sbatch", text);
     EXPECT_EQ(std::system(("bash -n '" + folder / "job.sbatch" + "'").c_str()), 0);
@@ -104,8 +104,8 @@ TEST_F(SlurmScript, TheLineThatSubmitsItCanBePasted) {
                                                "\noutput = " + folder / "sweep" + "\nvary = lora-rank=2,4\n");
   const auto last_line = [&](const std::string& kind, const std::string& configuration) {
     const std::string script = folder / ("my runs/it's " + kind + ".sbatch");
-    const std::string said =
-        run_successfully({"slurm", "--" + kind, folder / configuration, "--script", script});
+    const std::string said = run_successfully(
+        {"slurm", "--" + kind, folder / configuration, "--script", script, "--check", "off"});
     write_text(folder / "paste.sh", "sbatch() { printf '<%s>' \"$@\" >> \"$said\"; echo 7; }\n" +
                                         said.substr(said.find("\nsbatch ") + 1));
     EXPECT_EQ(std::system(("said='" + folder / kind + "' bash '" + folder / "paste.sh' > /dev/null").c_str()),
@@ -131,7 +131,42 @@ TEST_F(SlurmScript, WhatSlurmWouldMisreadIsRefused) {
   expect_refusal({"--train", a, "--script", job, "--gpu-type", "a100"}, "goes with --gpus-per-node");
   expect_refusal({"--script", job}, "either --train or --sweep");
   expect_refusal({"--train", folder / "c.ini", "--script", job}, "is no file");
-  expect_refusal({"--train", a, "--script", a}, "is not overwritten");
+  expect_refusal({"--train", a, "--script", a, "--check", "off"}, "is not overwritten");
+  expect_refusal({"--train", a, "--script", job, "--check", "off", "--machine", "h100"},
+                 "--check off leaves out");
+}
+
+TEST_F(SlurmScript, WhatCouldNotStartDoesNotGoIntoTheQueue) {
+  write_tiny_data(folder);
+  const std::string job = folder / "job.sbatch";
+  const auto configuration = [&](const std::string& base, const std::string& output,
+                                 const std::string& more = "") {
+    write_text(folder / "c.ini", "base = " + folder / base + "\ndata = " + folder / "data" +
+                                     "\noutput = " + output + "\n" + more);
+    return folder / "c.ini";
+  };
+  const auto refusal = [&](const std::string& file, std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"slurm", "--train", file, "--script", job});
+    const Outcome outcome = run_chorus(more);
+    EXPECT_NE(outcome.exit_code, 0) << outcome.out;
+    EXPECT_FALSE(std::filesystem::exists(job));
+    return outcome.err;
+  };
+  EXPECT_THAT(refusal(configuration("nowhere", folder / "run")), HasSubstr("nowhere"));
+  EXPECT_THAT(refusal(configuration("base", folder / "run", "lora-rank = 0\n")), HasSubstr("lora-rank"));
+  EXPECT_THAT(refusal(configuration("base", folder / "c.ini/run")),
+              HasSubstr("no folder that can be written to"));
+  EXPECT_THAT(refusal(configuration("base", folder / "run", "tensor-parallel = 2\n")),
+              HasSubstr("does not divide the 1 ranks"));
+  write_text(folder / "small.json", R"({
+  "name": "a small one", "memory_gib": 0.001, "reserved_gib": 0, "communicator_mib": 0,
+  "peak_tflops": {"bf16": 100, "f32": 10}, "peak_share": 0.5, "attention_share": 0.25,
+  "memory_gb_per_second": 1000, "memory_share": 0.8, "call_us": 0, "gpus_per_node": 4,
+  "node_link": {"gb_per_second": 100, "hop_us": 1}, "network": {"gb_per_second": 10, "hop_us": 5}})");
+  const std::string good = configuration("base", folder / "run");
+  EXPECT_THAT(refusal(good, {"--machine", folder / "small.json"}), HasSubstr("GiB, and a small one has 0.0"));
+  run_successfully({"slurm", "--train", good, "--script", job, "--machine", "h100"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "run")) << "nothing is written but the script";
 }
 
 // Read as configurations of train, they lack nothing but their inputs.
