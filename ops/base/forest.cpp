@@ -61,7 +61,8 @@ void validate(const Forest& forest) {
   std::int32_t next = 0;
   for (std::size_t i = 0; i < forest.segments.size(); ++i) {
     const Segment& s = forest.segments[i];
-    require(s.length > 0, "segment ", i, " has length ", s.length);
+    require(0 < s.length && s.length <= forest.tokens - next, "segment ", i, " has length ", s.length, " of ",
+            forest.tokens - next, " tokens that are left");
     require(s.first == next, "segment ", i, " begins at ", s.first, " instead of ", next);
     next += s.length;
     if (s.parent == -1) {
