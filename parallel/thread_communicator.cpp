@@ -6,18 +6,27 @@
 
 namespace chorus {
 
-void ThreadGroup::wait() {
+bool ThreadGroup::all_are_there() {
+  if (++waiting_ < size()) return false;
+  waiting_ = 0;
+  ++round_;
+  changed_.notify_all();
+  return true;
+}
+
+void ThreadGroup::meet() {
   std::unique_lock lock(mutex_);
   require(!aborted_, "another rank failed");
   const std::uint64_t round = round_;
-  if (++waiting_ == size()) {
-    waiting_ = 0;
-    ++round_;
-    changed_.notify_all();
-    return;
-  }
+  if (all_are_there()) return;
   changed_.wait(lock, [&] { return round_ != round || aborted_; });
   require(round_ != round, "another rank failed");
+}
+
+void ThreadGroup::part() {
+  std::unique_lock lock(mutex_);
+  const std::uint64_t round = round_;
+  if (!all_are_there()) changed_.wait(lock, [&] { return round_ != round; });
 }
 
 void ThreadGroup::abort() {
@@ -46,7 +55,7 @@ void reduce_range(const ThreadGroup& group, Reduce how, std::int64_t begin, std:
 
 void ThreadCommunicator::all_reduce(Tensor x, Reduce how) {
   group_.publish(rank_, x.address());
-  group_.wait();
+  group_.meet();
   const Shard part = shard(x.elements(), rank_, size());
   switch (x.dtype()) {
     case DType::f32:
@@ -68,14 +77,14 @@ void ThreadCommunicator::all_reduce(Tensor x, Reduce how) {
       reduce_range<std::int64_t>(group_, how, part.begin, part.end);
       break;
   }
-  group_.wait();
+  group_.part();
 }
 
 void ThreadCommunicator::all_gather(Tensor x) {
   require(x.dim(0) == size(), "all_gather over ", size(), " ranks of ", x.shape());
   const auto bytes = static_cast<std::size_t>(x.bytes() / size());
   group_.publish(rank_, x.address());
-  group_.wait();
+  group_.meet();
   for (int other = 0; other < size(); ++other) {
     const std::size_t offset = bytes * static_cast<std::size_t>(other);
     if (other != rank_) {
@@ -83,14 +92,14 @@ void ThreadCommunicator::all_gather(Tensor x) {
                   static_cast<const char*>(group_.address(other)) + offset, bytes);
     }
   }
-  group_.wait();
+  group_.part();
 }
 
 void ThreadCommunicator::broadcast(Tensor x, int root) {
   group_.publish(rank_, x.address());
-  group_.wait();
+  group_.meet();
   if (rank_ != root) std::memcpy(x.address(), group_.address(root), static_cast<std::size_t>(x.bytes()));
-  group_.wait();
+  group_.part();
 }
 
 void run_on_threads(int data_size, int tensor_size, const std::function<void(const Groups&)>& body) {

@@ -18,12 +18,17 @@ class ThreadGroup {
   int size() const { return static_cast<int>(addresses_.size()); }
 
   // Waits for all ranks. Throws Error once abort() was called, so that a failed rank leaves nobody waiting.
-  void wait();
+  void meet();
+  // Waits for all ranks that have met, also after abort(): they work in each other's memory, so that none may leave before
+  // all are done, and all will be.
+  void part();
   void abort();
   void publish(int rank, void* address) { addresses_[static_cast<std::size_t>(rank)] = address; }
   void* address(int rank) const { return addresses_[static_cast<std::size_t>(rank)]; }
 
  private:
+  bool all_are_there();  // and a new round begins
+
   std::vector<void*> addresses_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -43,7 +48,7 @@ class ThreadCommunicator : public Communicator {
   void all_gather(Tensor x) override;
   void reduce_scatter(Tensor x) override { all_reduce(x, Reduce::sum); }
   void broadcast(Tensor x, int root) override;
-  void barrier() override { group_.wait(); }
+  void barrier() override { group_.meet(); }
 
  private:
   ThreadGroup& group_;

@@ -242,25 +242,9 @@ std::vector<std::int32_t> read_token_ids(const JsonFields& fields, std::string_v
   return ids;
 }
 
-// Far beyond all models that there are; numbers that are damaged would keep memory and time busy before they are refused.
+// Far beyond all models that there are.
 constexpr std::int64_t most_layers = 10'000;
 constexpr double most_parameters = 1e13;
-
-// In floating point, because the product of sizes that are no sizes may be beyond 64 bits.
-void require_computable(const std::string& where, const ModelConfig& config) {
-  require<DataError>(config.layers <= most_layers, where, ": num_hidden_layers is ", config.layers,
-                     ", more than ", most_layers);
-  const auto real = [](std::int64_t value) { return static_cast<double>(value); };
-  const double heads = 2 * real(config.head_width) * real(config.query_heads + config.key_value_heads);
-  const double block = real(config.hidden_size) * (heads + 3 * real(config.intermediate_size));
-  const double parameters =
-      real(config.layers) * block + real(config.vocabulary_size) * real(config.hidden_size);
-  require<DataError>(parameters <= most_parameters, where, ": vocab_size ", config.vocabulary_size,
-                     ", hidden_size ", config.hidden_size, ", intermediate_size ", config.intermediate_size,
-                     ", ", config.layers, " layers and ", config.query_heads, " heads of width ",
-                     config.head_width, " make ",
-                     fmt::format("{:.0f} parameters, more than {:.0f}", parameters, most_parameters));
-}
 
 void require_consistent(const std::string& where, const ModelConfig& config) {
   const auto require_positive = [&](std::string_view key, std::int64_t value) {
@@ -396,6 +380,22 @@ bool has_bias(const ModelConfig& config, Projection projection) {
 }
 
 bool has_head_norms(const ModelConfig& config) { return config.family == Family::qwen3; }
+
+// In floating point, because the product of sizes that are no sizes may be beyond 64 bits.
+void require_computable(const std::string& where, const ModelConfig& config) {
+  require<DataError>(config.layers <= most_layers, where, ": num_hidden_layers is ", config.layers,
+                     ", more than ", most_layers);
+  const auto real = [](std::int64_t value) { return static_cast<double>(value); };
+  const double heads = 2 * real(config.head_width) * real(config.query_heads + config.key_value_heads);
+  const double block = real(config.hidden_size) * (heads + 3 * real(config.intermediate_size));
+  const double parameters =
+      real(config.layers) * block + real(config.vocabulary_size) * real(config.hidden_size);
+  require<DataError>(parameters <= most_parameters, where, ": vocab_size ", config.vocabulary_size,
+                     ", hidden_size ", config.hidden_size, ", intermediate_size ", config.intermediate_size,
+                     ", ", config.layers, " layers and ", config.query_heads, " heads of width ",
+                     config.head_width, " make ",
+                     fmt::format("{:.0f} parameters, more than {:.0f}", parameters, most_parameters));
+}
 
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const auto path = folder / "config.json";

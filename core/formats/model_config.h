@@ -96,6 +96,10 @@ bool has_head_norms(const ModelConfig& config);
 // weights.
 ModelConfig read_model_config(const std::filesystem::path& folder);
 
+// Throws DataError that begins with `where` for more layers or parameters than any model has: they would keep memory and time
+// busy before anything else refuses them.
+void require_computable(const std::string& where, const ModelConfig& config);
+
 // The tokens that end what is generated, of generation_config.json; none where the file or its eos_token_id is missing.
 // Throws DataError.
 std::vector<std::int32_t> read_generation_ends(const std::filesystem::path& folder,

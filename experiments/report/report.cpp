@@ -117,6 +117,8 @@ void read_evaluations(const fs::path& folder, const fs::path& root,
     evaluation.group = group_of(run);
     read_values(file.string(), [&] {
       evaluation.split = json.value("split", "");
+      if (json.contains("majority_weighted_f1"))
+        evaluation.majority = json["majority_weighted_f1"].get<double>();
       if (way.key() != "base") evaluation.adapter = json.value("adapter", "");
     });
   }

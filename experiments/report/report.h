@@ -30,6 +30,7 @@ struct ReportedEvaluation {
   std::filesystem::path predictions;  // of this way of answering; empty: none were kept
   std::string split, adapter;
   double weighted_f1 = 0, macro_f1 = 0, accuracy = 0;
+  std::optional<double> majority;  // weighted F1 of its most frequent label
   std::vector<ReportedClass> classes;
   std::vector<std::vector<std::int64_t>> confusion;  // [gold][predicted]
 };

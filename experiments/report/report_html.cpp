@@ -311,12 +311,14 @@ std::set<const ReportedEvaluation*> best_of_groups(const std::vector<ReportedEva
 
 std::string evaluation_card(const ReportedEvaluation& evaluation, bool with_predictions,
                             const fs::path& folder) {
+  const std::string majority =
+      evaluation.majority ? fmt::format("; majority label {:.2f}", 100 * *evaluation.majority) : "";
   std::string out = fmt::format(
       "<section class=\"evaluation\"><h3>{}</h3><p>{}: weighted F1 <b>{:.2f}</b>, macro F1 {:.2f}, accuracy "
-      "{:.2f}</p>\n"
+      "{:.2f}{}</p>\n"
       "<div class=\"cards\"><div>{}</div><div>{}</div></div>\n",
       escaped(evaluation.name), escaped(evaluation.split), 100 * evaluation.weighted_f1,
-      100 * evaluation.macro_f1, 100 * evaluation.accuracy, class_bars(evaluation.classes),
+      100 * evaluation.macro_f1, 100 * evaluation.accuracy, majority, class_bars(evaluation.classes),
       confusion_matrix(evaluation));
   if (!evaluation.predictions.empty()) {
     const std::string link =

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/scoring/metrics.h"
+#include "data/sets/dataset.h"
 #include "data/text/table.h"
 #include "data/text/text.h"
 #include "experiments/studies/comparison.h"
@@ -99,6 +101,14 @@ std::string percent_or_dash(const std::vector<double>& values, bool complete) {
   return spread(percent).count > 1
              ? fmt::format("{:.2f} ± {:.2f}", spread(percent).mean, spread(percent).deviation)
              : fmt::format("{:.2f}", percent[0]);
+}
+
+std::string remark_on(const TrialResult& result, const MajorityScores& majority) {
+  if (result.failed > 0) return fmt::format("{} failed", result.failed);
+  const bool constant = majority.dev && std::ranges::any_of(result.dev, [&](double score) {
+                          return std::abs(score - *majority.dev) < 1e-12;
+                        });
+  return constant ? "the majority label alone" : "";
 }
 
 // Mean on dev of each pair of values, where two options have lists and nothing else varies.
@@ -236,7 +246,21 @@ std::vector<std::size_t> survivors(std::vector<TrialResult> results, int factor)
   return trials;
 }
 
-std::string to_table(const SweepRequest& request, const std::vector<TrialResult>& ranked) {
+MajorityScores majority_scores(const std::filesystem::path& data) {
+  const auto of_split = [&](const char* name) -> std::optional<double> {
+    const std::filesystem::path file = data / name;
+    if (!std::filesystem::exists(file)) return std::nullopt;
+    const Dataset dataset = Dataset::read(file.string());
+    if (!dataset.has_gold()) return std::nullopt;
+    std::vector<std::int32_t> gold;
+    for (const UtteranceReference& utterance : dataset.utterances) gold.push_back(utterance.label);
+    return majority_baseline(gold);
+  };
+  return {of_split("dev.h5"), of_split("test.h5")};
+}
+
+std::string to_table(const SweepRequest& request, const std::vector<TrialResult>& ranked,
+                     const MajorityScores& majority) {
   std::vector<TableRow> rows{{"", {}}};
   for (const Dimension& dimension : request.dimensions) rows[0].cells.push_back(dimension.option);
   if (request.rungs > 1) rows[0].cells.push_back("round");
@@ -248,14 +272,24 @@ std::string to_table(const SweepRequest& request, const std::vector<TrialResult>
     if (request.rungs > 1) row.cells.push_back(fmt::format("{}", result.rung + 1));
     row.cells.push_back(percent_or_dash(result.dev, result.failed == 0));
     row.cells.push_back(percent_or_dash(result.test, true));
-    row.cells.push_back(result.failed > 0 ? fmt::format("{} failed", result.failed) : "");
+    row.cells.push_back(remark_on(result, majority));
+  }
+  if (majority.dev) {
+    TableRow& row = rows.emplace_back(TableRow{"", {"majority label"}});
+    row.cells.resize(rows[0].cells.size() - 3);
+    for (const std::optional<double>& score : {majority.dev, majority.test})
+      row.cells.push_back(percent_or_dash(score ? std::vector{*score} : std::vector<double>{}, true));
+    row.cells.emplace_back();
   }
   return aligned(rows) + heat_map(request, ranked);
 }
 
-nlohmann::ordered_json to_json(const SweepRequest& request, const std::vector<TrialResult>& ranked) {
+nlohmann::ordered_json to_json(const SweepRequest& request, const std::vector<TrialResult>& ranked,
+                               const MajorityScores& majority) {
   nlohmann::ordered_json json{{"base", request.base}, {"data", request.data}, {"seeds", request.seeds}};
   for (const Dimension& dimension : request.dimensions) json["options"].push_back(dimension.option);
+  if (majority.dev) json["majority"]["dev"] = *majority.dev;
+  if (majority.test) json["majority"]["test_weighted_f1"] = *majority.test;
   json["trials"] = nlohmann::ordered_json::array();
   for (const TrialResult& result : ranked) {
     nlohmann::ordered_json trial{{"name", request.trials[result.trial].name}};

@@ -76,8 +76,18 @@ void rank(std::vector<TrialResult>& results);
 // The trials that go on from a round.
 std::vector<std::size_t> survivors(std::vector<TrialResult> results, int factor);
 
-// All trials, best first; where two options have lists, the map of the one against the other.
-std::string to_table(const SweepRequest& request, const std::vector<TrialResult>& ranked);
-nlohmann::ordered_json to_json(const SweepRequest& request, const std::vector<TrialResult>& ranked);
+// Weighted F1 of the label that is most frequent in a split, answered everywhere; nothing where there is no such split, or no
+// label in it.
+struct MajorityScores {
+  std::optional<double> dev, test;
+};
+MajorityScores majority_scores(const std::filesystem::path& data);
+
+// All trials, best first, those marked that answer the majority label alone, and its scores; where two options have lists,
+// the map of the one against the other.
+std::string to_table(const SweepRequest& request, const std::vector<TrialResult>& ranked,
+                     const MajorityScores& majority);
+nlohmann::ordered_json to_json(const SweepRequest& request, const std::vector<TrialResult>& ranked,
+                               const MajorityScores& majority);
 
 }  // namespace chorus

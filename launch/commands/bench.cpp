@@ -97,7 +97,7 @@ int bench(const Arguments& arguments) {
     table.add("lora-dropout", options.lora_dropout, "of the adapters' inputs in the step")
         .at_least(0)
         .less_than(1);
-    table.add("matrix", options.matrix, "width of the square product that is the ceiling").at_least(1);
+    table.add("matrix", options.matrix, "width of the square product that is the ceiling").between(1, 65536);
     table.add("operators", options.operators, "measure each operator");
     table.add("step", options.step, "measure a training step");
     table.add("seconds", options.least_seconds, "for which each measurement is repeated, three times")

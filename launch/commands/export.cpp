@@ -220,7 +220,7 @@ int export_model(const Arguments& arguments) {
               "write an adapter for vLLM and llama.cpp instead, with one rank and one alpha");
     table.add("text", options.text, "on which base + adapter and the merged model are compared")
         .shown_as("TEXT");
-    table.add("threads", options.runtime.threads, "CPU threads; 0: all cores").at_least(0);
+    table.add("threads", options.runtime.threads, "CPU threads; 0: all cores").between(0, most_threads);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
     check(options, table);
     return options.portable ? write_for_others(options) : merge(options, table, make_runtime);

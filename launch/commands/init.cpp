@@ -62,6 +62,8 @@ int init(const Arguments& arguments) {
   config.bos = tokenizer.bos().value_or(-1);
   config.eos = {tokenizer.eos()};
 
+  require_computable(output, config);
+
   write_new_base(output, config, tokenizer_file, seed, precision);
   const std::string_view family = config.family == Family::llama ? "LLaMA" : model_type(config.family);
   Console().print(

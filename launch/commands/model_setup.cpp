@@ -127,7 +127,8 @@ void add_ranks(OptionTable& table, RuntimeOptions& runtime) {
                {{"auto", DeviceKind::automatic}, {"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}},
                "auto: an NVIDIA GPU per rank where there are some");
   table.add("tensor-parallel", runtime.tensor_parallel, "ranks that share one copy of the base").at_least(1);
-  table.add("threads", runtime.threads, "per rank on CPUs; 0: its share of the cores").at_least(0);
+  table.add("threads", runtime.threads, "per rank on CPUs; 0: its share of the cores")
+      .between(0, most_threads);
   table
       .add("hang-limit", runtime.hang_limit,
            "seconds without progress of any rank after which all end with exit code 5; 0: never")

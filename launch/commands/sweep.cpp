@@ -161,9 +161,11 @@ class Sweep {
   }
 
   void report() {
-    const std::string table = to_table(request_, results_);
+    const MajorityScores majority = majority_scores(request_.data);
+    const std::string table = to_table(request_, results_, majority);
     write_file_atomically(request_.output / "sweep.txt", table);
-    write_file_atomically(request_.output / "sweep.json", to_json(request_, results_).dump(2) + "\n");
+    write_file_atomically(request_.output / "sweep.json",
+                          to_json(request_, results_, majority).dump(2) + "\n");
     console_.print(fmt::format(
         "\nbest first by the mean on dev over {} seeds, in percent; only the best is scored on test\n\n{}",
         request_.seeds.size(), table));
@@ -221,7 +223,7 @@ void bind(OptionTable& table, Options& options) {
           "log:LOW..HIGH")
       .required()
       .shown_as("LISTS");
-  table.add("trials", options.trials, "so many random points; 0: every combination").at_least(0);
+  table.add("trials", options.trials, "so many random points; 0: every combination").between(0, 100'000);
   table.add("random-seed", options.random_seed, "of the random points");
   table.add("seeds", options.seeds, "each trial is trained with each of them");
   table.add("rounds", options.rounds, "successive halving: earlier rounds train shorter, and the best go on")

@@ -11,20 +11,37 @@
 
 namespace chorus {
 
+namespace {
+
+struct Reported {
+  std::string text;
+  ExitCode exit_code;
+};
+
+// What the system refuses is no defect, wherever it was asked.
+Reported describe(const std::exception& error) {
+  if (const auto* own = dynamic_cast<const Error*>(&error)) return {own->what(), own->exit_code()};
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return {"out of host memory", ExitCode::memory};
+  if (dynamic_cast<const std::filesystem::filesystem_error*>(&error) != nullptr)
+    return {error.what(), ExitCode::data};
+  const auto* of_system = dynamic_cast<const std::system_error*>(&error);
+  if (of_system != nullptr && of_system->code() == std::errc::resource_unavailable_try_again)
+    return {
+        "the system starts no more threads: ask for fewer --threads, or raise its limits (ulimit -u and -v)",
+        ExitCode::memory};
+  return {error.what(), ExitCode::internal};
+}
+
+}  // namespace
+
 int report_error(const std::string& who, const std::exception& error) {
-  const auto* own = dynamic_cast<const Error*>(&error);
-  // What the system refuses is no defect, wherever it was asked.
-  const auto* of_files = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
-  const bool out_of_memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+  const Reported reported = describe(error);
   std::fflush(stdout);
   const bool failed = dynamic_cast<const Interrupted*>(&error) == nullptr;
-  const std::string line = fmt::format("{}: {}{}\n", who, failed ? "error: " : "",
-                                       out_of_memory ? "out of host memory" : error.what());
+  const std::string line = fmt::format("{}: {}{}\n", who, failed ? "error: " : "", reported.text);
   std::fwrite(line.data(), 1, line.size(), stderr);  // which may be a terminal that was closed
   std::fflush(stderr);
-  if (own != nullptr) return static_cast<int>(own->exit_code());
-  if (of_files != nullptr) return static_cast<int>(ExitCode::data);
-  return static_cast<int>(out_of_memory ? ExitCode::memory : ExitCode::internal);
+  return static_cast<int>(reported.exit_code);
 }
 
 int finish_streams(const std::string& who, int exit_code) {

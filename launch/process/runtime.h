@@ -12,6 +12,9 @@
 
 namespace chorus {
 
+// More than any machine has, and than its system would start.
+inline constexpr int most_threads = 4096;
+
 // The options of every command that computes.
 struct RuntimeOptions {
   DeviceKind device = DeviceKind::automatic;

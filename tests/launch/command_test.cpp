@@ -294,6 +294,15 @@ TEST(InitCommand, WritesTheTypeThatIsAskedFor) {
   EXPECT_LT(weights.size(), 0.6 * static_cast<double>(read_text(folder / "base/model.safetensors").size()));
 }
 
+TEST(InitCommand, SizesThatNoModelHasAreRefusedAtOnce) {
+  const TemporaryFolder folder;
+  write_tiny_base(folder);
+  expect_refusal(run_chorus({"init", "--tokenizer", folder / "a.model", "--layers", "2147483647", "--output",
+                             folder / "huge"}),
+                 data, "chorus init: error: ", "num_hidden_layers is 2147483647, more than 10000");
+  EXPECT_FALSE(std::filesystem::exists(folder / "huge"));
+}
+
 TEST(TokenizerCommand, RefusesMissingTextsAndExistingModels) {
   const TemporaryFolder folder;
   const std::string model = folder / "tokenizer.model";

@@ -1,5 +1,7 @@
 #include "parallel/communicator.h"
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -33,6 +35,23 @@ TEST(ThreadCommunicator, TheFirstFailureIsThrownAndNobodyWaits) {
                                 for (;;) groups.tensor.barrier();
                               }),
                DataError);
+}
+
+TEST(ThreadGroup, WhoHasMetStaysUntilAllAreDone) {
+  ThreadGroup group(2);
+  std::atomic<bool> left = false;
+  std::jthread other([&] {
+    group.meet();
+    group.part();
+    left = true;
+  });
+  group.meet();
+  group.abort();  // by a rank of another group
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(left) << "its memory is still read";
+  group.part();
+  other.join();
+  EXPECT_THROW(group.meet(), Error);
 }
 
 // The last rank speaks, twice; the others hear it without taking part, and nobody before.

@@ -131,12 +131,16 @@ TEST(SweepTable, ShowsTrialsAndTheMapOfTwoLists) {
   std::vector<TrialResult> results{{.trial = 4, .dev = {0.5, 0.6}, .test = {0.52, 0.54}},
                                    {.trial = 0, .dev = {0.4, 0.4}, .test = {}},
                                    {.trial = 1, .dev = {}, .failed = 2, .test = {}}};
-  const std::string table = to_table(request, results);
+  const std::string table = to_table(request, results, {.dev = 0.4, .test = 0.35});
   EXPECT_TRUE(holds(table, "55.00 ± 7.07")) << table;
   EXPECT_TRUE(holds(table, "53.00 ± 1.41")) << table;
   EXPECT_TRUE(holds(table, "2 failed")) << table;
   EXPECT_TRUE(holds(table, "lora-rank \\ learning-rate")) << table;
-  const nlohmann::ordered_json json = to_json(request, results);
+  EXPECT_TRUE(holds(table, "the majority label alone")) << table;
+  EXPECT_TRUE(holds(table, "35.00")) << table;
+  EXPECT_FALSE(holds(to_table(request, results, {}), "majority"));
+  const nlohmann::ordered_json json = to_json(request, results, {.dev = 0.4, .test = {}});
+  EXPECT_EQ(json["majority"]["dev"], 0.4);
   EXPECT_EQ(json["trials"][0]["values"]["lora-rank"], "8");
   EXPECT_EQ(json["trials"][2]["failed"], 2);
 }

@@ -50,6 +50,7 @@ TEST_F(ReportCommand, ShowsRunsCurvesMapAndAnswersOnOnePage) {
   EXPECT_EQ(count(page, "<polyline"), 16U) << "loss and F1 of each training";
   EXPECT_THAT(page, HasSubstr("<th>lora-rank \\ learning-rate</th><th>1e-3</th><th>1e-2</th>"));
   EXPECT_EQ(count(page, "class=\"heat confusion\""), 2U);
+  EXPECT_EQ(count(page, "; majority label "), 2U);
   EXPECT_EQ(count(page, "<details class=\"predictions\">"), 1U) << "of the best of the seeds";
   EXPECT_THAT(page, Not(HasSubstr("http"))) << "nothing from a network";
   const std::regex link("<a href=\"([^\"]+predictions.jsonl)\"");

@@ -47,6 +47,7 @@ TEST_F(SweepCommand, RunsAGridSideBySideAndScoresTheBestOnTest) {
   const Outcome first = run_sweep("grid", "lora-rank=2,4; learning-rate=1e-3,1e-2", more);
   ASSERT_EQ(first.exit_code, 0) << first.out << first.err;
   EXPECT_THAT(first.out, HasSubstr("lora-rank \\ learning-rate"));
+  EXPECT_THAT(first.out, HasSubstr("majority label"));
   const nlohmann::json json = result("grid");
   ASSERT_EQ(json["trials"].size(), 4U);
   EXPECT_EQ(json["trials"][0]["dev"].size(), 2U);
