@@ -70,7 +70,7 @@ std::string sweep_seed() {
   std::vector<TrialResult> results;
   for (std::size_t trial = 0; trial < request.trials.size(); ++trial)
     results.push_back({.trial = trial, .dev = {0.5}, .test = {}});
-  return to_json(request, results).dump(1);
+  return to_json(request, results, {}).dump(1);
 }
 
 // Texts of --vary, whose names and values become folders.
