@@ -32,7 +32,8 @@ int doctor(const Arguments& arguments);
 int verify(const Arguments& arguments);
 int completion(const Arguments& arguments);
 
-// What `chorus train` gets of each trial that a configuration of sweep has, with the first seed. Throws ConfigurationError, also where they cannot run one by one.
+// What `chorus train` gets of each trial that a configuration of sweep has, with the first seed. Throws
+// ConfigurationError, also where they cannot run one by one.
 std::vector<Arguments> trainings_of_sweep(const std::string& configuration);
 
 }  // namespace chorus::command

@@ -41,6 +41,10 @@ void add_content(SharedFacts& facts, const std::string& what, std::uint64_t hash
   facts.emplace_back("content of the " + what, fmt::format("{:016x}", hash));
 }
 
+void add_content(SharedFacts& facts, const nlohmann::ordered_json& content) {
+  for (const auto& [name, value] : content.items()) facts.emplace_back(name, value.get<std::string>());
+}
+
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces) {
   if (vocabulary_size <= pieces) return "";
   return fmt::format(

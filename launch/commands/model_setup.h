@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "core/formats/base_model.h"
 #include "core/planning/model_setup.h"
 #include "core/scoring/generator.h"
@@ -28,6 +30,8 @@ SharedFacts facts_of(const OptionTable& table, std::set<std::string> paths);
 // And what stands there, by content.
 void add_content(SharedFacts& facts, const BaseModel& base, const std::optional<PeftAdapter>& adapter);
 void add_content(SharedFacts& facts, const std::string& what, std::uint64_t hash);
+void add_content(SharedFacts& facts,
+                 const nlohmann::ordered_json& content);  // of core/training/run_identity.h
 
 // "", or a line that says how many rows of the base's embedding no piece of the tokenizer uses.
 std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, std::int64_t pieces);

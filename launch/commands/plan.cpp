@@ -193,12 +193,7 @@ int plan(const Arguments& arguments) {
   OptionTable table("plan", "tells memory, time and cost of a training on machines that need not be there");
   add_work(table, options);
   add_machine(table, options);
-  // A training is planned by its configuration.
-  TrainConfig any_training;
-  RuntimeOptions any_runtime;
-  OptionTable training("train", "");
-  add_training(training, any_training, any_runtime);
-  table.pass_over_those_of(training);
+  pass_over_training(table);  // which is planned by its configuration
   if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
   return run(options);
 }

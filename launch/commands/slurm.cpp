@@ -54,12 +54,10 @@ void add_work(OptionTable& table, Options& options) {
   table.add("setup", options.setup, "shell line before the training, such as module load openmpi");
   table.add("check", options.check,
             "first read what the training reads, and refuse one that could not start; off: where base and "
-            "data are on "
-            "the nodes alone");
+            "data are on the nodes alone");
   table.add("machine", options.machine,
             "also refuse one whose ranks need more memory than a GPU has: a100-40, a100-80, h100, h200, l40s "
-            "or a JSON "
-            "file; empty: unknown");
+            "or a JSON file; empty: unknown");
   table.add("program", options.program, "chorus on the nodes; empty: this one").shown_as("FILE");
 }
 

@@ -3,23 +3,15 @@
 #include <filesystem>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "core/planning/memory_plan.h"
+#include "data/text/files.h"
 #include "experiments/planning/plan.h"
 #include "launch/commands/training_files.h"
 #include "launch/commands/training_options.h"
 
 namespace chorus {
 namespace {
-
-void require_writable(const std::filesystem::path& output) {
-  std::filesystem::path there = std::filesystem::absolute(output / "").parent_path();
-  while (!std::filesystem::exists(there)) there = there.parent_path();
-  require<ConfigurationError>(std::filesystem::is_directory(there) && access(there.c_str(), W_OK) == 0,
-                              "--output ", output.string(), ": ", there.string(),
-                              " is no folder that can be written to");
-}
 
 void require_room(const TrainConfig& config, const TrainingFiles& files, const ProcessGrid& grid,
                   const Machine& machine) {
@@ -35,8 +27,8 @@ void require_room(const TrainConfig& config, const TrainingFiles& files, const P
   require<ConfigurationError>(
       plan.fits,
       fmt::format("a rank needs {:.1f} GiB, and {} has {:.1f}; less take --recompute on, --base-precision "
-                  "nf4, a larger "
-                  "--tensor-parallel or fewer --tokens-per-microbatch: see chorus plan --machine {}",
+                  "nf4, a larger --tensor-parallel or fewer --tokens-per-microbatch: see chorus plan "
+                  "--machine {}",
                   gib(static_cast<double>(plan.memory.total()) + plan.beside.total()), machine.name,
                   gib(machine.memory_bytes), machine.name));
 }
@@ -50,11 +42,11 @@ void require_startable(const Arguments& training, int ranks, const std::optional
   add_training(table, config, runtime);
   require<ConfigurationError>(table.parse(training), "a training that asks for --help does not start");
   const TrainingFiles files = read_training_files(config, table);
-  require_writable(config.output);
+  require_writable_place(std::filesystem::path(config.output) / "", "--output");  // itself, where it is there
   const ProcessGrid grid = make_grid(ranks, runtime.tensor_parallel, 0);
   const PassLimits limits{.tokens = config.tokens_per_microbatch, .training = true};
-  plan_memory(files.base.config(), files.model_options(config), grid,
-              limits);  // whether tensors can be split so
+  // Says whether tensors can be split so.
+  plan_memory(files.base.config(), files.model_options(config), grid, limits);
   if (machine) require_room(config, files, grid, *machine);
 }
 

@@ -92,7 +92,7 @@ SharedFacts facts_of(const TrainConfig& config, const OptionTable& table,
                      const nlohmann::ordered_json& content,
                      const std::optional<std::filesystem::path>& checkpoint) {
   SharedFacts facts = facts_of(table, {"base", "data", "output", "adapter", "resume"});
-  for (const auto& [name, value] : content.items()) facts.emplace_back(name, value.get<std::string>());
+  add_content(facts, content);
   const bool from_anywhere = config.resume.empty() || config.resume == "auto";
   facts.emplace_back("resume", from_anywhere ? config.resume : "a checkpoint");
   facts.emplace_back("the checkpoint",

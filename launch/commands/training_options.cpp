@@ -50,6 +50,14 @@ void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   add_running(table, c, runtime);
 }
 
+void pass_over_training(OptionTable& table) {
+  TrainConfig any_training;
+  RuntimeOptions any_runtime;
+  OptionTable training("train", "");
+  add_training(training, any_training, any_runtime);
+  table.pass_over_those_of(training);
+}
+
 void add_lora(OptionTable& table, TrainConfig& c) {
   table.group("LoRA");
   add_adapters(table, c);

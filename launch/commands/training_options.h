@@ -9,6 +9,9 @@ namespace chorus {
 // All options of a training.
 void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime);
 
+// The configuration of a training can be given where `table` has only some of its options; the others are passed over.
+void pass_over_training(OptionTable& table);
+
 // Those that say what a step computes.
 void add_lora(OptionTable& table, TrainConfig& c);
 void add_optimisation(OptionTable& table, TrainConfig& c);

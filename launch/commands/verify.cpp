@@ -139,7 +139,7 @@ int run_training(Options& options, const OptionTable& table, const MakeRuntime& 
   const nlohmann::ordered_json content = content_identity(inputs);
   inputs.content = &content;
   SharedFacts facts = facts_of(table, {"base", "data", "adapter"});
-  for (const auto& [name, value] : content.items()) facts.emplace_back(name, value.get<std::string>());
+  add_content(facts, content);
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts);
   if (runtime->is_first()) report_files(options.files(), runtime->console(), runtime->activity());
   return compare(options, files, inputs, *runtime);
@@ -188,12 +188,7 @@ int verify(const Arguments& arguments) {
         "whether the first steps of a training, on the ranks that are there, are those of one rank "
         "alone. Writes nothing");
     add_options(table, options);
-    // A training is verified by its configuration.
-    TrainConfig any_training;
-    RuntimeOptions any_runtime;
-    OptionTable training("train", "");
-    add_training(training, any_training, any_runtime);
-    table.pass_over_those_of(training);
+    pass_over_training(table);  // which is verified by its configuration
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
     const bool trains = options.steps > 0 && !options.train.base.empty() && !options.train.data.empty();
     return trains ? run_training(options, table, make_runtime) : run_files(options);

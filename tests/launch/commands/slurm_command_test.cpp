@@ -154,8 +154,7 @@ TEST_F(SlurmScript, WhatCouldNotStartDoesNotGoIntoTheQueue) {
   };
   EXPECT_THAT(refusal(configuration("nowhere", folder / "run")), HasSubstr("nowhere"));
   EXPECT_THAT(refusal(configuration("base", folder / "run", "lora-rank = 0\n")), HasSubstr("lora-rank"));
-  EXPECT_THAT(refusal(configuration("base", folder / "c.ini/run")),
-              HasSubstr("no folder that can be written to"));
+  EXPECT_THAT(refusal(configuration("base", folder / "c.ini/run")), HasSubstr("c.ini is no folder"));
   EXPECT_THAT(refusal(configuration("base", folder / "run", "tensor-parallel = 2\n")),
               HasSubstr("does not divide the 1 ranks"));
   write_text(folder / "small.json", R"({
