@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -31,32 +32,48 @@ struct LaneMatrix {
 
 namespace small_matmul {
 
-using Lanes = float __attribute__((vector_size(lane_count * sizeof(float))));
+// What one register holds by g++ (clang says 16 bytes for all): compilers take wider vectors apart through memory. There are 32
+// registers of 64 bytes, 16 of others.
+inline constexpr std::int64_t register_floats = __BIGGEST_ALIGNMENT__ / sizeof(float);
+inline constexpr std::int64_t registers = register_floats < 16 ? 16 : 32;
+using Register = float __attribute__((vector_size(register_floats * sizeof(float))));
+inline constexpr std::int64_t parts = lane_count / register_floats;  // of a vector of lanes
+// Vectors of lanes whose sums for row_count rows take at most half of the registers.
+inline constexpr std::int64_t most_vectors = std::max<std::int64_t>(1, registers / (2 * row_count * parts));
 
-// row_count rows times `vectors` vectors of out; the sums stay in registers.
+// row_count rows times `vectors` vectors of out. The loops are unrolled for the sums to stay in registers.
 template <int vectors>
 inline void tile(float* out, std::int64_t out_stride, StridedMatrix a, LaneMatrix b, std::int64_t inner,
                  bool accumulate) {
-  Lanes sums[row_count][vectors] = {};
+  constexpr int columns = vectors * parts;
+  const auto of_column = [](int c, std::int64_t lanes_stride) {
+    return c / parts * lanes_stride + c % parts * register_floats;
+  };
+  Register sums[row_count][columns] = {};
   for (std::int64_t k = 0; k < inner; ++k) {
-    Lanes right[vectors];
-    for (int c = 0; c < vectors; ++c) {
-      std::memcpy(&right[c], b.data + k * b.row_stride + c * b.lanes_stride, sizeof(Lanes));
+    Register right[columns];
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) {
+      std::memcpy(&right[c], b.data + k * b.row_stride + of_column(c, b.lanes_stride), sizeof(Register));
     }
+#pragma GCC unroll 4
     for (int r = 0; r < row_count; ++r) {
       const float left = a.data[r * a.row_stride + k * a.column_stride];
-      for (int c = 0; c < vectors; ++c) sums[r][c] += left * right[c];
+#pragma GCC unroll 16
+      for (int c = 0; c < columns; ++c) sums[r][c] += left * right[c];
     }
   }
+#pragma GCC unroll 4
   for (int r = 0; r < row_count; ++r) {
-    for (int c = 0; c < vectors; ++c) {
-      float* to = out + r * out_stride + c * lane_count;
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) {
+      float* to = out + r * out_stride + of_column(c, lane_count);
       if (accumulate) {
-        Lanes before;
-        std::memcpy(&before, to, sizeof(Lanes));
+        Register before;
+        std::memcpy(&before, to, sizeof(Register));
         sums[r][c] += before;
       }
-      std::memcpy(to, &sums[r][c], sizeof(Lanes));
+      std::memcpy(to, &sums[r][c], sizeof(Register));
     }
   }
 }
@@ -70,20 +87,26 @@ inline void rows_of_tiles(float* out, std::int64_t out_stride, StridedMatrix a, 
   }
 }
 
+// All columns from `vectors` at a time down to the rest.
+template <int vectors>
+inline void columns_of_tiles(float* out, std::int64_t out_stride, StridedMatrix a, LaneMatrix b,
+                             std::int64_t rows, std::int64_t inner, std::int64_t left, bool accumulate) {
+  for (; left >= vectors; left -= vectors, out += vectors * lane_count, b.data += vectors * b.lanes_stride) {
+    rows_of_tiles<vectors>(out, out_stride, a, b, rows, inner, accumulate);
+  }
+  if constexpr (vectors > 1) {
+    columns_of_tiles<vectors - 1>(out, out_stride, a, b, rows, inner, left, accumulate);
+  }
+}
+
 }  // namespace small_matmul
 
 // out (+)= a b.   a [rows, inner]  b [inner, columns]  out [rows, columns] with `out_stride` between rows;
 // rows a multiple of row_count, columns of lane_count.
 inline void multiply(float* out, std::int64_t out_stride, StridedMatrix a, LaneMatrix b, std::int64_t rows,
                      std::int64_t inner, std::int64_t columns, bool accumulate) {
-  using small_matmul::rows_of_tiles;
-  std::int64_t vectors = columns / lane_count;
-  for (; vectors >= 4; vectors -= 4, out += 4 * lane_count, b.data += 4 * b.lanes_stride) {
-    rows_of_tiles<4>(out, out_stride, a, b, rows, inner, accumulate);
-  }
-  if (vectors == 3) rows_of_tiles<3>(out, out_stride, a, b, rows, inner, accumulate);
-  if (vectors == 2) rows_of_tiles<2>(out, out_stride, a, b, rows, inner, accumulate);
-  if (vectors == 1) rows_of_tiles<1>(out, out_stride, a, b, rows, inner, accumulate);
+  small_matmul::columns_of_tiles<small_matmul::most_vectors>(out, out_stride, a, b, rows, inner,
+                                                             columns / lane_count, accumulate);
 }
 
 }  // namespace chorus
