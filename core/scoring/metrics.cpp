@@ -157,11 +157,15 @@ std::string Scores::to_table() const {
   return out;
 }
 
-double majority_baseline(std::span<const std::int32_t> gold) {
+std::int32_t majority_label(std::span<const std::int32_t> gold) {
   std::map<std::int32_t, std::int64_t> counts;
   for (const std::int32_t label : gold) ++counts[label];
-  std::int64_t most = 0;
-  for (const auto& [label, count] : counts) most = std::max(most, count);
+  const auto by_count = [](const auto& a, const auto& b) { return a.second < b.second; };
+  return counts.empty() ? no_label : std::ranges::max_element(counts, by_count)->first;
+}
+
+double majority_baseline(std::span<const std::int32_t> gold) {
+  const auto most = static_cast<std::int64_t>(std::ranges::count(gold, majority_label(gold)));
   const auto all = static_cast<std::int64_t>(gold.size());
   // Only the predicted class has an F1 above 0.
   return f1_score(most, most, all) * ratio(most, all);

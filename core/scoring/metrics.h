@@ -56,6 +56,8 @@ class Scores {
   std::int64_t count_ = 0, misses_ = 0, unmatched_ = 0;
 };
 
+// The most frequent of the gold labels (the earlier one of equals), no_label for an empty list.
+std::int32_t majority_label(std::span<const std::int32_t> gold);
 // Weighted F1 of predicting for everything the most frequent of the gold labels (the earlier one of equals).
 // 0 for an empty list.
 double majority_baseline(std::span<const std::int32_t> gold);

@@ -132,6 +132,7 @@ nlohmann::ordered_json TrainingState::to_json() const {
   nlohmann::ordered_json json{{"step", step}, {"total_tokens", total_tokens}, {"elapsed_time", elapsed}};
   if (best_metric) json["best_metric"] = *best_metric;
   json["best_step"] = best_step;
+  json["scorings_since_best"] = scorings_since_best;
   if (evaluation_due) json["evaluation_due"] = true;
   return json;
 }
@@ -144,6 +145,7 @@ TrainingState TrainingState::from_json(const nlohmann::json& json, const std::st
   state.elapsed = fields.number("elapsed_time").value_or(0);
   state.best_metric = fields.number("best_metric");
   state.best_step = fields.integer("best_step").value_or(0);
+  state.scorings_since_best = fields.integer("scorings_since_best").value_or(0);
   state.evaluation_due = fields.boolean("evaluation_due").value_or(false);
   return state;
 }

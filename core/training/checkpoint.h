@@ -20,6 +20,7 @@ struct TrainingState {
   double elapsed = 0;             // seconds of training, over all sessions
   std::optional<double> best_metric;
   std::int64_t best_step = 0;
+  std::int64_t scorings_since_best = 0;
   bool evaluation_due = false;  // stopped before or while dev was scored at this step
 
   nlohmann::ordered_json to_json() const;

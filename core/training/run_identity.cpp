@@ -52,6 +52,11 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   // Not said of most runs, so that checkpoints of older versions go on.
   if (config.base_precision != Quantisation::none) all["base-precision"] = name(config.base_precision);
   if (config.lora_plus_ratio != 1) all["lora-plus-ratio"] = config.lora_plus_ratio;
+  if (eval_steps > 0 && inputs.dev != nullptr) {
+    const DevMetric metric = resolve(config.dev_metric, *inputs.dev);
+    if (metric != resolve(DevMetric::automatic, *inputs.dev)) all["dev-metric"] = name(metric);
+  }
+  if (config.patience > 0) all["patience"] = config.patience;
   all.update(identity(batch_options(config, 1)));
   all.update(identity(schedule));
   all.update(identity(adamw_options(config)));

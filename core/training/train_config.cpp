@@ -11,6 +11,12 @@ void validate(const TrainConfig& config) {
       "--adapter starts from a LoRA adapter, but --method is full: leave one of them out");
   require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
                               "nothing to train: both --epochs and --max-steps are 0");
+  const bool scores_dev = config.eval_steps != 0;
+  require<ConfigurationError>(config.patience == 0 || scores_dev, "--patience ", config.patience,
+                              " counts scorings of dev, and --eval-steps 0 has none: leave one of them out");
+  require<ConfigurationError>(config.dev_metric == DevMetric::automatic || scores_dev, "--dev-metric ",
+                              name(config.dev_metric),
+                              " is of scorings of dev, and --eval-steps 0 has none: leave one of them out");
   require<ConfigurationError>(
       config.projector == ProjectorKind::mlp || config.projector_hidden == 0,
       "--projector-hidden is the width between two layers, and --projector linear has one: ",

@@ -7,6 +7,7 @@
 
 #include "core/formats/model_writer.h"
 #include "core/model/llama.h"
+#include "core/scoring/dev_metric.h"
 #include "core/training/schedule.h"
 #include "data/sets/batches.h"
 
@@ -57,7 +58,9 @@ struct TrainConfig {
 
   std::int64_t logging_steps = 10;
   std::optional<std::int64_t> eval_steps;  // unset: once per epoch; 0: never
-  std::int64_t save_steps = 0;             // 0: only at the end
+  DevMetric dev_metric = DevMetric::automatic;
+  std::int64_t patience = 0;    // scorings of dev in a row without a better one after which it ends; 0: off
+  std::int64_t save_steps = 0;  // 0: only at the end
   std::int64_t save_total_limit = 3;
   std::int64_t most_shard_bytes = largest_shard;  // of a file of --method full
   double max_time = 0;  // seconds after which a checkpoint is written and the run ends; 0: no limit

@@ -24,6 +24,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model&
       step_(model, engine.optimizer_arena, engine.activations),
       store_(config, inputs.base, model),
       eval_steps_(dev_ == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
+      dev_metric_(eval_steps_ == 0 ? DevMetric::automatic : resolve(config.dev_metric, *dev_)),
       identity_(run_identity(config, inputs, schedule_, eval_steps_)),
       stop_requested_(engine.stop_requested) {}
 
@@ -141,8 +142,8 @@ void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
   const Clock clock;
   const double elapsed_before = state_.elapsed;
   for (bool stepped = false;; stepped = true) {
-    const bool last = state_.step == total_steps();
     if (state_.evaluation_due) evaluate_and_keep_best(observer);
+    const bool last = is_over();
     if (config_.save_steps > 0 && state_.step > 0 && (last || state_.step % config_.save_steps == 0)) save();
     if (last) return;
     if (stepped && out_of_time(clock.seconds())) return save();
@@ -171,7 +172,8 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
     summary.interrupted = true;
     save();
   }
-  summary.finished = state_.step == total_steps() && !summary.interrupted;
+  summary.finished = is_over() && !summary.interrupted;
+  summary.stopped_early = summary.finished && state_.step < total_steps();
   if (summary.finished && !state_.best_metric) {
     require_finite_weights();
     require_equal_replicas();
@@ -182,14 +184,11 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
   return summary;
 }
 
-// Chosen by weighted F1 where utterances have labels, else by loss.
 void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
   const Evaluation evaluation = evaluate(
       model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, activations_,
       [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); }, stop_requested_);
-  const double metric = evaluation.predictions.empty()
-                            ? -evaluation.loss
-                            : Scores(dev_->origin.labels, evaluation.predictions).weighted_f1();
+  const double metric = score_of(dev_metric_, evaluation, *dev_);
   const bool is_best = !state_.best_metric || metric > *state_.best_metric;
   if (is_best) {
     require_equal_replicas();
@@ -197,8 +196,10 @@ void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
     state_.best_step = state_.step;
     store_.write_best(activations_);
   }
+  state_.scorings_since_best = is_best ? 0 : state_.scorings_since_best + 1;
   state_.evaluation_due = false;
-  observer.evaluated(state_, evaluation, *dev_, is_best);
+  observer.evaluated(state_, evaluation, *dev_,
+                     {.is_best = is_best, .ends_training = is_over() && state_.step < total_steps()});
 }
 
 // One clock decides, so that all ranks stop after the same step.

@@ -38,8 +38,15 @@ struct TrainingSummary {
   double last_loss = 0;
   double seconds = 0;  // of this session
   std::int64_t tokens = 0, unshared_tokens = 0;
-  bool finished = false;     // false: stopped before its last step, with a checkpoint
-  bool interrupted = false;  // by a request to stop, and not by --max-time
+  bool finished = false;       // false: stopped before its end, with a checkpoint
+  bool stopped_early = false;  // finished before its last step, by --patience
+  bool interrupted = false;    // by a request to stop, and not by --max-time
+};
+
+// What a scoring of dev means for the training.
+struct DevVerdict {
+  bool is_best = false;
+  bool ends_training = false;  // before its last step, by --patience
 };
 
 // What the trainer tells while it runs. Called on every rank; the launch folder prints on one.
@@ -48,7 +55,7 @@ class TrainingObserver {
   virtual ~TrainingObserver() = default;
   virtual void step_done(const StepReport& report, std::int64_t total_steps) = 0;
   virtual void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
-                         bool is_best) = 0;
+                         const DevVerdict& verdict) = 0;
   virtual void evaluating(std::int64_t done, std::int64_t total) = 0;
 };
 
@@ -74,7 +81,7 @@ class Trainer {
   StepReport step();
   // As the free function of this name says it of the model and its moments, after the last step.
   std::string differing_replicas();
-  // Steps, evaluations and checkpoints until the end; then OUTPUT holds the best model on dev, or the last one where
+  // Steps, evaluations and checkpoints until the end, which is the last step or the end of --patience; then OUTPUT holds the best model on dev, or the last one where
   // there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
   // Throws DataError where losses, scores of dev or trained weights are not finite any more.
   TrainingSummary run(TrainingObserver& observer);
@@ -83,6 +90,8 @@ class Trainer {
   std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
   const Schedule& schedule() const { return schedule_; }
   const TrainingState& state() const { return state_; }
+  // Of scorings of dev, where there are any.
+  DevMetric dev_metric() const { return dev_metric_; }
   const nlohmann::ordered_json& identity() const { return identity_; }
 
  private:
@@ -91,7 +100,7 @@ class Trainer {
   double sum_over_data_ranks(double value);
   StepWork work_of(const Batches::Step& batch);
   void update(double gradient_norm, double learning_rate);
-  // Until the last step, or out of time; `summary` gets what the steps did.
+  // Until the end, or out of time; `summary` gets what the steps did.
   void take_steps(TrainingObserver& observer, TrainingSummary& summary);
   void evaluate_and_keep_best(TrainingObserver& observer);
   // Throws DataError, on all ranks: what the last update left behind is not written as if it were a model.
@@ -100,6 +109,10 @@ class Trainer {
   // --check-replicas.
   void require_equal_replicas();
   void save();
+  bool out_of_patience() const {
+    return config_.patience > 0 && state_.scorings_since_best >= config_.patience;
+  }
+  bool is_over() const { return state_.step == total_steps() || out_of_patience(); }
   bool out_of_time(double elapsed);
 
   const TrainConfig& config_;
@@ -114,6 +127,7 @@ class Trainer {
   TrainingStep step_;
   CheckpointStore store_;
   std::int64_t eval_steps_;
+  DevMetric dev_metric_;
   nlohmann::ordered_json identity_;
   StopRequested stop_requested_;
   TrainingState state_;

@@ -12,6 +12,7 @@
 #include "data/text/json.h"
 #include "data/text/json_values.h"
 #include "data/text/text_file.h"
+#include "experiments/studies/training_progress.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -53,6 +54,14 @@ void read_log(const fs::path& path, ReportedTraining& training) {
   });
 }
 
+// Weighted F1 at a step that dev was scored at.
+std::optional<double> dev_f1_at(std::int64_t step, const ReportedTraining& training) {
+  const Curve& curve = training.dev_f1;
+  const auto found = std::ranges::find(curve.steps, static_cast<double>(step));
+  if (found == curve.steps.end()) return std::nullopt;
+  return curve.values[static_cast<std::size_t>(found - curve.steps.begin())];
+}
+
 ReportedTraining read_training(const fs::path& folder, const fs::path& root) {
   ReportedTraining training;
   training.name = run_name(folder, root);
@@ -63,13 +72,18 @@ ReportedTraining read_training(const fs::path& folder, const fs::path& root) {
   if (!fs::exists(results)) return training;  // it still runs, or was killed
   const Json json = read_json_file(results);
   read_values(results.string(), [&] {
-    training.finished = json.value("finished", false);
-    training.steps = json.value("steps", std::int64_t{0});
     training.seconds = json.value("train_runtime", 0.0);
     training.tokens_per_second = json.value("tokens_per_second", 0.0);
     training.peak_bytes = json.value("peak_resident_bytes", std::int64_t{0});
-    if (json.contains("best_dev_metric")) training.dev = json["best_dev_metric"].get<double>();
   });
+  const TrainingEnd end = read_training_end(folder);
+  training.finished = end.finished;
+  training.stopped_early = end.stopped_early;
+  training.steps = end.steps;
+  training.dev_metric = end.dev_metric;
+  // Runs chosen by different metrics are told by one. A log may begin behind the best step.
+  if (end.best_step) training.dev = dev_f1_at(*end.best_step, training);
+  if (!training.dev && end.dev_metric == DevMetric::weighted_f1) training.dev = end.dev;
   return training;
 }
 
@@ -127,9 +141,12 @@ void read_evaluations(const fs::path& folder, const fs::path& root,
   if (!json["results"].empty() && fs::exists(predictions)) evaluations.back().predictions = predictions;
 }
 
-std::optional<HeatMap> heat_map_of(const Json& json) {
+std::optional<HeatMap> heat_map_of(const Json& json, const std::string& where) {
   if (!json.contains("options") || json["options"].size() != 2) return std::nullopt;
   HeatMap map{json["options"].at(0), json["options"].at(1), {}, {}, {}};
+  const auto metric = find_dev_metric(json.value("dev_metric", std::string(name(DevMetric::weighted_f1))));
+  require<DataError>(metric.has_value(), where, ": 'dev_metric' is no metric of dev");
+  map.metric = *metric;
   const auto add = [](std::vector<std::string>& values, const std::string& value) {
     if (std::ranges::find(values, value) == values.end()) values.push_back(value);
   };
@@ -157,7 +174,7 @@ std::optional<HeatMap> heat_map_of(const Json& json) {
 
 std::optional<HeatMap> read_heat_map(const fs::path& file) {
   const Json json = read_json_file(file);
-  return read_values(file.string(), [&] { return heat_map_of(json); });
+  return read_values(file.string(), [&] { return heat_map_of(json, file.string()); });
 }
 
 std::vector<fs::path> files_below(const fs::path& root, const std::string& name) {
@@ -212,7 +229,7 @@ std::string Report::to_csv() const {
   std::string csv;
   append_csv_row(csv, std::vector<std::string>{"run", "group", "finished", "steps", "dev_weighted_f1",
                                                "test_weighted_f1", "seconds", "tokens_per_second",
-                                               "peak_resident_bytes"});
+                                               "peak_resident_bytes", "dev_metric", "stopped_early"});
   const auto optional = [](const std::optional<double>& value) {
     return value ? fmt::format("{}", *value) : "";
   };
@@ -220,7 +237,9 @@ std::string Report::to_csv() const {
     append_csv_row(csv, std::vector<std::string>{
                             t.name, t.group, t.finished ? "true" : "false", std::to_string(t.steps),
                             optional(t.dev), optional(t.test), fmt::format("{:.3f}", t.seconds),
-                            fmt::format("{:.1f}", t.tokens_per_second), std::to_string(t.peak_bytes)});
+                            fmt::format("{:.1f}", t.tokens_per_second), std::to_string(t.peak_bytes),
+                            t.dev_metric == DevMetric::automatic ? "" : std::string(name(t.dev_metric)),
+                            t.stopped_early ? "true" : "false"});
   }
   return csv;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/scoring/dev_metric.h"
 #include "core/scoring/predictions.h"
 #include "experiments/studies/comparison.h"
 
@@ -41,10 +42,11 @@ struct ReportedTraining {
   std::filesystem::path folder;
   Curve loss, dev_f1;
   std::optional<double> dev, test;  // weighted F1 of the best checkpoint on dev, of the result on test
+  DevMetric dev_metric = DevMetric::automatic;  // by which it was the best; automatic: none was chosen
   std::int64_t steps = 0;
   double seconds = 0, tokens_per_second = 0;
   std::int64_t peak_bytes = 0;
-  bool finished = false;
+  bool finished = false, stopped_early = false;
 };
 
 // Two varied options of a sweep against each other: mean score on dev.
@@ -52,6 +54,7 @@ struct HeatMap {
   std::string rows, columns;  // names of the options
   std::vector<std::string> row_values, column_values;
   std::vector<std::optional<double>> cells;  // [rows, columns]
+  DevMetric metric = DevMetric::weighted_f1;
 };
 
 // All that stands in some folders of trainings, evaluations, studies and sweeps.

@@ -181,12 +181,21 @@ std::string mean_or_dash(const std::vector<const ReportedTraining*>& group,
                          : fmt::format("{:.2f}", found.mean);
 }
 
+// What is unusual of how it ended, and of how its best was chosen.
+std::string remarks_on(const ReportedTraining& t) {
+  std::string remarks = t.finished ? "" : " (not finished)";
+  if (t.stopped_early) remarks += " (stopped early)";
+  if (t.dev_metric != DevMetric::automatic && t.dev_metric != DevMetric::weighted_f1)
+    remarks += fmt::format(" (best by {} on dev)", title(t.dev_metric));
+  return remarks;
+}
+
 std::string training_row(const ReportedTraining& t) {
   return fmt::format(
       "<tr><td>{}{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.0f} s</td><td>{:.0f}</td><td>{:.0f} "
       "MiB</td></tr>\n",
-      escaped(t.name), t.finished ? "" : " (not finished)", t.steps, percent_or_dash(t.dev),
-      percent_or_dash(t.test), t.seconds, t.tokens_per_second, static_cast<double>(t.peak_bytes) / 1048576);
+      escaped(t.name), remarks_on(t), t.steps, percent_or_dash(t.dev), percent_or_dash(t.test), t.seconds,
+      t.tokens_per_second, static_cast<double>(t.peak_bytes) / 1048576);
 }
 
 // Each group of seeds with its means, then its runs.
@@ -233,7 +242,8 @@ std::string heat_map(const HeatMap& map) {
     out += fmt::format("<tr><th>{}</th>", escaped(map.row_values[row]));
     for (std::size_t column = 0; column < map.column_values.size(); ++column) {
       const auto& cell = map.cells[row * map.column_values.size() + column];
-      out += cell ? fmt::format("<td style=\"{}\">{:.2f}</td>", cell_style(range.share(*cell)), 100 * *cell)
+      out += cell ? fmt::format("<td style=\"{}\">{}</td>", cell_style(range.share(*cell)),
+                                print_score(map.metric, *cell))
                   : "<td>–</td>";
     }
     out += "</tr>\n";
@@ -348,7 +358,8 @@ std::string Report::to_html(const std::string& title, const fs::path& folder) co
             Chart("weighted F1 on dev", trainings, &ReportedTraining::dev_f1, 100).html() + "</div>\n" +
             legend(trainings);
   }
-  for (const HeatMap& map : heat_maps) page += "<h2>Sweep: F1 on dev</h2>\n" + heat_map(map);
+  for (const HeatMap& map : heat_maps)
+    page += fmt::format("<h2>Sweep: {} on dev</h2>\n{}", chorus::title(map.metric), heat_map(map));
   if (!evaluations.empty()) page += "<h2>Evaluations</h2>\n";
   const std::set<const ReportedEvaluation*> chosen = best_of_groups(evaluations);
   for (const ReportedEvaluation& evaluation : evaluations)

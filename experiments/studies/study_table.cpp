@@ -103,6 +103,9 @@ std::string conditions_line(const StudyTable& table) {
   std::string text =
       fmt::format("ours: {}, {}; {} {}", table.conditions.base, print_parameters(table.conditions.parameters),
                   table.conditions.seeds.size() == 1 ? "seed" : "seeds", seeds);
+  if (table.conditions.stopped_early > 0)
+    text += fmt::format("; {} of {} trainings stopped early", table.conditions.stopped_early,
+                        table.conditions.trainings);
   if (!table.study.published_base.empty()) text += "; published: " + table.study.published_base;
   if (!table.study.source.empty()) text += " (" + table.study.source + ")";
   return text;
@@ -174,6 +177,8 @@ nlohmann::ordered_json StudyTable::to_json() const {
                              {"base", conditions.base},
                              {"parameters", conditions.parameters},
                              {"seeds", conditions.seeds},
+                             {"trainings", conditions.trainings},
+                             {"stopped_early", conditions.stopped_early},
                              {"rows", nlohmann::ordered_json::array()}};
   for (std::size_t r = 0; r < study.rows.size(); ++r) {
     const StudyRow& row = study.rows[r];

@@ -35,6 +35,7 @@ struct StudyConditions {
   std::string base;
   std::int64_t parameters = 0;
   std::vector<std::uint64_t> seeds;
+  std::size_t trainings = 0, stopped_early = 0;  // that are done; of these, ended by --patience
 };
 
 // The paper's table with ours beside it. Cells that nobody has show a dash.

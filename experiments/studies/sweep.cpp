@@ -94,13 +94,13 @@ void append(std::vector<std::string>& arguments, const CommandOptions& options) 
   }
 }
 
-std::string percent_or_dash(const std::vector<double>& values, bool complete) {
+std::string score_or_dash(DevMetric metric, const std::vector<double>& values, bool complete) {
   if (!complete || values.empty()) return "–";
-  std::vector<double> percent;
-  for (const double value : values) percent.push_back(100 * value);
-  return spread(percent).count > 1
-             ? fmt::format("{:.2f} ± {:.2f}", spread(percent).mean, spread(percent).deviation)
-             : fmt::format("{:.2f}", percent[0]);
+  const Spread found = spread(values);
+  std::string text = print_score(metric, found.mean);
+  if (found.count > 1)
+    text += " ± " + print_score(metric, metric == DevMetric::loss ? -found.deviation : found.deviation);
+  return text;
 }
 
 std::string remark_on(const TrialResult& result, const MajorityScores& majority) {
@@ -108,7 +108,14 @@ std::string remark_on(const TrialResult& result, const MajorityScores& majority)
   const bool constant = majority.dev && std::ranges::any_of(result.dev, [&](double score) {
                           return std::abs(score - *majority.dev) < 1e-12;
                         });
-  return constant ? "the majority label alone" : "";
+  std::vector<std::string> remarks;
+  if (constant) remarks.emplace_back("the majority label alone");
+  if (result.stopped_early == result.dev.size() && result.stopped_early > 0) {
+    remarks.emplace_back("stopped early");
+  } else if (result.stopped_early > 0) {
+    remarks.push_back(fmt::format("{} of {} stopped early", result.stopped_early, result.dev.size()));
+  }
+  return joined(remarks, "; ");
 }
 
 // Mean on dev of each pair of values, where two options have lists and nothing else varies.
@@ -122,10 +129,11 @@ std::string heat_map(const SweepRequest& request, const std::vector<TrialResult>
       const auto found = std::ranges::find_if(ranked, [&](const TrialResult& result) {
         return request.trials[result.trial].values == std::vector<std::string>{value, other};
       });
-      row.cells.push_back(found == ranked.end() ? "–" : percent_or_dash(found->dev, found->failed == 0));
+      row.cells.push_back(
+          found == ranked.end() ? "–" : score_or_dash(request.dev_metric, found->dev, found->failed == 0));
     }
   }
-  return "\non dev\n" + aligned(rows);
+  return fmt::format("\n{} on dev\n{}", title(request.dev_metric), aligned(rows));
 }
 
 }  // namespace
@@ -246,17 +254,22 @@ std::vector<std::size_t> survivors(std::vector<TrialResult> results, int factor)
   return trials;
 }
 
-MajorityScores majority_scores(const std::filesystem::path& data) {
-  const auto of_split = [&](const char* name) -> std::optional<double> {
+MajorityScores majority_scores(const std::filesystem::path& data, DevMetric dev_metric) {
+  const auto of_split = [&](const char* name, DevMetric metric) -> std::optional<double> {
     const std::filesystem::path file = data / name;
-    if (!std::filesystem::exists(file)) return std::nullopt;
+    if (metric == DevMetric::loss || !std::filesystem::exists(file)) return std::nullopt;
     const Dataset dataset = Dataset::read(file.string());
     if (!dataset.has_gold()) return std::nullopt;
     std::vector<std::int32_t> gold;
-    for (const UtteranceReference& utterance : dataset.utterances) gold.push_back(utterance.label);
-    return majority_baseline(gold);
+    for (const UtteranceReference& utterance : dataset.utterances) {
+      if (utterance.label >= 0) gold.push_back(utterance.label);
+    }
+    std::vector<Prediction> answers;
+    for (const std::int32_t label : gold)
+      answers.push_back({.gold = label, .predicted = majority_label(gold)});
+    return score_of(metric, Scores(dataset.origin.labels, answers));
   };
-  return {of_split("dev.h5"), of_split("test.h5")};
+  return {of_split("dev.h5", dev_metric), of_split("test.h5", DevMetric::weighted_f1)};
 }
 
 std::string to_table(const SweepRequest& request, const std::vector<TrialResult>& ranked,
@@ -264,21 +277,23 @@ std::string to_table(const SweepRequest& request, const std::vector<TrialResult>
   std::vector<TableRow> rows{{"", {}}};
   for (const Dimension& dimension : request.dimensions) rows[0].cells.push_back(dimension.option);
   if (request.rungs > 1) rows[0].cells.push_back("round");
-  rows[0].cells.insert(rows[0].cells.end(), {"dev", "test", ""});
+  const DevMetric metric = request.dev_metric;
+  const std::string dev = metric == DevMetric::weighted_f1 ? "dev" : fmt::format("dev ({})", title(metric));
+  rows[0].cells.insert(rows[0].cells.end(), {dev, "test", ""});
   for (std::size_t i = 0; i < ranked.size(); ++i) {
     const TrialResult& result = ranked[i];
     TableRow& row =
         rows.emplace_back(TableRow{fmt::format("{}", i + 1), request.trials[result.trial].values});
     if (request.rungs > 1) row.cells.push_back(fmt::format("{}", result.rung + 1));
-    row.cells.push_back(percent_or_dash(result.dev, result.failed == 0));
-    row.cells.push_back(percent_or_dash(result.test, true));
+    row.cells.push_back(score_or_dash(metric, result.dev, result.failed == 0));
+    row.cells.push_back(score_or_dash(DevMetric::weighted_f1, result.test, true));
     row.cells.push_back(remark_on(result, majority));
   }
   if (majority.dev) {
     TableRow& row = rows.emplace_back(TableRow{"", {"majority label"}});
     row.cells.resize(rows[0].cells.size() - 3);
-    for (const std::optional<double>& score : {majority.dev, majority.test})
-      row.cells.push_back(percent_or_dash(score ? std::vector{*score} : std::vector<double>{}, true));
+    row.cells.push_back(print_score(metric, *majority.dev));
+    row.cells.push_back(majority.test ? print_score(DevMetric::weighted_f1, *majority.test) : "–");
     row.cells.emplace_back();
   }
   return aligned(rows) + heat_map(request, ranked);
@@ -288,6 +303,7 @@ nlohmann::ordered_json to_json(const SweepRequest& request, const std::vector<Tr
                                const MajorityScores& majority) {
   nlohmann::ordered_json json{{"base", request.base}, {"data", request.data}, {"seeds", request.seeds}};
   for (const Dimension& dimension : request.dimensions) json["options"].push_back(dimension.option);
+  json["dev_metric"] = name(request.dev_metric);
   if (majority.dev) json["majority"]["dev"] = *majority.dev;
   if (majority.test) json["majority"]["test_weighted_f1"] = *majority.test;
   json["trials"] = nlohmann::ordered_json::array();
@@ -298,6 +314,7 @@ nlohmann::ordered_json to_json(const SweepRequest& request, const std::vector<Tr
     trial["round"] = result.rung + 1;
     trial["dev"] = result.dev;
     trial["failed"] = result.failed;
+    if (result.stopped_early > 0) trial["stopped_early"] = result.stopped_early;
     if (!result.test.empty()) trial["test_weighted_f1"] = result.test;
     json["trials"].push_back(std::move(trial));
   }

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/scoring/dev_metric.h"
 #include "experiments/studies/job.h"
 #include "experiments/studies/study.h"
 
@@ -50,6 +51,8 @@ struct SweepRequest {
   // Successive halving (Jamieson & Talwalkar 2016): in each of `rungs` rounds but the last, 1/`factor` of the epochs of
   // the next; the best 1/`factor` of the trials go on. Each round trains from the start, with a schedule of its own.
   int factor = 2, rungs = 1;
+  // By which trials are compared: what the trainings say.
+  DevMetric dev_metric = DevMetric::weighted_f1;
 };
 
 // Epochs of a round, counted from 0.
@@ -63,10 +66,12 @@ std::vector<Job> test_jobs(const SweepRequest& request, std::size_t trial);
 // What became of a trial.
 struct TrialResult {
   std::size_t trial = 0;
-  int rung = 0;              // the last round it was trained in
-  std::vector<double> dev;   // of each seed that finished: the score of its best checkpoint
-  std::size_t failed = 0;    // seeds whose training failed
-  std::vector<double> test;  // of each seed, where it is the best: weighted F1
+  int rung = 0;  // the last round it was trained in
+  std::vector<double>
+      dev;  // of each seed that finished: the score of its best checkpoint, the larger the better
+  std::size_t failed = 0;         // seeds whose training failed
+  std::size_t stopped_early = 0;  // seeds whose training --patience ended
+  std::vector<double> test;       // of each seed, where it is the best: weighted F1
 
   double mean_dev() const;  // -infinity unless every seed finished
 };
@@ -76,12 +81,12 @@ void rank(std::vector<TrialResult>& results);
 // The trials that go on from a round.
 std::vector<std::size_t> survivors(std::vector<TrialResult> results, int factor);
 
-// Weighted F1 of the label that is most frequent in a split, answered everywhere; nothing where there is no such split, or no
-// label in it.
+// Scores of the label that is most frequent in a split, answered everywhere: by `dev_metric` on dev, weighted F1 on test;
+// nothing where there is no such split, or no label in it, and of a loss.
 struct MajorityScores {
   std::optional<double> dev, test;
 };
-MajorityScores majority_scores(const std::filesystem::path& data);
+MajorityScores majority_scores(const std::filesystem::path& data, DevMetric dev_metric);
 
 // All trials, best first, those marked that answer the majority label alone, and its scores; where two options have lists,
 // the map of the one against the other.

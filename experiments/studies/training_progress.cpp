@@ -7,6 +7,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/text/json.h"
+#include "ops/base/error.h"
+
 namespace chorus {
 namespace {
 
@@ -41,6 +44,29 @@ std::optional<TrainingProgress> read_progress(const std::filesystem::path& outpu
     if (entry.is_object()) take_line(entry, progress);
   }
   return progress;
+}
+
+TrainingEnd read_training_end(const std::filesystem::path& output) {
+  const std::filesystem::path file = output / "train_results.json";
+  const nlohmann::json json = read_json_file(file);
+  const JsonFields fields(json, file.string());
+  TrainingEnd end;
+  end.finished = fields.boolean("finished").value_or(false);
+  end.stopped_early = fields.boolean("stopped_early").value_or(false);
+  end.steps = fields.integer("steps").value_or(0);
+  end.total_steps = fields.integer("total_steps").value_or(0);
+  end.best_step = fields.integer("best_step");
+  end.dev = fields.number("best_dev_metric");
+  if (!end.dev) return end;
+  // Older versions name no metric: they had weighted F1, which is never negative, or the loss.
+  const std::string metric =
+      fields.text("dev_metric")
+          .value_or(std::string(name(*end.dev < 0 ? DevMetric::loss : DevMetric::weighted_f1)));
+  const std::optional<DevMetric> found = find_dev_metric(metric);
+  require<DataError>(found && *found != DevMetric::automatic, file.string(), ": field 'dev_metric' is '",
+                     metric, "', which is no metric of dev");
+  end.dev_metric = *found;
+  return end;
 }
 
 }  // namespace chorus

@@ -172,13 +172,21 @@ std::optional<std::pair<pid_t, int>> ended_process() {
   return std::pair(process, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
+std::string remark_on_end(const Job& job) {
+  if (job.kind != JobKind::train || !std::filesystem::exists(output_of(job) / "train_results.json"))
+    return "";
+  const TrainingEnd end = read_training_end(output_of(job));
+  return end.stopped_early ? fmt::format(", stopped early at step {} of {}", end.steps, end.total_steps) : "";
+}
+
 JobOutcome record(const Job& job, const std::vector<std::string>& launcher, int exit_code, double seconds) {
-  JobOutcome outcome{.exit_code = exit_code, .seconds = seconds, .last_lines = {}};
+  JobOutcome outcome{.exit_code = exit_code, .seconds = seconds, .last_lines = {}, .remark = {}};
   // Asked to stop, a launcher may end with any code.
   const bool stopped = stop_requested() || exit_code == static_cast<int>(ExitCode::preempted);
   outcome.state = exit_code == 0 ? JobOutcome::State::done
                   : stopped      ? JobOutcome::State::stopped
                                  : JobOutcome::State::failed;
+  if (outcome.state == JobOutcome::State::done) outcome.remark = remark_on_end(job);
   nlohmann::ordered_json record{
       {"arguments", job.arguments}, {"launcher", launcher}, {"exit_code", exit_code}, {"seconds", seconds}};
   if (outcome.state == JobOutcome::State::failed) {
@@ -220,9 +228,9 @@ class Estimate {
 std::string describe(const JobOutcome& outcome) {
   switch (outcome.state) {
     case JobOutcome::State::done:
-      return "done in " + print_duration(outcome.seconds);
+      return "done in " + print_duration(outcome.seconds) + outcome.remark;
     case JobOutcome::State::found_done:
-      return "done before";
+      return "done before" + outcome.remark;
     case JobOutcome::State::failed:
       return fmt::format("FAILED with exit code {} after {}", outcome.exit_code,
                          print_duration(outcome.seconds));
@@ -282,6 +290,7 @@ class JobQueue {
     }
     if (succeeded(read_record(job))) {
       outcome.state = JobOutcome::State::found_done;
+      outcome.remark = remark_on_end(job);
       end(i, std::move(outcome));
       return true;
     }

@@ -18,6 +18,7 @@ struct JobOutcome {
   int exit_code = 0;  // of a failed one; -1: killed by a signal
   double seconds = 0;
   std::string last_lines;  // of a failed one's log; of one that was not run: why
+  std::string remark;      // on how a training ended that is done; mostly empty
 };
 
 // Whether the job's record says that this very command succeeded.

@@ -10,6 +10,7 @@
 #include "data/text/text_file.h"
 #include "experiments/studies/study_plan.h"
 #include "experiments/studies/study_table.h"
+#include "experiments/studies/training_progress.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/job_runner.h"
 #include "launch/process/console.h"
@@ -91,6 +92,11 @@ StudyTable make_table(const Study& study, StudyRequest request) {
                                   .parameters = parameter_count(read_model_config(request.base)),
                                   .seeds = request.seeds.empty() ? study.seeds : request.seeds},
                    .scores = {}};
+  for (const Job& job : plan.jobs) {
+    if (job.kind != JobKind::train || !is_done(job)) continue;
+    ++table.conditions.trainings;
+    if (read_training_end(output_of(job)).stopped_early) ++table.conditions.stopped_early;
+  }
   for (const PlannedScore& planned : plan.scores) {
     const Job& job = plan.jobs[planned.job];
     if (!is_done(job)) continue;

@@ -13,6 +13,7 @@
 #include "data/text/json.h"
 #include "data/text/json_values.h"
 #include "experiments/studies/study_table.h"
+#include "experiments/studies/training_progress.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/job_runner.h"
 #include "launch/process/console.h"
@@ -45,6 +46,9 @@ SweepRequest make_request(const Options& options) {
                        .factor = options.halving,
                        .rungs = static_cast<int>(options.rounds)};
   for (const Dimension& dimension : request.dimensions) {
+    require<ConfigurationError>(
+        dimension.option != "dev-metric",
+        "--vary dev-metric: trials are compared by one metric; give it in --train-options");
     require<ConfigurationError>(!request.train.contains(dimension.option) && dimension.option != "seed",
                                 "--vary and ", dimension.option == "seed" ? "--seeds" : "--train-options",
                                 " both say what ", dimension.option, " is");
@@ -64,15 +68,13 @@ SweepRequest make_request(const Options& options) {
   return request;
 }
 
-// The score of the best checkpoint on dev.
-double read_dev(const Job& job) {
-  const fs::path file = output_of(job) / "train_results.json";
-  const nlohmann::json results = read_json_file(file);
+TrainingEnd read_end(const Job& job) {
+  TrainingEnd end = read_training_end(output_of(job));
   require<DataError>(
-      results.contains("best_dev_metric"), file.string(),
+      end.dev.has_value(), (output_of(job) / "train_results.json").string(),
       ": has no score on dev: trials are compared by it, so the data need a dev split, and --eval-steps "
       "must not be 0");
-  return read_values(file.string(), [&] { return results["best_dev_metric"].get<double>(); });
+  return end;
 }
 
 double read_test(const Job& job) {
@@ -135,11 +137,14 @@ class Sweep {
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       if (i % request_.seeds.size() == 0)
         results.push_back({.trial = trials[i / request_.seeds.size()], .rung = rung, .dev = {}, .test = {}});
-      if (is_done(jobs[i])) {
-        results.back().dev.push_back(read_dev(jobs[i]));
-      } else {
+      if (!is_done(jobs[i])) {
         ++results.back().failed;
+        continue;
       }
+      const TrainingEnd end = read_end(jobs[i]);
+      request_.dev_metric = end.dev_metric;  // of all trials: they differ in other options
+      results.back().dev.push_back(*end.dev);
+      if (end.stopped_early) ++results.back().stopped_early;
     }
     return results;
   }
@@ -161,14 +166,15 @@ class Sweep {
   }
 
   void report() {
-    const MajorityScores majority = majority_scores(request_.data);
+    const MajorityScores majority = majority_scores(request_.data, request_.dev_metric);
     const std::string table = to_table(request_, results_, majority);
     write_file_atomically(request_.output / "sweep.txt", table);
     write_file_atomically(request_.output / "sweep.json",
                           to_json(request_, results_, majority).dump(2) + "\n");
     console_.print(fmt::format(
-        "\nbest first by the mean on dev over {} seeds, in percent; only the best is scored on test\n\n{}",
-        request_.seeds.size(), table));
+        "\nbest first by the mean {} on dev over {} seeds{}; only the best is scored on test\n\n{}",
+        title(request_.dev_metric), request_.seeds.size(),
+        request_.dev_metric == DevMetric::loss ? "" : ", in percent", table));
     const auto failed =
         std::ranges::count_if(results_, [](const TrialResult& result) { return result.failed > 0; });
     if (failed > 0) console_.print(fmt::format("{} trials failed; the same command runs them again", failed));

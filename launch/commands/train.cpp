@@ -102,9 +102,12 @@ SharedFacts facts_of(const TrainConfig& config, const OptionTable& table,
   return facts;
 }
 
-void write_results(const TrainConfig& config, const TrainingSummary& summary, const MemoryPlan& plan,
-                   std::int64_t trainable, const std::vector<std::string>& labels) {
-  nlohmann::ordered_json results{{"finished", summary.finished}, {"steps", summary.state.step}};
+void write_results(const TrainConfig& config, const Trainer& trainer, const TrainingSummary& summary,
+                   const MemoryPlan& plan, std::int64_t trainable, const std::vector<std::string>& labels) {
+  nlohmann::ordered_json results{{"finished", summary.finished},
+                                 {"stopped_early", summary.stopped_early},
+                                 {"steps", summary.state.step},
+                                 {"total_steps", trainer.total_steps()}};
   // A run that was stopped between its last step and here has no step left to tell of.
   if (summary.tokens > 0) {
     results.update({{"train_loss", summary.last_loss},
@@ -120,6 +123,7 @@ void write_results(const TrainConfig& config, const TrainingSummary& summary, co
   results["peak_resident_bytes"] = peak_resident_bytes();
   if (!labels.empty()) results["labels"] = labels;
   if (summary.state.best_metric) {
+    results["dev_metric"] = name(trainer.dev_metric());
     results["best_dev_metric"] = *summary.state.best_metric;
     results["best_step"] = summary.state.best_step;
   }
@@ -136,7 +140,8 @@ void say_cut_warmup(const Schedule& schedule, Console& console) {
                   learning_rate(schedule, schedule.total_steps - 1), schedule.peak));
 }
 
-int report_end(const TrainConfig& config, const TrainingSummary& summary, Console& console) {
+int report_end(const TrainConfig& config, const Trainer& trainer, const TrainingSummary& summary,
+               Console& console) {
   console.finish();
   if (!summary.finished) {
     console.print(
@@ -145,6 +150,12 @@ int report_end(const TrainConfig& config, const TrainingSummary& summary, Consol
                     summary.state.evaluation_due ? ", before dev was scored" : "", config.output));
     return static_cast<int>(ExitCode::preempted);
   }
+  if (summary.stopped_early)
+    console.print(
+        fmt::format("ends after step {} of {}: {} scorings of dev had no better {} than {} at step {}",
+                    summary.state.step, trainer.total_steps(), summary.state.scorings_since_best,
+                    title(trainer.dev_metric()),
+                    print_score(trainer.dev_metric(), *summary.state.best_metric), summary.state.best_step));
   console.print(fmt::format("trained {} steps in {}; the {} is in {}", summary.state.step,
                             print_duration(summary.seconds),
                             config.method == Method::lora ? "adapter" : "model", config.output));
@@ -209,8 +220,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
       config, console, runtime->is_first(), trainer.state(), [&] { return runtime->memory_in_use(); },
       runtime->activity());
   const TrainingSummary summary = trainer.run(log);
-  if (runtime->is_first()) write_results(config, summary, setup.plan, trainable, inputs.train.origin.labels);
-  return report_end(config, summary, console);
+  if (runtime->is_first())
+    write_results(config, trainer, summary, setup.plan, trainable, inputs.train.origin.labels);
+  return report_end(config, trainer, summary, console);
 }
 
 }  // namespace

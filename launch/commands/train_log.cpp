@@ -16,7 +16,7 @@ namespace chorus {
 namespace {
 
 // What TensorBoard shows of an entry: its key, and the tag there.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> tags{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 10> tags{
     {{"loss", "train/loss"},
      {"grad_norm", "train/grad_norm"},
      {"lr", "train/learning_rate"},
@@ -25,6 +25,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> tags{
      {"effective_throughput", "speed/effective_tokens_per_second"},
      {"eval_loss", "dev/loss"},
      {"eval_weighted_f1", "dev/weighted_f1"},
+     {"eval_macro_f1", "dev/macro_f1"},
      {"eval_accuracy", "dev/accuracy"}}};
 
 // Entries up to `step` of a log that a former session wrote; a line that was cut off is dropped.
@@ -161,7 +162,7 @@ void TrainLog::evaluating(std::int64_t done, std::int64_t total) {
 }
 
 void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
-                         bool is_best) {
+                         const DevVerdict& verdict) {
   console_.finish();
   activity_.now("training", state.step + 1);
   nlohmann::ordered_json entry{{"current_steps", state.step}, {"eval_loss", evaluation.loss}};
@@ -169,12 +170,20 @@ void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluatio
   if (!evaluation.predictions.empty()) {
     const Scores scores(dataset.origin.labels, evaluation.predictions);
     entry["eval_weighted_f1"] = scores.weighted_f1();
+    entry["eval_macro_f1"] = scores.macro_f1();
     entry["eval_accuracy"] = scores.accuracy();
-    line += fmt::format(" | weighted F1 {:.2f} | accuracy {:.2f}", 100 * scores.weighted_f1(),
-                        100 * scores.accuracy());
+    line += fmt::format(" | weighted F1 {:.2f} | macro F1 {:.2f} | accuracy {:.2f}",
+                        100 * scores.weighted_f1(), 100 * scores.macro_f1(), 100 * scores.accuracy());
   }
-  entry["best"] = is_best;
-  console_.print(line + (is_best ? " | best so far, kept" : ""));
+  entry["best"] = verdict.is_best;
+  if (verdict.is_best) line += " | best so far, kept";
+  if (config_.patience > 0) {
+    entry["scorings_since_best"] = state.scorings_since_best;
+    if (!verdict.is_best)
+      line += fmt::format(" | patience: {} of {}", state.scorings_since_best, config_.patience);
+  }
+  if (verdict.ends_training) entry["stopped_early"] = true;
+  console_.print(line);
   append(entry);
 }
 

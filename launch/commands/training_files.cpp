@@ -106,6 +106,10 @@ TrainingFiles read_training_files(TrainConfig& config, const OptionTable& table)
     no_dev = fmt::format("the dev split in {} has no gold labels", config.data);
     dev.reset();
   }
+  if (dev && config.eval_steps != 0) resolve(config.dev_metric, *dev);
+  require<ConfigurationError>(dev || (config.patience == 0 && config.dev_metric == DevMetric::automatic),
+                              no_dev, ", and ", config.patience > 0 ? "--patience" : "--dev-metric",
+                              " is of its scorings: leave it out");
   std::optional<SavedProjector> projector = projector_to_start_from(config, table, train, base);
   return {std::move(adapter), std::move(projector), std::move(base),
           std::move(train),   std::move(dev),       no_dev};

@@ -28,6 +28,17 @@ void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
   table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
       .at_least(0);
+  table.choice("dev-metric", c.dev_metric,
+               {{"auto", DevMetric::automatic},
+                {"loss", DevMetric::loss},
+                {"accuracy", DevMetric::accuracy},
+                {"weighted-f1", DevMetric::weighted_f1},
+                {"macro-f1", DevMetric::macro_f1}},
+               "by what the best is chosen on dev; auto: weighted F1 where there are labels, else the loss");
+  table
+      .add("patience", c.patience,
+           "scorings of dev in a row without a better one after which the training is finished; 0: never")
+      .at_least(0);
   table.add("save-steps", c.save_steps, "steps between two checkpoints; 0: none").at_least(0);
   table.add("save-total-limit", c.save_total_limit, "checkpoints that are kept; 0: all").at_least(0);
   table.add("max-time", c.max_time, "seconds after which to save a checkpoint and stop; 0: no limit")

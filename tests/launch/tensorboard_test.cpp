@@ -62,6 +62,7 @@ Series logged(const std::string& output) {
                                                 {"effective_throughput", "speed/effective_tokens_per_second"},
                                                 {"eval_loss", "dev/loss"},
                                                 {"eval_weighted_f1", "dev/weighted_f1"},
+                                                {"eval_macro_f1", "dev/macro_f1"},
                                                 {"eval_accuracy", "dev/accuracy"}};
   Series series;
   std::istringstream lines(read_text(output + "/trainer_log.jsonl"));
@@ -156,7 +157,7 @@ TEST_F(Tensorboard, HoldsTheNumbersOfTheLog) {
   for (const std::string output : {"whole", "three", "four"}) {
     EXPECT_EQ(read_events(at(output)), logged(at(output))) << output;
   }
-  EXPECT_EQ(read_events(at("whole")).size(), 9U);
+  EXPECT_EQ(read_events(at("whole")).size(), 10U);
   EXPECT_THAT(steps(read_events(at("whole"))["train/loss"]), ElementsAre(1, 2, 3, 4, 5, 6));
   EXPECT_THAT(steps(read_events(at("three"))["train/loss"]), ElementsAre(1, 2, 3));
   EXPECT_THAT(steps(read_events(at("three"))["dev/loss"]), ElementsAre(2));

@@ -59,13 +59,16 @@ TEST(StopAgreement, RanksOfATensorGroupStopBeforeTheSamePiece) {
 
 struct Observer : TrainingObserver {
   void step_done(const StepReport& report, std::int64_t) override { losses.push_back(report.loss); }
-  void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset&, bool) override {
+  void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset&,
+                 const DevVerdict& verdict) override {
+    ends.push_back(verdict.ends_training);
     evaluations.emplace_back(state.step, evaluation.loss);
     if (after_evaluation) after_evaluation();
   }
   void evaluating(std::int64_t, std::int64_t) override {}
   std::vector<double> losses;
   std::vector<std::pair<std::int64_t, double>> evaluations;
+  std::vector<bool> ends;
   std::function<void()> after_evaluation;
 };
 
@@ -196,6 +199,35 @@ TEST_F(StoppedTraining, SurvivesManySignalsOnManyRanks) {
   for (; !train(stopped, {2, 1}, sessions % 2, 5).summary.finished; ++sessions) ASSERT_LT(sessions, 50);
   EXPECT_GT(sessions, 2);
   EXPECT_EQ(adapter(stopped), adapter(straight));
+}
+
+// Nothing is learned, so that no scoring of dev is better than the first. A continuation has as little patience left as the
+// run had that was stopped.
+TEST_F(StoppedTraining, PatienceEndsItWhereverItWasStopped) {
+  TrainConfig impatient = config("straight");
+  impatient.learning_rate = 0;
+  impatient.max_steps = 8;
+  impatient.eval_steps = 1;
+  impatient.patience = 2;
+  const Session whole = train(impatient, {1, 1}, 0, 0);
+  EXPECT_TRUE(whole.summary.finished && whole.summary.stopped_early);
+  EXPECT_EQ(whole.summary.state.step, 3);
+  EXPECT_EQ(whole.summary.state.best_step, 1);
+  EXPECT_EQ(whole.seen.ends, (std::vector<bool>{false, false, true}));
+  for (int question = 1; question <= whole.asked[0]; ++question) {
+    TrainConfig stopped = impatient;
+    stopped.output = config(fmt::format("stopped at {}", question)).output;
+    ASSERT_TRUE(train(stopped, {1, 1}, 0, question).summary.interrupted);
+    const Session rest = train(stopped, {1, 1}, 0, 0);
+    EXPECT_TRUE(rest.summary.finished && rest.summary.stopped_early) << question;
+    EXPECT_EQ(rest.summary.state.step, 3) << question;
+    EXPECT_EQ(adapter(stopped), adapter(impatient)) << question;
+  }
+  TrainConfig until_the_end = impatient;
+  until_the_end.output = config("until the end").output;
+  until_the_end.max_steps = 3;
+  const Session ended = train(until_the_end, {1, 1}, 0, 0);
+  EXPECT_TRUE(ended.summary.finished && !ended.summary.stopped_early) << "its last step was its end";
 }
 
 TEST_F(StoppedTraining, StartedAgainAfterItsEndChangesNothing) {

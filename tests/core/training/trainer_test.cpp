@@ -18,7 +18,9 @@ namespace {
 
 struct SilentObserver : TrainingObserver {
   void step_done(const StepReport& report, std::int64_t) override { losses.push_back(report.loss); }
-  void evaluated(const TrainingState&, const Evaluation&, const Dataset&, bool) override { ++evaluations; }
+  void evaluated(const TrainingState&, const Evaluation&, const Dataset&, const DevVerdict&) override {
+    ++evaluations;
+  }
   void evaluating(std::int64_t, std::int64_t) override {}
   std::vector<double> losses;
   int evaluations = 0;

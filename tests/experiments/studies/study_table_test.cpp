@@ -55,6 +55,15 @@ TEST(StudyTable, ShowsScoresWithoutExcludedUtterances) {
   EXPECT_TRUE(holds(with.to_markdown(), "| w = 5 | – | 51.25 (1) | 50.00 (1) |"));
 }
 
+TEST(StudyTable, TellsHowManyTrainingsEndedEarly) {
+  StudyTable with = table();
+  EXPECT_EQ(with.to_json()["stopped_early"], 0);
+  with.conditions.trainings = 3;
+  with.conditions.stopped_early = 2;
+  EXPECT_TRUE(holds(with.to_text(), "; seeds 1, 2; 2 of 3 trainings stopped early; published: llama2"));
+  EXPECT_EQ(with.to_json()["stopped_early"], 2);
+}
+
 TEST(StudyTable, AsJsonHoldsAllSeeds) {
   const auto json = table().to_json();
   const auto& ours = json["rows"][0]["ours"]["meld"];

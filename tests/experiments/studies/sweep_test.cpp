@@ -145,5 +145,24 @@ TEST(SweepTable, ShowsTrialsAndTheMapOfTwoLists) {
   EXPECT_EQ(json["trials"][2]["failed"], 2);
 }
 
+TEST(SweepTable, ShowsALossAsALossAndWhatPatienceEnded) {
+  SweepRequest request = small_request();
+  request.dev_metric = DevMetric::loss;
+  std::vector<TrialResult> results{
+      {.trial = 4, .dev = {-1.5, -1.7}, .stopped_early = 2, .test = {0.52, 0.54}},
+      {.trial = 0, .dev = {-2, -2}, .stopped_early = 1, .test = {}}};
+  rank(results);
+  EXPECT_EQ(results[0].trial, 4U) << "the smaller loss";
+  const std::string table = to_table(request, results, {});
+  EXPECT_TRUE(holds(table, "dev (loss)")) << table;
+  EXPECT_TRUE(holds(table, "1.6000 ± 0.1414")) << table;
+  EXPECT_TRUE(holds(table, "53.00 ± 1.41         stopped early")) << table;
+  EXPECT_TRUE(holds(table, "1 of 2 stopped early")) << table;
+  EXPECT_TRUE(holds(table, "loss on dev\n")) << table;
+  const nlohmann::ordered_json json = to_json(request, results, {});
+  EXPECT_EQ(json["dev_metric"], "loss");
+  EXPECT_EQ(json["trials"][0]["stopped_early"], 2);
+}
+
 }  // namespace
 }  // namespace chorus

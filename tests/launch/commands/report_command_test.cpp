@@ -78,6 +78,28 @@ TEST_F(ReportCommand, PredictionsBelongToTheWayThatGaveThem) {
   EXPECT_GT(page.find("predictions.jsonl"), page.find("<h3>scores: base + adapter</h3>"));
 }
 
+// By whatever metric the best was chosen, F1 is told of it.
+TEST_F(ReportCommand, TellsHowTheBestWasChosenAndWhatEndedEarly) {
+  write_text(at("early/trainer_log.jsonl"),
+             R"({"current_steps": 1, "eval_loss": 2.5, "eval_weighted_f1": 0.25}
+{"current_steps": 2, "eval_loss": 2.0, "eval_weighted_f1": 0.125}
+{"current_steps": 3, "eval_loss": 2.25, "eval_weighted_f1": 0.5}
+)");
+  write_text(at("early/train_results.json"),
+             R"({"finished": true, "stopped_early": true, "steps": 3, "total_steps": 9, "dev_metric": "loss",
+                 "best_dev_metric": -2.0, "best_step": 2})");
+  write_text(at("texts/trainer_log.jsonl"), "{\"current_steps\": 1, \"eval_loss\": 2.5}\n");
+  write_text(at("texts/train_results.json"),
+             R"({"finished": true, "steps": 1, "best_dev_metric": -2.5, "best_step": 1})");
+  run_successfully({"report", at("early"), at("texts"), "--output", at("early.html")});
+  const std::string page = read_text(at("early.html")), csv = read_text(at("early.csv"));
+  EXPECT_THAT(page,
+              HasSubstr("<td>early (stopped early) (best by loss on dev)</td><td>3</td><td>12.50</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>texts (best by loss on dev)</td><td>1</td><td>–</td>"));
+  EXPECT_THAT(csv, HasSubstr("early,early,true,3,0.125,,0.000,0.0,0,loss,true\r\n"));
+  EXPECT_THAT(csv, HasSubstr("texts,texts,true,1,,,0.000,0.0,0,loss,false\r\n"));
+}
+
 TEST_F(ReportCommand, RefusesToOverwriteAndEmptyFolders) {
   const Outcome again = run_chorus({"report", at("sweep"), "--output", at("page.html")});
   EXPECT_EQ(again.exit_code, static_cast<int>(ExitCode::configuration));
@@ -158,7 +180,8 @@ TEST_F(ReportInABrowser, FitsAPhoneAndADesktop) {
     ASSERT_EQ(found.at("viewport"), nlohmann::json({width, height}));
     EXPECT_LE(found.at("scrollWidth"), width);
     EXPECT_EQ(found.at("beyond"), nlohmann::json::array()) << "only what scrolls in its own box may be wider";
-    EXPECT_EQ(found.at("sections"), nlohmann::json({"Runs", "Curves", "Sweep: F1 on dev", "Evaluations"}));
+    EXPECT_EQ(found.at("sections"),
+              nlohmann::json({"Runs", "Curves", "Sweep: weighted F1 on dev", "Evaluations"}));
     EXPECT_EQ(found.at("tables").size(), 4U);
     for (const auto& table : found.at("tables"))
       EXPECT_GT(table.at(2).get<double>() * table.at(3).get<double>(), 0);

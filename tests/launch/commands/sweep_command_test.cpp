@@ -102,6 +102,25 @@ TEST_F(SweepCommand, HalvesTheTrialsFromRoundToRound) {
   EXPECT_EQ(rounds, (std::vector<int>{2, 2, 1, 1}));
 }
 
+// Nothing is learned at a rate of 0.
+TEST_F(SweepCommand, TellsByWhatTrialsAreComparedAndWhichEndEarly) {
+  const Outcome outcome = run_sweep("early", "learning-rate=0,1e-3",
+                                    {"--train-options",
+                                     "--max-steps 3 --eval-steps 1 --threads 1 --patience 1 "
+                                     "--dev-metric macro-f1"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("stopped early at step 2 of 3"));
+  EXPECT_THAT(outcome.out, HasSubstr("best first by the mean macro F1 on dev over 1 seeds, in percent"));
+  EXPECT_THAT(outcome.out, HasSubstr("dev (macro F1)"));
+  const nlohmann::json json = result("early");
+  EXPECT_EQ(json["dev_metric"], "macro-f1");
+  for (const nlohmann::json& trial : json["trials"]) {
+    if (trial["values"]["learning-rate"] == "0") {
+      EXPECT_EQ(trial.value("stopped_early", 0), 1);
+    }
+  }
+}
+
 TEST_F(SweepCommand, OneTrialCanRunAloneAndTheWholeFindsIt) {
   const std::vector<std::string> options{"--train-options", few_steps};
   const Outcome alone = run_sweep("array", "lora-rank=2,4", {"--train-options", few_steps, "--trial", "1"});
@@ -168,6 +187,8 @@ TEST_F(SweepCommand, RefusesWhatDoesNotFitTogether) {
   };
   EXPECT_THAT(error(run_sweep("x", "lora-rank=2,4", {"--train-options", "--lora-rank 8"})),
               HasSubstr("both say what lora-rank is"));
+  EXPECT_THAT(error(run_sweep("x", "dev-metric=loss,accuracy")),
+              HasSubstr("trials are compared by one metric"));
   EXPECT_THAT(error(run_sweep("x", "seed=1,2")), HasSubstr("--vary and --seeds both say"));
   EXPECT_THAT(error(run_sweep("x", "lora-rank=2,4", {"--trial", "2"})),
               HasSubstr("--trial is 2 but there are 2"));

@@ -305,6 +305,59 @@ TEST_F(TrainCommand, AFinishedRunIsNotTrainedAgain) {
   expect_refusal(training("finished", again), ExitCode::data, "run.json does not say which run it is of");
 }
 
+// Nothing is learned at a rate of 0.
+TEST_F(TrainCommand, PatienceFinishesATraining) {
+  const auto impatient = [&](const std::string& output, const std::vector<std::string>& more) {
+    std::vector<std::string> options{"--threads",    "1", "--learning-rate", "0",
+                                     "--eval-steps", "1", "--patience",      "2"};
+    options.insert(options.end(), more.begin(), more.end());
+    return training(output, options);
+  };
+  const std::string said = run_successfully(impatient("impatient", {"--dev-metric", "accuracy"}));
+  EXPECT_THAT(said, HasSubstr("| patience: 1 of 2\n"));
+  EXPECT_THAT(said, HasSubstr("ends after step 3 of 6: 2 scorings of dev had no better accuracy than "));
+  const auto results = nlohmann::json::parse(read_text(at("impatient/train_results.json")));
+  EXPECT_EQ(results.at("finished"), true);
+  EXPECT_EQ(results.at("stopped_early"), true);
+  EXPECT_EQ(results.at("steps"), 3);
+  EXPECT_EQ(results.at("total_steps"), 6);
+  EXPECT_EQ(results.at("dev_metric"), "accuracy");
+  const std::string log = read_text(at("impatient/trainer_log.jsonl"));
+  EXPECT_THAT(log, testing::EndsWith("\"best\":false,\"scorings_since_best\":2,\"stopped_early\":true}\n"));
+  EXPECT_EQ(results.at("best_dev_metric"),
+            nlohmann::json::parse(log.substr(0, log.find('\n'))).at("eval_accuracy"));
+  EXPECT_THAT(read_text(at("impatient/config.ini")), HasSubstr("patience = 2"));
+  EXPECT_THAT(run_successfully(impatient("impatient", {"--dev-metric", "accuracy", "--resume", "auto"})),
+              testing::EndsWith("is finished: nothing is left to do\n"));
+  expect_refusal(impatient("impatient", {"--resume", "auto", "--patience", "3"}), ExitCode::configuration,
+                 "patience was 2 and is now 3; dev-metric was \"accuracy\" and is now null");
+  // Weighted F1 said aloud is what is chosen by anyway.
+  must(training("silent", {"--eval-steps", "3"}));
+  must(training("silent", {"--eval-steps", "3", "--dev-metric", "weighted-f1", "--resume", "auto"}));
+}
+
+TEST_F(TrainCommand, WhatIsOfScoringsWantsThem) {
+  expect_refusal(training("x", {"--patience", "2"}), ExitCode::configuration,
+                 "--patience 2 counts scorings of dev, and --eval-steps 0 has none");
+  expect_refusal(training("x", {"--dev-metric", "loss"}), ExitCode::configuration,
+                 "--dev-metric loss is of scorings of dev, and --eval-steps 0 has none");
+  std::filesystem::copy(at("data"), at("never scored"));
+  std::filesystem::remove(at("never scored/dev.h5"));
+  const auto on = [&](const std::string& data, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = training("x", {"--eval-steps", "2"});
+    *(std::find(arguments.begin(), arguments.end(), "--data") + 1) = at(data);
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  expect_refusal(on("never scored", {"--patience", "2"}), ExitCode::configuration,
+                 "only train, test, and --patience is of its scorings: leave it out");
+  write_text(at("words.jsonl"), R"({"input_ids": [1, 5, 6, 7, 8], "labels": [-100, 5, 6, 7, 8]})");
+  must({"prepare", "--corpus", "tokens", "train=" + at("words.jsonl"), "dev=" + at("words.jsonl"), "--base",
+        at("base_a"), "--output", at("words")});
+  expect_refusal(on("words", {"--dev-metric", "macro-f1"}), ExitCode::configuration,
+                 "--dev-metric macro-f1 compares labels, and the utterances of the dev split have none");
+}
+
 // Also where nothing but the log of the former one is left.
 TEST_F(TrainCommand, AnOutputFolderHasOneRun) {
   StartedProgram killed(training("one run", {"--max-steps", "100000", "--logging-steps", "1"}));

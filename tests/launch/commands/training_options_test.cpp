@@ -31,6 +31,7 @@ class TrainingOptions : public testing::Test {
     write_tiny_data(folder_);
     base_.emplace(folder_ / "base");
     data_ = Dataset::read(folder_ / "data/train.h5");
+    dev_ = Dataset::read(folder_ / "data/dev.h5");
     data_.features = {.width = 1, .values = {0}};
   }
 
@@ -45,7 +46,7 @@ class TrainingOptions : public testing::Test {
     constexpr std::int64_t steps_per_epoch = 40;
     try {
       if (!table.parse(arguments)) return std::nullopt;
-      return run_identity(config, {*base_, data_, &data_},
+      return run_identity(config, {*base_, data_, &dev_},
                           make_schedule(config, total_steps(config, steps_per_epoch)),
                           config.eval_steps.value_or(steps_per_epoch));
     } catch (const ConfigurationError&) {
@@ -70,7 +71,7 @@ class TrainingOptions : public testing::Test {
 
   TemporaryFolder folder_;
   std::optional<BaseModel> base_;
-  Dataset data_;
+  Dataset data_, dev_;
 };
 
 // A new option is either in the identity of a run or on the list above.
@@ -79,7 +80,8 @@ TEST_F(TrainingOptions, ChangeTheIdentityOfARunOrItsResultsNot) {
   std::set<std::string> unseen;
   for (const std::string& name : names()) {
     bool is_read = false, is_seen = false;
-    for (const std::string value : {"7", "0.5", "on", "off", "bf16", "linear", "full", "q", "cpu", "nf4"}) {
+    for (const std::string value :
+         {"7", "0.5", "on", "off", "bf16", "linear", "full", "q", "cpu", "nf4", "loss"}) {
       const auto identity = identity_with({"--" + name + "=" + value});
       is_read |= identity.has_value();
       is_seen |= identity && *identity != usual;
