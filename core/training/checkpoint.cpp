@@ -134,6 +134,7 @@ nlohmann::ordered_json TrainingState::to_json() const {
   json["best_step"] = best_step;
   json["scorings_since_best"] = scorings_since_best;
   if (evaluation_due) json["evaluation_due"] = true;
+  if (!extended_at.empty()) json["extended_at"] = extended_at;
   return json;
 }
 
@@ -147,6 +148,13 @@ TrainingState TrainingState::from_json(const nlohmann::json& json, const std::st
   state.best_step = fields.integer("best_step").value_or(0);
   state.scorings_since_best = fields.integer("scorings_since_best").value_or(0);
   state.evaluation_due = fields.boolean("evaluation_due").value_or(false);
+  if (fields.has("extended_at")) {
+    for (const nlohmann::json& step : fields.list("extended_at")) {
+      require<DataError>(step.is_number_integer(), where, ": field 'extended_at' holds ", step.dump(),
+                         ", which is no step");
+      state.extended_at.push_back(step.get<std::int64_t>());
+    }
+  }
   return state;
 }
 
@@ -380,7 +388,7 @@ CheckpointStore::Resumed CheckpointStore::read(const std::filesystem::path& chec
   const nlohmann::json json = read_state(checkpoint);
   const TrainingState state = TrainingState::from_json(json, (checkpoint / state_file).string());
   const nlohmann::json then = json.value("run", nlohmann::json::object());
-  const std::vector<std::string> different = differences(then, identity);
+  const std::vector<std::string> different = differences(then, identity, config_.extend);
   require<ConfigurationError>(different.empty(), "cannot resume from ", checkpoint.string(), ": ",
                               joined(different, "; "));
 
@@ -413,7 +421,7 @@ CheckpointStore::Resumed CheckpointStore::read(const std::filesystem::path& chec
     parameters.scatter(parameter, optimizer.second_moments(),
                        values(moments.tensor(second_moment + parameter.name), parameter));
   }
-  return {state, remark_on_identity(then, checkpoint.string())};
+  return {state, remark_on_identity(then, checkpoint.string()), then};
 }
 
 }  // namespace chorus

@@ -22,6 +22,8 @@ struct TrainingState {
   std::int64_t best_step = 0;
   std::int64_t scorings_since_best = 0;
   bool evaluation_due = false;  // stopped before or while dev was scored at this step
+  std::vector<std::int64_t>
+      extended_at;  // steps after which it went on to more steps than it had been begun with
 
   nlohmann::ordered_json to_json() const;
   static TrainingState from_json(const nlohmann::json& json, const std::string& where);
@@ -56,9 +58,10 @@ class CheckpointStore {
   struct Resumed {
     TrainingState state;
     std::string remark;  // see remark_on_identity()
+    nlohmann::json run;  // the identity of the run that wrote it
   };
   // Of a checkpoint that require_undamaged_checkpoint() let pass. Throws ConfigurationError if it belongs to another run,
-  // naming all that differs.
+  // naming all that differs and is not passed by --extend.
   Resumed read(const std::filesystem::path& checkpoint, AdamW& optimizer,
                const nlohmann::ordered_json& identity) const;
 

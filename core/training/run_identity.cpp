@@ -16,6 +16,10 @@ constexpr const char* version_key = "version of this list";
 
 constexpr const char* identity_file = "run.json";
 
+// What an extension may change.
+constexpr const char *total_steps_key = "total steps", *warmup_key = "warmup-steps",
+                     *patience_key = "patience";
+
 std::string hexadecimal(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
 
 std::string content_of_start(const TrainingInputs& inputs) {
@@ -32,6 +36,24 @@ std::string content_of_start(const TrainingInputs& inputs) {
 nlohmann::json canonical(const std::string& key, const nlohmann::json& value) {
   if (key != "lora-targets" || !value.is_string()) return value;
   return print_targets(parse_targets(value.get<std::string>()));
+}
+
+// Gives `then` what a run of more steps, or of more patience, has of them.
+void pass_extension(nlohmann::json& then, const nlohmann::ordered_json& now) {
+  const auto number = [](const auto& run, const char* key) {
+    const auto found = run.find(key);
+    return found != run.end() && found->is_number_integer() ? found->template get<std::int64_t>() : 0;
+  };
+  if (const auto steps = number(then, total_steps_key); steps > 0 && number(now, total_steps_key) > steps) {
+    for (const char* key : {total_steps_key, warmup_key}) then[key] = now.at(key);
+  }
+  if (const auto patience = number(then, patience_key); patience > 0) {
+    if (!now.contains(patience_key)) {
+      then.erase(patience_key);
+    } else if (number(now, patience_key) > patience) {
+      then[patience_key] = now.at(patience_key);
+    }
+  }
 }
 
 }  // namespace
@@ -56,7 +78,7 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
     const DevMetric metric = resolve(config.dev_metric, *inputs.dev);
     if (metric != resolve(DevMetric::automatic, *inputs.dev)) all["dev-metric"] = name(metric);
   }
-  if (config.patience > 0) all["patience"] = config.patience;
+  if (config.patience > 0) all[patience_key] = config.patience;
   all.update(identity(batch_options(config, 1)));
   all.update(identity(schedule));
   all.update(identity(adamw_options(config)));
@@ -74,7 +96,8 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   return all;
 }
 
-std::vector<std::string> differences(const nlohmann::json& then, const nlohmann::ordered_json& now) {
+std::vector<std::string> differences(nlohmann::json then, const nlohmann::ordered_json& now, bool extends) {
+  if (extends) pass_extension(then, now);
   std::vector<std::string> found;
   const bool is_old = !then.contains(version_key);
   const auto compare = [&](const std::string& key, const nlohmann::json& before,

@@ -37,8 +37,9 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
 nlohmann::ordered_json content_identity(const TrainingInputs& inputs);
 
 // "learning-rate was 0.1 and is now 0.2", for everything that differs. Of what a checkpoint without a version kept, only
-// that is compared.
-std::vector<std::string> differences(const nlohmann::json& then, const nlohmann::ordered_json& now);
+// that is compared. A run that `extends` the former may have more steps, with another warm-up, and more patience.
+std::vector<std::string> differences(nlohmann::json then, const nlohmann::ordered_json& now,
+                                     bool extends = false);
 
 // OUTPUT/run.json: the run that a folder belongs to, from its start on. Nothing where there is none.
 void write_identity(const std::filesystem::path& output, const nlohmann::ordered_json& identity);

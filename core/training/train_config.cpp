@@ -9,6 +9,8 @@ void validate(const TrainConfig& config) {
   require<ConfigurationError>(
       config.method == Method::lora || config.adapter.empty(),
       "--adapter starts from a LoRA adapter, but --method is full: leave one of them out");
+  require<ConfigurationError>(!config.extend || !config.resume.empty(),
+                              "--extend is of a run that goes on: add --resume auto, or leave it out");
   require<ConfigurationError>(config.max_steps > 0 || config.epochs > 0,
                               "nothing to train: both --epochs and --max-steps are 0");
   const bool scores_dev = config.eval_steps != 0;

@@ -21,6 +21,8 @@ struct TrainConfig {
   std::string base, data, output;
   std::string adapter;  // PEFT folder to start from where no checkpoint is resumed; empty: a fresh adapter
   std::string resume;   // checkpoint folder, or "auto" for the newest in `output`; empty: from the start
+  bool extend =
+      false;  // what is resumed may go on to more steps, or with more patience, than it was begun with
 
   Method method = Method::lora;
   std::int64_t lora_rank = 16;

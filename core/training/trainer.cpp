@@ -28,14 +28,33 @@ Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model&
       identity_(run_identity(config, inputs, schedule_, eval_steps_)),
       stop_requested_(engine.stop_requested) {}
 
-std::string Trainer::resume(const std::filesystem::path& checkpoint) {
+std::vector<std::string> Trainer::resume(const std::filesystem::path& checkpoint) {
   CheckpointStore::Resumed resumed = store_.read(checkpoint, step_.optimizer(), identity_);
   require<DataError>(resumed.state.step >= 0 && resumed.state.step <= total_steps(), checkpoint.string(),
                      " is of step ", resumed.state.step, " of ", total_steps());
   state_ = resumed.state;
   resumed_from_ = checkpoint;
   if (!state_.evaluation_due) saved_at_ = state_.step;
-  return std::move(resumed.remark);
+  std::vector<std::string> remarks{std::move(resumed.remark), note_extension(resumed.run)};
+  std::erase(remarks, "");
+  return remarks;
+}
+
+std::string Trainer::note_extension(const nlohmann::json& former) {
+  Schedule then = schedule_;
+  then.total_steps = former.value("total steps", schedule_.total_steps);
+  then.warmup_steps = former.value("warmup-steps", schedule_.warmup_steps);
+  if (then.total_steps == schedule_.total_steps) return "";
+  state_.extended_at.push_back(state_.step);
+  std::string remark = fmt::format("extended after step {} from {} steps to {}", state_.step,
+                                   then.total_steps, schedule_.total_steps);
+  const double before = learning_rate(then, state_.step), now = learning_rate(schedule_, state_.step);
+  if (before == now) return remark + fmt::format(": the learning rate stays {:.3g}", now);
+  return remark +
+         fmt::format(
+             ": the learning rate jumps from {:.3g} to {:.3g}, the {} schedule of {} steps from here "
+             "on; the result is not that of one training of {} steps",
+             before, now, name(schedule_.kind), schedule_.total_steps, schedule_.total_steps);
 }
 
 double Trainer::sum_over_data_ranks(double value) {

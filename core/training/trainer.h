@@ -74,8 +74,8 @@ class Trainer {
   // All references must outlive the trainer.
   Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine);
 
-  // Continues from a checkpoint. Nothing in OUTPUT is changed before run(). Returns "", or a line to be told.
-  std::string resume(const std::filesystem::path& checkpoint);
+  // Continues from a checkpoint. Nothing in OUTPUT is changed before run(). Returns what is to be told, in lines.
+  std::vector<std::string> resume(const std::filesystem::path& checkpoint);
   // One optimizer step. Throws Interrupted, on all ranks, within one micro-batch of a request to stop: what the step
   // has computed is thrown away, and the trainer is as it was before.
   StepReport step();
@@ -97,6 +97,9 @@ class Trainer {
  private:
   // Weighted sum of log probabilities of this rank's micro-batches; gradients are added.
   double accumulate(const Batches::Step& batch);
+  // Keeps where more steps were added to those of the run that a checkpoint is of. Returns "", or what that does to the
+  // learning rate.
+  std::string note_extension(const nlohmann::json& former);
   double sum_over_data_ranks(double value);
   StepWork work_of(const Batches::Step& batch);
   void update(double gradient_norm, double learning_rate);

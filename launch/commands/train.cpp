@@ -28,7 +28,8 @@ void begin_output(const TrainConfig& config, Console& console, std::optional<Fol
   if (!lock->remark().empty()) console.print(lock->remark());
 }
 
-// Whether the run of this folder has come to its end, and no way back is asked for. Throws ConfigurationError where it is another run than this one.
+// Whether the run of this folder has come to its end, and neither a way back nor more is asked for. Throws
+// ConfigurationError where it is another run than this one.
 bool is_finished(const TrainConfig& config, const nlohmann::ordered_json& identity,
                  const std::optional<std::filesystem::path>& checkpoint) {
   const std::filesystem::path output = config.output, results = output / "train_results.json";
@@ -39,10 +40,19 @@ bool is_finished(const TrainConfig& config, const nlohmann::ordered_json& identi
     finished = JsonFields(json, results.string()).boolean("finished").value_or(false);
   }
   if (then) {
-    const std::vector<std::string> different = differences(*then, identity);
-    require<ConfigurationError>(different.empty(), "the output folder ", output.string(),
-                                " holds another run", finished ? ", which is finished" : "", ": ",
-                                joined(different, "; "), "; name another --output, or remove this one");
+    const std::vector<std::string> different = differences(*then, identity, config.extend);
+    require<ConfigurationError>(
+        different.empty(), "the output folder ", output.string(), " holds another run",
+        finished ? ", which is finished" : "", ": ", joined(different, "; "),
+        differences(*then, identity, true).empty() ? "; --extend on goes on to what is more of it"
+                                                   : "; name another --output, or remove this one");
+    if (finished && !differences(*then, identity).empty()) {
+      require<ConfigurationError>(
+          checkpoint.has_value(), "the run in ", output.string(),
+          " is finished and left no checkpoint, so that --extend has nothing to go on "
+          "from: begin anew in another --output, with --save-steps");
+      return false;
+    }
   } else if (checkpoint && !std::filesystem::equivalent(*checkpoint / "..", output)) {
     require_free_folder(output);
   }
@@ -54,6 +64,7 @@ bool is_finished(const TrainConfig& config, const nlohmann::ordered_json& identi
 void describe_run(const TrainConfig& config, const OptionTable& table, const Dataset& train,
                   const nlohmann::ordered_json& identity) {
   const std::filesystem::path output = config.output;
+  std::filesystem::remove(output / "train_results.json");  // of an end from which it goes on
   write_identity(output, identity);
   write_file_atomically(output / "config.ini", table.print_effective());
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
@@ -108,6 +119,7 @@ void write_results(const TrainConfig& config, const Trainer& trainer, const Trai
                                  {"stopped_early", summary.stopped_early},
                                  {"steps", summary.state.step},
                                  {"total_steps", trainer.total_steps()}};
+  if (!summary.state.extended_at.empty()) results["extended_at"] = summary.state.extended_at;
   // A run that was stopped between its last step and here has no step left to tell of.
   if (summary.tokens > 0) {
     results.update({{"train_loss", summary.last_loss},
@@ -212,8 +224,9 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
                             config.method == Method::lora ? of_base + trainable : trainable));
   say_cut_warmup(trainer.schedule(), console);
   if (checkpoint) {
-    if (const std::string remark = trainer.resume(*checkpoint); !remark.empty()) console.print(remark);
+    const std::vector<std::string> remarks = trainer.resume(*checkpoint);
     say_start(config, start, trainer.state().step, console);
+    for (const std::string& remark : remarks) console.print(remark);
   }
   if (runtime->is_first()) describe_run(config, table, inputs.train, trainer.identity());
   TrainLog log(

@@ -17,6 +17,10 @@ void add_method(OptionTable& table, TrainConfig& c) {
            "PEFT adapter to start from where no checkpoint is resumed; it decides rank, alpha and targets")
       .shown_as("DIR");
   table.add("resume", c.resume, "checkpoint to continue, or auto for the newest in --output, if any");
+  table.add(
+      "extend", c.extend,
+      "of --resume: go on, also from its end, to more --epochs or --max-steps, or with more --patience, "
+      "than the run had");
   add_lora(table, c);
 }
 

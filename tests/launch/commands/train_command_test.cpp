@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/model/projector.h"
+#include "data/text/text.h"
 #include "ops/base/error.h"
 #include "tests/launch/featured_data.h"
 #include "tests/launch/started_program.h"
@@ -334,6 +335,82 @@ TEST_F(TrainCommand, PatienceFinishesATraining) {
   // Weighted F1 said aloud is what is chosen by anyway.
   must(training("silent", {"--eval-steps", "3"}));
   must(training("silent", {"--eval-steps", "3", "--dev-metric", "weighted-f1", "--resume", "auto"}));
+}
+
+// At a constant rate it is one training of all the steps.
+TEST_F(TrainCommand, AFinishedRunIsExtended) {
+  const auto of_steps = [&](const std::string& steps, const std::string& output,
+                            const std::vector<std::string>& more = {}) {
+    std::vector<std::string> options{
+        "--schedule",  "constant", "--warmup-steps",  "1", "--eval-steps", "3", "--save-steps", "3",
+        "--max-steps", steps,      "--logging-steps", "1", "--threads",    "1"};
+    options.insert(options.end(), more.begin(), more.end());
+    return training(output, options);
+  };
+  const std::vector<std::string> extend{"--resume", "auto", "--extend", "on"};
+  must(of_steps("6", "extended"));
+  expect_refusal(of_steps("9", "extended", {"--resume", "auto"}), ExitCode::configuration,
+                 "another run, which is finished: total steps was 6 and is now 9; --extend on goes on");
+  expect_refusal(of_steps("3", "extended", extend), ExitCode::configuration,
+                 "total steps was 6 and is now 3; name");
+  expect_refusal(of_steps("9", "extended", {"--resume", "auto", "--extend", "on", "--seed", "5"}),
+                 ExitCode::configuration, "seed was 42 and is now 5");
+  EXPECT_THAT(run_successfully(of_steps("9", "extended", extend)),
+              HasSubstr("extended after step 6 from 6 steps to 9: the learning rate stays 0.0002\n"));
+  must(of_steps("9", "in one go"));
+  for (const std::string file : {"adapter_model.safetensors", "checkpoint-9/optimizer.safetensors"})
+    EXPECT_EQ(read_text(at("extended/" + file)), read_text(at("in one go/" + file))) << file;
+  const auto results = nlohmann::json::parse(read_text(at("extended/train_results.json")));
+  EXPECT_EQ(results.at("extended_at"), nlohmann::json({6}));
+  EXPECT_EQ(results.at("best_step"),
+            nlohmann::json::parse(read_text(at("in one go/train_results.json"))).at("best_step"));
+  const auto steps_of = [&](const std::string& run) {
+    std::vector<int> steps;
+    for (const NumberedLine& line : filled_lines(read_text(at(run + "/trainer_log.jsonl"))))
+      steps.push_back(nlohmann::json::parse(line.text).at("current_steps"));
+    return steps;
+  };
+  EXPECT_EQ(steps_of("extended"), steps_of("in one go"));
+  const std::string nothing = "is finished: nothing is left to do\n";
+  EXPECT_THAT(run_successfully(of_steps("9", "extended", extend)), testing::EndsWith(nothing));
+  EXPECT_THAT(run_successfully(of_steps("9", "extended", {"--resume", "auto"})), testing::EndsWith(nothing));
+  // Killed, it is not finished, whatever the shorter one had left.
+  StartedProgram killed(of_steps("100000", "extended", extend));
+  ASSERT_TRUE(killed.says("step 11/")) << killed.wait().err;
+  killed.signal(SIGKILL);
+  killed.wait();
+  EXPECT_FALSE(std::filesystem::exists(at("extended/train_results.json")));
+}
+
+TEST_F(TrainCommand, AnExtensionSaysWhatItDoesToTheLearningRateAndWantsACheckpoint) {
+  const std::vector<std::string> extend{"--max-steps", "9",    "--threads", "1",
+                                        "--resume",    "auto", "--extend",  "on"};
+  must(training("without checkpoint", {"--threads", "1"}));
+  expect_refusal(training("without checkpoint", extend), ExitCode::configuration,
+                 "is finished and left no checkpoint, so that --extend has nothing to go on from");
+  expect_refusal(training("x", {"--extend", "on"}), ExitCode::configuration,
+                 "--extend is of a run that goes on: add --resume auto");
+  must(training("with checkpoint", {"--save-steps", "6", "--threads", "1"}));
+  std::vector<std::string> more{"--save-steps", "6"};
+  more.insert(more.end(), extend.begin(), extend.end());
+  EXPECT_THAT(
+      run_successfully(training("with checkpoint", more)),
+      HasSubstr("extended after step 6 from 6 steps to 9: the learning rate jumps from 0 to 6.17e-05, the "
+                "cosine schedule of 9 steps from here on; the result is not that of one training of 9"));
+}
+
+TEST_F(TrainCommand, PatienceIsExtendedToo) {
+  const auto impatient = [&](const std::string& patience, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> options{"--learning-rate", "0", "--eval-steps", "1",     "--threads", "1",
+                                     "--save-steps",    "1", "--patience",   patience};
+    options.insert(options.end(), more.begin(), more.end());
+    return training("more patient", options);
+  };
+  const std::vector<std::string> extend{"--resume", "auto", "--extend", "on"};
+  EXPECT_THAT(run_successfully(impatient("2")), HasSubstr("ends after step 3 of 6"));
+  EXPECT_THAT(run_successfully(impatient("4", extend)), HasSubstr("ends after step 5 of 6"));
+  expect_refusal(impatient("3", extend), ExitCode::configuration, "patience was 4 and is now 3");
+  EXPECT_THAT(run_successfully(impatient("0", extend)), HasSubstr("trained 6 steps"));
 }
 
 TEST_F(TrainCommand, WhatIsOfScoringsWantsThem) {

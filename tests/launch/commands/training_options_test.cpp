@@ -20,6 +20,8 @@ const std::set<std::string> changes_nothing{
     // What is written, when, and for how long.
     "output", "resume", "logging-steps", "save-steps", "save-total-limit", "max-time", "hang-limit",
     "log-tensor-norms", "tensorboard",
+    // Allows a continuation another number of steps, which is in the identity.
+    "extend",
     // What is looked at.
     "check-replicas"};
 // Those that are compared by what they name, in TrainCommand.ARunOfAnotherKindIsNotResumed.
