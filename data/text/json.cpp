@@ -21,6 +21,15 @@ Json parse_any(const std::string& text, const std::string& origin) {
   }
 }
 
+void take_json_lines(
+    const std::string& text, const std::filesystem::path& path,
+    const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& take) {
+  for (const NumberedLine& line : filled_lines(text)) {
+    const std::string where = fmt::format("{}:{}", path.string(), line.number);
+    take(parse_any<nlohmann::ordered_json>(line.text, where), where);
+  }
+}
+
 }  // namespace
 
 nlohmann::json parse_json(const std::string& text, const std::string& origin) {
@@ -45,10 +54,21 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
 void for_each_json_line(
     const std::filesystem::path& path,
     const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& take) {
-  for (const NumberedLine& line : filled_lines(read_unchecked_text(path))) {
-    const std::string where = fmt::format("{}:{}", path.string(), line.number);
-    take(parse_any<nlohmann::ordered_json>(line.text, where), where);
-  }
+  take_json_lines(read_unchecked_text(path), path, take);
+}
+
+std::string for_each_log_line(
+    const std::filesystem::path& path,
+    const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& take) {
+  std::string text = read_unchecked_text(path);
+  const std::size_t end = text.rfind('\n') + 1;  // of the last line that has one
+  const std::string last = text.substr(end);
+  const bool is_cut = !is_blank(last) && !nlohmann::json::accept(last);
+  if (is_cut) text.resize(end);
+  take_json_lines(text, path, take);
+  return is_cut ? fmt::format("{}: the last line is cut, as a killed process leaves it, and left out",
+                              path.string())
+                : "";
 }
 
 bool holds_zero_character(const nlohmann::json& json) {

@@ -27,6 +27,12 @@ void for_each_json_line(
     const std::filesystem::path& path,
     const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& take);
 
+// The same of a log to which a process appends, that may have been killed meanwhile: a last line that has no end and is not
+// valid JSON is left out. Returns "", or a remark that says so.
+std::string for_each_log_line(
+    const std::filesystem::path& path,
+    const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& take);
+
 // A list of different names. Throws DataError that begins with `origin` unless it is one.
 std::vector<std::string> parse_names(const nlohmann::json& json, const std::string& origin);
 

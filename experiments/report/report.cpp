@@ -37,8 +37,9 @@ std::string group_of(const std::string& name) {
   return std::regex_replace(name, seed, "");
 }
 
-void read_log(const fs::path& path, ReportedTraining& training) {
-  for_each_json_line(path, [&](const nlohmann::ordered_json& entry, const std::string& where) {
+// Returns "", or a remark on what was left out.
+std::string read_log(const fs::path& path, ReportedTraining& training) {
+  return for_each_log_line(path, [&](const nlohmann::ordered_json& entry, const std::string& where) {
     require<DataError>(entry.is_object() && entry.contains("current_steps"), where,
                        ": is no line of a training's log");
     read_values(where, [&] {
@@ -62,12 +63,14 @@ std::optional<double> dev_f1_at(std::int64_t step, const ReportedTraining& train
   return curve.values[static_cast<std::size_t>(found - curve.steps.begin())];
 }
 
-ReportedTraining read_training(const fs::path& folder, const fs::path& root) {
+ReportedTraining read_training(const fs::path& folder, const fs::path& root,
+                               std::vector<std::string>& remarks) {
   ReportedTraining training;
   training.name = run_name(folder, root);
   training.group = group_of(training.name);
   training.folder = folder;
-  read_log(folder / "trainer_log.jsonl", training);
+  if (std::string remark = read_log(folder / "trainer_log.jsonl", training); !remark.empty())
+    remarks.push_back(std::move(remark));
   const fs::path results = folder / "train_results.json";
   if (!fs::exists(results)) return training;  // it still runs, or was killed
   const Json json = read_json_file(results);
@@ -212,7 +215,7 @@ Report Report::collect(const std::vector<fs::path>& folders) {
   for (const fs::path& folder : folders) {
     require<DataError>(fs::is_directory(folder), folder.string(), ": no such folder");
     for (const fs::path& file : files_below(folder, "trainer_log.jsonl"))
-      report.trainings.push_back(read_training(file.parent_path(), folder));
+      report.trainings.push_back(read_training(file.parent_path(), folder, report.remarks));
     for (const fs::path& file : files_below(folder, "eval_results.json"))
       read_evaluations(file.parent_path(), folder, report.evaluations);
     for (const fs::path& file : files_below(folder, "sweep.json")) {

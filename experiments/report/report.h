@@ -62,6 +62,7 @@ struct Report {
   std::vector<ReportedTraining> trainings;
   std::vector<ReportedEvaluation> evaluations;
   std::vector<HeatMap> heat_maps;
+  std::vector<std::string> remarks;  // on what of the files was left out
 
   // Looks through the folders and all below them. Throws DataError for one that is missing, for damaged files, and
   // where there is nothing to report.

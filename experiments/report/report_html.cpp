@@ -351,6 +351,7 @@ std::string Report::to_html(const std::string& title, const fs::path& folder) co
       "± standard "
       "deviation of the sample. Checkpoints were chosen on dev.</p>\n",
       escaped(title), report_style(), trainings.size(), evaluations.size());
+  for (const std::string& remark : remarks) page += fmt::format("<p>{}</p>\n", escaped(remark));
   if (!trainings.empty()) {
     page += "<h2>Runs</h2>\n" + table_of_runs(trainings);
     page += "<h2>Curves</h2>\n<div class=\"cards\">" +

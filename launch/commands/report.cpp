@@ -28,8 +28,10 @@ int report(const Arguments& arguments) {
   const Report found = Report::collect({inputs.begin(), inputs.end()});
   write_file_atomically(rows, found.to_csv());
   write_file_atomically(page, found.to_html(title, std::filesystem::absolute(page).parent_path()));
-  Console().print(fmt::format("{} trainings and {} evaluations are in {}", found.trainings.size(),
-                              found.evaluations.size(), output));
+  Console console;
+  for (const std::string& remark : found.remarks) console.print(remark);
+  console.print(fmt::format("{} trainings and {} evaluations are in {}", found.trainings.size(),
+                            found.evaluations.size(), output));
   return static_cast<int>(ExitCode::done);
 }
 

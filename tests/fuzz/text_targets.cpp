@@ -43,8 +43,9 @@ void read_csv(const std::string& input) {
 }
 
 void read_json(const std::string& input) {
-  unless_refused(
-      [&] { for_each_json_line(file("lines.jsonl", input), [](const auto&, const std::string&) {}); });
+  const std::filesystem::path lines = file("lines.jsonl", input);
+  unless_refused([&] { for_each_json_line(lines, [](const auto&, const std::string&) {}); });
+  unless_refused([&] { for_each_log_line(lines, [](const auto&, const std::string&) {}); });
   const nlohmann::json json = parse_json(input, "json");
   ProcessRecord::from_json(json).description();
   parse_names(json, "json");

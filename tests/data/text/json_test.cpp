@@ -39,6 +39,30 @@ TEST(ForEachJsonLine, CountsBlankLinesAndKeepsTheOrderOfFields) {
   EXPECT_EQ(seen, "/a.jsonl:1 {\"b\":1,\"a\":\"\\u0000\"}\n/a.jsonl:3 [2]\n");
 }
 
+TEST(ForEachLogLine, LeavesOutALastLineThatIsCutAndNoOther) {
+  const ScratchFolder folder;
+  std::string seen;
+  const auto read = [&](const std::string& text) {
+    write_bytes(folder / "log.jsonl", text);
+    seen.clear();
+    return for_each_log_line(folder / "log.jsonl", [&](const nlohmann::ordered_json& line,
+                                                       const std::string&) { seen += line.dump() + "\n"; });
+  };
+  EXPECT_EQ(read("[1]\n[2]\n"), "");
+  EXPECT_EQ(seen, "[1]\n[2]\n");
+  EXPECT_EQ(read("[1]\n[2]"), "") << "whole, its end apart";
+  EXPECT_EQ(seen, "[1]\n[2]\n");
+  const std::string remark =
+      (folder / "log.jsonl").string() + ": the last line is cut, as a killed process leaves it, and left out";
+  EXPECT_EQ(read("[1]\n[2"), remark);
+  EXPECT_EQ(seen, "[1]\n");
+  EXPECT_EQ(read("{\"a"), remark);
+  EXPECT_EQ(seen, "");
+  EXPECT_EQ(read(""), "");
+  for (const std::string text : {"[1\n[2]\n", "[1]\n[2\n", "[1\n[2"})
+    EXPECT_TRUE(holds(message_of<DataError>([&] { read(text); }), "is not valid JSON")) << text;
+}
+
 TEST(JsonFields, ReadsTypedFields) {
   const Json object = Json::parse(R"({"i": 3, "d": 0.5, "b": true, "t": "x", "n": null, "l": [1]})");
   const JsonFields fields(object, "here");

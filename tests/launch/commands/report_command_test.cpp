@@ -100,6 +100,22 @@ TEST_F(ReportCommand, TellsHowTheBestWasChosenAndWhatEndedEarly) {
   EXPECT_THAT(csv, HasSubstr("texts,texts,true,1,,,0.000,0.0,0,loss,false\r\n"));
 }
 
+// What kill -9 leaves of a training hides no other one.
+TEST_F(ReportCommand, LeavesOutALastLineOfALogThatIsCut) {
+  const std::string line = "{\"current_steps\": 1, \"loss\": 2.5}\n";
+  write_text(at("runs/whole/trainer_log.jsonl"), line);
+  write_text(at("runs/killed/trainer_log.jsonl"), line + "{\"current_steps\": 2, \"lo");
+  const std::string remark = at("runs/killed/trainer_log.jsonl") + ": the last line is cut";
+  EXPECT_THAT(run_successfully({"report", at("runs"), "--output", at("killed.html")}), StartsWith(remark));
+  const std::string page = read_text(at("killed.html"));
+  EXPECT_THAT(page, HasSubstr("2 trainings, 0 evaluations."));
+  EXPECT_THAT(page, HasSubstr("<p>" + remark));
+  write_text(at("runs/killed/trainer_log.jsonl"), "{\"current_steps\": 2, \"lo\n" + line);
+  const Outcome damaged = run_chorus({"report", at("runs"), "--output", at("damaged.html")});
+  EXPECT_EQ(damaged.exit_code, static_cast<int>(ExitCode::data));
+  EXPECT_THAT(damaged.err, HasSubstr("killed/trainer_log.jsonl:1: is not valid JSON"));
+}
+
 TEST_F(ReportCommand, RefusesToOverwriteAndEmptyFolders) {
   const Outcome again = run_chorus({"report", at("sweep"), "--output", at("page.html")});
   EXPECT_EQ(again.exit_code, static_cast<int>(ExitCode::configuration));
