@@ -84,7 +84,7 @@ std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool
   std::vector<AskedLine> lines;
   for (AnsweredUtterance& answered : answered_utterances(evaluation, dataset)) {
     lines.push_back({answered.key.dialogue, answered.key.utterance, answered.speaker, answered.text,
-                     probabilities(std::move(answered.scores))});
+                     answered.predicted, probabilities(std::move(answered.scores))});
   }
   return lines;
 }

@@ -29,6 +29,7 @@ std::int64_t longest_prompt(const AskOptions& options, const ModelConfig& model)
 // A line, and how probable each label is, the most probable first.
 struct AskedLine {
   std::string dialogue, utterance, speaker, text;
+  std::string label;  // the most probable; "": several are, exactly alike
   std::vector<std::pair<std::string, double>> probabilities;
 };
 

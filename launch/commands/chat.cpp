@@ -16,13 +16,13 @@ namespace {
 
 constexpr std::size_t labels_shown = 3;
 
-// "  joy 81 %   neutral 12 %   surprise 3 %"
+// "  joy 81 %   neutral 12 %   surprise 3 %", behind "  (no label)" where the first are equally probable.
 std::string describe(const AskedLine& line) {
   std::vector<std::string> labels;
   for (const auto& [label, probability] : line.probabilities) {
     if (labels.size() < labels_shown) labels.push_back(fmt::format("{} {:.0f} %", label, 100 * probability));
   }
-  return "  " + joined(labels, "   ");
+  return (line.label.empty() ? "  (no label)  " : "  ") + joined(labels, "   ");
 }
 
 struct Options {

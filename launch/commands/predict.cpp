@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <iterator>
 #include <utility>
@@ -42,31 +43,41 @@ std::uint64_t content_hash(const std::vector<Dialogue>& dialogues) {
   return hash.value();
 }
 
+using Json = nlohmann::ordered_json;
+
 std::string to_json_lines(const std::vector<AskedLine>& lines) {
   std::string text;
   for (const AskedLine& line : lines) {
-    nlohmann::ordered_json json{{"dialogue", line.dialogue},
-                                {"utterance", line.utterance},
-                                {"speaker", line.speaker},
-                                {"text", line.text},
-                                {"label", line.probabilities[0].first}};
+    Json json{{"dialogue", line.dialogue},
+              {"utterance", line.utterance},
+              {"speaker", line.speaker},
+              {"text", line.text},
+              {"label", line.label.empty() ? Json(nullptr) : Json(line.label)}};
     for (const auto& [label, probability] : line.probabilities) json["probabilities"][label] = probability;
     text += json.dump() + "\n";
   }
   return text;
 }
 
+constexpr std::string_view no_label_shown = "(no label)";
+
 // Label, its probability, and the line; an empty line between two dialogues.
 std::string to_table(const std::vector<AskedLine>& lines) {
+  const auto shown = [](const AskedLine& line) {
+    return line.label.empty() ? no_label_shown : std::string_view(line.label);
+  };
   std::size_t width = 0;
-  for (const AskedLine& line : lines) width = std::max(width, line.probabilities[0].first.size());
+  for (const AskedLine& line : lines) width = std::max(width, shown(line).size());
   std::string text;
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    const auto& [label, probability] = lines[i].probabilities[0];
     if (i > 0 && lines[i].dialogue != lines[i - 1].dialogue) text += "\n";
-    text += fmt::format("{:<{}} {:>4.0f} %  {}: {}\n", label, width, 100 * probability, lines[i].speaker,
-                        lines[i].text);
+    text += fmt::format("{:<{}} {:>4.0f} %  {}: {}\n", shown(lines[i]), width,
+                        100 * lines[i].probabilities[0].second, lines[i].speaker, lines[i].text);
   }
+  const auto ties = std::ranges::count(lines, "", &AskedLine::label);
+  if (ties > 0)
+    text += fmt::format("\n{} of {} lines have no label: several are the most probable, exactly alike\n",
+                        ties, lines.size());
   text.pop_back();
   return text;
 }

@@ -1,6 +1,8 @@
 // chorus predict and chorus chat: what they say of lines is what `chorus evaluate` says of the same lines in a split.
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -103,6 +105,44 @@ TEST_F(PredictCommand, AnswersAsEvaluateDoes) {
     EXPECT_THAT(said[2 * i + 1].text,
                 testing::StartsWith("  " + scored[i]["predicted"].get<std::string>() + " "));
   }
+}
+
+// Of a base of zeros every token is as probable as any other, so that labels of one length are.
+TEST_F(PredictCommand, NoLabelIsTheAnswerWhereTwoAreTheMostProbable) {
+  const std::string line = R"({"speaker": "Mia", "text": "Oh!", "label": "q"})";
+  write_text(at("own/labels.json"), R"(["q", "x", "z"])");
+  for (const std::string split : {"train", "dev", "test"})
+    write_text(at("own/" + split + ".jsonl"), R"({"id": "y", "utterances": [)" + line + "]}");
+  run_successfully({"prepare", "--corpus", "jsonl", at("own"), "--base", at("base"), "--output", at("tied")});
+  const std::string weights = at("base/model.safetensors");
+  std::string bytes = read_text(weights);
+  // Without the metadata, whose hashes tell a damaged file.
+  const std::size_t metadata = bytes.find("\"__metadata__\""), behind = bytes.find("},", metadata) + 2;
+  ASSERT_LT(metadata, behind);
+  bytes.replace(metadata, behind - metadata, behind - metadata, ' ');
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(sizeof header + header), bytes.end(), '\0');
+  std::filesystem::remove(weights);
+  write_text(weights, bytes);
+  run_successfully(
+      {"evaluate", "--base", at("base"), "--data", at("tied"), "--predictions", at("scored.jsonl")});
+  EXPECT_TRUE(lines_of(read_text(at("scored.jsonl"))).at(0).at("predicted").is_null());
+  write_text(at("lines.txt"), "Mia: Oh!\n");
+  const std::vector<std::string> asked{"--base", at("base"), "--data", at("tied")};
+  const auto ask = [&](std::vector<std::string> words) {
+    words.insert(words.end(), asked.begin(), asked.end());
+    return words;
+  };
+  const std::string table =
+      run_successfully(ask({"predict", at("lines.txt"), "--output", at("predicted.jsonl")}));
+  EXPECT_THAT(table, HasSubstr("(no label)   33 %  Mia: Oh!\n"));
+  EXPECT_THAT(table, HasSubstr("1 of 1 lines have no label: several are the most probable, exactly alike"));
+  const Json predicted = lines_of(read_text(at("predicted.jsonl"))).at(0);
+  EXPECT_TRUE(predicted.at("label").is_null());
+  EXPECT_EQ(predicted.at("probabilities").at("x"), predicted.at("probabilities").at("z"));
+  const Outcome chat = run_chorus_reading("Mia: Oh!\n", ask({"chat"}));
+  EXPECT_THAT(chat.out, HasSubstr("  (no label)  q 33 %   x 33 %   z 33 %"));
 }
 
 TEST_F(PredictCommand, SaysWhatIsMissing) {
