@@ -15,6 +15,7 @@
 #include "launch/commands/event_file.h"
 #include "ops/base/error.h"
 #include "tests/launch/program.h"
+#include "tests/support/source_folder.h"
 
 namespace chorus {
 namespace {
@@ -175,6 +176,72 @@ TEST_F(Tensorboard, OneOfSeveralRanksWritesIt) {
   if (!has_mpirun()) GTEST_SKIP() << "NOT TESTED: there is no mpirun";
   run_successfully({"train", at("whole/config.ini"), "--output", at("ranks")}, mpirun(2));
   EXPECT_EQ(read_events(at("ranks")), logged(at("ranks")));
+}
+
+// docs/trackers.py, which wants Python alone: MLflow's store on the disk, and what Weights & Biases is told.
+TEST_F(Tensorboard, OtherTrackersGetTheNumbersOfTheLog) {
+  if (std::system("command -v python3 > /dev/null") != 0) GTEST_SKIP() << "NOT TESTED: there is no python3";
+  const std::string script = "python3 '" + (source_folder() / "docs/trackers.py").string() + "' ";
+  const auto convert = [&](const std::string& arguments) {
+    return std::system((script + arguments + " > " + at("converted.txt") + " 2>&1").c_str());
+  };
+  std::filesystem::copy(at("whole"), at("cut"), std::filesystem::copy_options::recursive);
+  write_text(at("cut/trainer_log.jsonl"), read_text(at("whole/trainer_log.jsonl")) + "{\"current_st");
+  for (const std::string run : {"whole", "three", "cut"}) {
+    const std::string store = at("store of " + run);
+    // Twice, as during a training and after it.
+    for (int time = 0; time < 2; ++time)
+      ASSERT_EQ(convert("mlflow '" + at(run) + "' --store '" + store + "'"), 0)
+          << read_text(at("converted.txt"));
+    EXPECT_EQ(read_text(at("converted.txt")).find("the last line is cut") != std::string::npos, run == "cut");
+    std::vector<std::filesystem::path> runs;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(store)) {
+      if (entry.path().filename() == "metrics") runs.push_back(entry.path().parent_path());
+    }
+    ASSERT_EQ(runs.size(), 1U);
+    Series series;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(runs[0] / "metrics")) {
+      if (!entry.is_regular_file()) continue;
+      std::istringstream lines(read_text(entry.path().string()));
+      std::int64_t time = 0, step = 0;
+      for (double value = 0; lines >> time >> value >> step;)
+        series[entry.path().lexically_relative(runs[0] / "metrics").string()][step] =
+            static_cast<float>(value);
+    }
+    EXPECT_EQ(series, logged(at(run == "cut" ? "whole" : run)));
+    EXPECT_EQ(read_text((runs[0] / "params/seed").string()), "42");
+    EXPECT_NE(
+        read_text((runs[0] / "meta.yaml").string()).find(run == "three" ? "status: 5\n" : "status: 3\n"),
+        std::string::npos)
+        << "killed, or finished";
+  }
+  write_text(at("stub/wandb.py"), R"(import json, types
+class Run:
+    def __init__(self, **given): self.told, self.summary, self.given = [], {}, given
+    def log(self, values, step): self.told.append([step, values])
+    def finish(self): json.dump([self.given, self.told, self.summary], open('told.json', 'w'))
+init = Run
+)");
+  ASSERT_EQ(std::system(("cd '" + at("stub") + "' && PYTHONPATH=. " + script + "wandb '" + at("whole") +
+                         "' > out.txt 2>&1")
+                            .c_str()),
+            0)
+      << read_text(at("stub/out.txt"));
+  const auto told = nlohmann::json::parse(read_text(at("stub/told.json")));
+  EXPECT_EQ(told.at(0).at("mode"), "offline");
+  EXPECT_EQ(told.at(0).at("config").at("seed"), "42");
+  EXPECT_EQ(told.at(2).at("finished"), true);
+  Series series;
+  std::int64_t former = 0;
+  for (const auto& entry : told.at(1)) {
+    EXPECT_GT(entry.at(0), former) << "steps only rise";
+    former = entry.at(0);
+    for (const auto& [tag, value] : entry.at(1).items()) series[tag][former] = value;
+  }
+  EXPECT_EQ(series, logged(at("whole")));
+  write_text(at("cut/trainer_log.jsonl"), "{\"current_st\n{\"current_steps\": 1}\n");
+  EXPECT_NE(convert("mlflow '" + at("cut") + "' --store '" + at("store of damage") + "'"), 0);
+  EXPECT_NE(read_text(at("converted.txt")).find("trainer_log.jsonl:1: is not valid JSON"), std::string::npos);
 }
 
 // Both of TensorBoard's readers.
