@@ -24,6 +24,7 @@ NAMES = {
     'epoch': 'train/epoch',
     'throughput': 'speed/tokens_per_second',
     'effective_throughput': 'speed/effective_tokens_per_second',
+    'mfu': 'speed/mfu',
     'eval_loss': 'dev/loss',
     'eval_weighted_f1': 'dev/weighted_f1',
     'eval_macro_f1': 'dev/macro_f1',

@@ -39,12 +39,13 @@ LinkRate parse_link(const JsonFields& machine, const std::string& name) {
 Machine parse_machine(const std::string& text, const std::string& origin) {
   const nlohmann::json json = parse_json(text, origin);
   const JsonFields object(json, origin,
-                          {"name", "sources", "memory_gib", "reserved_gib", "communicator_mib", "peak_tflops",
-                           "peak_share", "attention_share", "memory_gb_per_second", "memory_share", "call_us",
-                           "gpus_per_node", "node_link", "network"});
+                          {"name", "sources", "device_name", "memory_gib", "reserved_gib", "communicator_mib",
+                           "peak_tflops", "peak_share", "attention_share", "memory_gb_per_second",
+                           "memory_share", "call_us", "gpus_per_node", "node_link", "network"});
   Machine machine;
   machine.name = object.required_text("name");
   machine.sources = object.text("sources").value_or("");
+  machine.device_name = object.text("device_name").value_or("");
   machine.memory_bytes = gibi * rate(object, "memory_gib");
   machine.reserved_bytes = gibi * amount(object, "reserved_gib");
   machine.communicator_bytes = mebi * amount(object, "communicator_mib");
@@ -77,6 +78,15 @@ Machine load_machine(const std::string& name_or_path) {
                               ": neither a file that can be read nor one of ", joined(names, ", "),
                               "; did you mean '", nearest(name_or_path, names), "'?");
   return parse_machine(text, name_or_path);
+}
+
+std::optional<Machine> shipped_machine_of(std::string_view device_name) {
+  if (device_name.empty()) return std::nullopt;
+  for (const ShippedMachine& shipped : shipped_machines()) {
+    Machine machine = parse_machine(shipped.text, shipped.name);
+    if (machine.device_name == device_name) return machine;
+  }
+  return std::nullopt;
 }
 
 }  // namespace chorus

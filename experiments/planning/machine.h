@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/dtype.h"
@@ -19,6 +21,7 @@ struct LinkRate {
 // carry their units in their names (docs/scaling.md lists them).
 struct Machine {
   std::string name, sources;
+  std::string device_name;    // as CUDA calls it; empty: not said
   bool gpu = true;            // with memory beside the arenas: a workspace and the tile lists of attention
   double memory_bytes = 0;    // of one device
   double reserved_bytes = 0;  // of it, for the driver's context and the like
@@ -44,6 +47,9 @@ Machine parse_machine(const std::string& text, const std::string& origin);
 // A shipped machine by its name ("a100-40", "h100", …) or the path of a file. Throws ConfigurationError, which lists the
 // shipped ones, where it is neither.
 Machine load_machine(const std::string& name_or_path);
+
+// The shipped machine of the devices that CUDA calls so; none for "" and names that no shipped one has.
+std::optional<Machine> shipped_machine_of(std::string_view device_name);
 
 struct ShippedMachine {
   const char* name;

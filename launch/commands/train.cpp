@@ -9,6 +9,7 @@
 #include "data/text/folder_lock.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
+#include "experiments/planning/machine.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
 #include "launch/commands/train_log.h"
@@ -174,6 +175,12 @@ int report_end(const TrainConfig& config, const Trainer& trainer, const Training
   return static_cast<int>(ExitCode::done);
 }
 
+// Of all ranks together, in the products of this precision; 0 where it is not known what their device reaches.
+double peak_flops(Runtime& runtime, DType precision) {
+  const std::optional<Machine> machine = shipped_machine_of(runtime.gpu_name());
+  return machine ? machine->peak_flops(precision) * runtime.groups().groups().world.size() : 0;
+}
+
 int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
         const MakeRuntime& make_runtime) {
   const TrainingFiles inputs = read_training_files(config, table);
@@ -231,7 +238,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   if (runtime->is_first()) describe_run(config, table, inputs.train, trainer.identity());
   TrainLog log(
       config, console, runtime->is_first(), trainer.state(), [&] { return runtime->memory_in_use(); },
-      runtime->activity());
+      runtime->activity(), peak_flops(*runtime, config.precision));
   const TrainingSummary summary = trainer.run(log);
   if (runtime->is_first())
     write_results(config, trainer, summary, setup.plan, trainable, inputs.train.origin.labels);

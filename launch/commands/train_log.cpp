@@ -16,13 +16,14 @@ namespace chorus {
 namespace {
 
 // What TensorBoard shows of an entry: its key, and the tag there.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 10> tags{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 11> tags{
     {{"loss", "train/loss"},
      {"grad_norm", "train/grad_norm"},
      {"lr", "train/learning_rate"},
      {"epoch", "train/epoch"},
      {"throughput", "speed/tokens_per_second"},
      {"effective_throughput", "speed/effective_tokens_per_second"},
+     {"mfu", "speed/mfu"},
      {"eval_loss", "dev/loss"},
      {"eval_weighted_f1", "dev/weighted_f1"},
      {"eval_macro_f1", "dev/macro_f1"},
@@ -43,11 +44,13 @@ std::vector<nlohmann::ordered_json> kept_entries(const std::filesystem::path& pa
 }
 
 constexpr std::int64_t lines_below_a_header = 20;
-// Rows of 110 columns at most. "data" and "comm" are the parts of a step's ms in which it waited for samples and for
+// Rows of 110 columns at most, of 105 where nothing is known of the peak that MFU is a share of. "data" and "comm" are the parts of a step's ms in which it waited for samples and for
 // other ranks; "unshared" are the tokens per second that there would be without shared prefixes.
 constexpr const char* header_row = "{:<16} {:>8} {:>7} {:>8} {:>7} {:>5} {:>5} {:>7} {:>8} {:>8} {:>8} {:>7}";
 constexpr const char* row =
     "{:<16} {:>8.4f} {:>7.3f} {:>8.1e} {:>7.0f} {:>5.0f} {:>5.0f} {:>7.0f} {:>8.0f} {:>8} {:>8.2f} {:>7}";
+
+constexpr const char* mfu_column = " {:>4}";
 
 std::string print_flops(double per_second) {
   return per_second < 1e12 ? fmt::format("{:.1f} G", per_second / 1e9)
@@ -68,12 +71,13 @@ void append(EventFile& events, double time, const nlohmann::ordered_json& entry)
 }  // namespace
 
 TrainLog::TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
-                   std::function<std::int64_t()> memory_in_use, Activity& activity)
+                   std::function<std::int64_t()> memory_in_use, Activity& activity, double peak_flops)
     : config_(config),
       console_(console),
       start_(start),
       memory_in_use_(std::move(memory_in_use)),
-      activity_(activity) {
+      activity_(activity),
+      peak_flops_(peak_flops) {
   activity_.now("training", start.step + 1);
   if (!writes) return;
   const std::filesystem::path output = config.output;
@@ -137,6 +141,7 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
       {"total_tokens", start_.total_tokens + session_tokens_},
       {"elapsed_time", start_.elapsed + session_seconds_},
       {"remaining_time", remaining}};
+  if (peak_flops_ > 0) entry["mfu"] = rate(flops_) / peak_flops_;
   if (config_.log_tensor_norms) entry["tensor_grad_norms"] = report.tensor_norms;
   append(entry);
   begin_interval();
@@ -145,15 +150,20 @@ void TrainLog::step_done(const StepReport& report, std::int64_t total_steps) {
 void TrainLog::print_step(const StepReport& report, std::int64_t total_steps, double remaining_seconds) {
   const auto rate = [&](double amount) { return amount / seconds_; };
   const auto milliseconds = [&](double seconds) { return 1000 * seconds / static_cast<double>(steps_); };
+  const bool with_mfu = peak_flops_ > 0;
   if (lines_++ % lines_below_a_header == 0)
     console_.print(fmt::format(header_row, "", "loss", "norm", "lr", "ms", "data", "comm", "tok/s",
-                               "unshared", "FLOP/s", "GiB", "eta"));
+                               "unshared", "FLOP/s", "GiB", "eta") +
+                   (with_mfu ? fmt::format(mfu_column, "MFU") : ""));
+  const std::string mfu =
+      with_mfu ? fmt::format(mfu_column, fmt::format("{:.0f}%", 100 * rate(flops_) / peak_flops_)) : "";
   console_.print(fmt::format(row, fmt::format("step {}/{}", report.step, total_steps), report.loss,
                              report.gradient_norm, report.learning_rate, milliseconds(seconds_),
                              milliseconds(data_seconds_), milliseconds(communication_seconds_),
                              rate(static_cast<double>(tokens_)), rate(static_cast<double>(unshared_tokens_)),
                              print_flops(rate(flops_)), static_cast<double>(memory_in_use_()) / (1 << 30),
-                             print_duration(remaining_seconds)));
+                             print_duration(remaining_seconds)) +
+                 mfu);
 }
 
 void TrainLog::evaluating(std::int64_t done, std::int64_t total) {

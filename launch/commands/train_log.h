@@ -17,9 +17,10 @@ namespace chorus {
 class TrainLog : public TrainingObserver {
  public:
   // `writes`: false on the other ranks. `start` is where the training goes on: entries of later steps are removed.
-  // `memory_in_use`, in bytes, is told for people with each line; `activity`, on all ranks, what is done.
+  // `memory_in_use`, in bytes, is told for people with each line; `activity`, on all ranks, what is done. `peak_flops` per
+  // second are those of all ranks together; 0: not known.
   TrainLog(const TrainConfig& config, Console& console, bool writes, const TrainingState& start,
-           std::function<std::int64_t()> memory_in_use, Activity& activity);
+           std::function<std::int64_t()> memory_in_use, Activity& activity, double peak_flops);
 
   void step_done(const StepReport& report, std::int64_t total_steps) override;
   void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
@@ -38,6 +39,7 @@ class TrainLog : public TrainingObserver {
   TrainingState start_;
   std::function<std::int64_t()> memory_in_use_;
   Activity& activity_;
+  double peak_flops_;
   std::int64_t session_tokens_ = 0, lines_ = 0;
   double session_seconds_ = 0;
   // Since the last line.

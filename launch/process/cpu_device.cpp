@@ -13,6 +13,7 @@ class CpuDevice : public Device {
   Groups groups() override { return groups_; }
   bool computes_in_host_memory() const override { return true; }
   std::int64_t memory_in_use() const override { return peak_resident_bytes(); }
+  std::string gpu_name() const override { return ""; }
   std::string description(DType precision) const override {
     return fmt::format(
         "{} CPU {}{}", backend_.threads(), backend_.threads() == 1 ? "thread" : "threads",

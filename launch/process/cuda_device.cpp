@@ -74,6 +74,7 @@ class CudaDevice : public Device {
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_.groups(); }
   std::string description(DType) const override { return gpu_.card.description(); }
+  std::string gpu_name() const override { return gpu_.card.name.data(); }
   std::int64_t memory_in_use() const override { return static_cast<std::int64_t>(gpu_memory_in_use()); }
   bool computes_in_host_memory() const override { return false; }
 

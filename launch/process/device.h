@@ -18,6 +18,8 @@ class Device {
   virtual Groups groups() = 0;
   // Of one rank's, computing in `precision`: "2 CPU threads (bf16 products by AMX)".
   virtual std::string description(DType precision) const = 0;
+  // As CUDA calls the rank's GPU, those of all ranks being equal; "" of a CPU.
+  virtual std::string gpu_name() const = 0;
   // Bytes that computing takes: of the process's memory at most so far, or of the GPU's now.
   virtual std::int64_t memory_in_use() const = 0;
   // Whether tensors may lie anywhere in host memory, so that what is there need not be copied.

@@ -60,6 +60,7 @@ class RankRuntime : public Runtime {
   TimedGroups& groups() override { return groups_; }
   Console& console() override { return console_; }
   Activity& activity() override { return session_ == nullptr ? alone_ : session_->activity(); }
+  std::string gpu_name() const override { return device_->gpu_name(); }
   bool computes_in_host_memory() const override { return device_->computes_in_host_memory(); }
   std::int64_t memory_in_use() const override { return device_->memory_in_use(); }
   bool stop_requested() override {

@@ -31,6 +31,7 @@ class Runtime {
   virtual TimedGroups& groups() = 0;
   virtual Console& console() = 0;                              // quiet on all ranks but the first
   virtual std::string description(DType precision) const = 0;  // one line: ranks, grid, devices
+  virtual std::string gpu_name() const = 0;                    // of Device
   virtual bool computes_in_host_memory() const = 0;            // of Device
   virtual std::int64_t memory_in_use() const = 0;              // of Device
   // Whether a signal asked this rank or another to stop. Not collective; others may hear of it later.

@@ -40,6 +40,22 @@ TEST(Machines, ShippedOnesCanBeRead) {
   EXPECT_THAT(message, HasSubstr("a100-40"));
 }
 
+// Only what is called exactly so: a PCIe card of the same chip has another peak.
+TEST(Machines, AreFoundByTheNameOfTheirDevice) {
+  const auto peak = [](const char* device) {
+    const std::optional<Machine> machine = shipped_machine_of(device);
+    return machine ? machine->peak_flops(DType::bf16) : 0;
+  };
+  EXPECT_EQ(peak("NVIDIA A100-SXM4-40GB"), 312e12);
+  EXPECT_EQ(peak("NVIDIA A100-SXM4-80GB"), 312e12);
+  EXPECT_EQ(peak("NVIDIA H100 80GB HBM3"), 989e12);
+  EXPECT_EQ(peak("NVIDIA H200"), 989e12);
+  EXPECT_EQ(peak("NVIDIA L40S"), 362e12);
+  for (const char* unknown :
+       {"", "NVIDIA H100 PCIe", "NVIDIA H200 NVL", "NVIDIA A100-PCIE-40GB", "NVIDIA H100"})
+    EXPECT_EQ(peak(unknown), 0) << unknown;
+}
+
 TEST(Machines, MistakesAreNamed) {
   const auto message = [](const std::string& from, const std::string& to) {
     return test::message_of<DataError>([&] { parse_machine(with(from, to), "my.json"); });
