@@ -47,7 +47,7 @@ void Linear::backward(Tensor dx, std::span<const Backward> layers, ConstTensor x
   Arena::Scope scope(arena);
   std::vector<LowRank::Down> paths;
   for (const auto& [layer, dy, added] : layers) {
-    {
+    if (!dx.empty()) {
       Arena::Scope product_scope(arena);
       const ConstTensor w = layer->weight.value(layer->backend_, dy.dtype(), arena);
       layer->backend_.matmul(dx, dy, w, {.accumulate = layer != layers.front().layer});

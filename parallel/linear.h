@@ -56,7 +56,8 @@ class Linear {
   // `dropout` is of the paths, while training.               x [N, I or I/P]
   static void forward(std::span<const Forward> layers, const Input& x, const std::optional<Dropout>& dropout,
                       Arena& arena);
-  // dx = this rank's term; adds dW, db, dA, dB to the gradients of trained parameters.
+  // dx = this rank's term, where anybody needs it: an empty one is not computed. Adds dW, db, dA, dB to the gradients of
+  // trained parameters.
   //                                                         x: the own rows, where the sequence is divided
   static void backward(Tensor dx, std::span<const Backward> layers, ConstTensor x,
                        const std::optional<Dropout>& dropout, Arena& arena);

@@ -106,6 +106,7 @@ void LowRank::backward_down(Tensor dx, std::span<const Down> paths, ConstTensor 
   }
   const LowRank& first = *paths.front().path;
   first.backend_.low_rank_factor_gradient(factors, x, token_ids, scratch);
+  if (dx.empty()) return;
   first.backend_.low_rank_input_gradient(first.divides_input() ? first.rows_.own(dx) : dx, inputs, token_ids,
                                          scratch);
 }

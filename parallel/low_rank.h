@@ -73,7 +73,7 @@ class LowRank {
   void project_up(Tensor y, ConstTensor u) const;
   // du, in new memory: of the own rows, where the sequence is divided. Adds dB to its gradient.
   Tensor backward_up(ConstTensor dy, ConstTensor u, Arena& arena) const;
-  // dx += this rank's term; adds dA to the gradients. x as above.
+  // dx += this rank's term, unless it is empty; adds dA to the gradients. x as above.
   static void backward_down(Tensor dx, std::span<const Down> paths, ConstTensor x,
                             const std::optional<Dropout>& dropout, Arena& arena);
 

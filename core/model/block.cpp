@@ -1,5 +1,7 @@
 #include "core/model/block.h"
 
+#include <algorithm>
+
 namespace chorus {
 
 namespace {
@@ -24,37 +26,70 @@ Block::Block(const ModelConfig& config, std::int64_t layer, Backend& backend, Co
     projections_.emplace_back(backend, tensor, split_of(which), division);
 }
 
-Block::Saved Block::take_saved(Arena& arena, std::int64_t tokens, DType dtype,
-                               const Adapters* adapters) const {
-  const DType acc = accumulator(dtype);
-  const std::int64_t own = rows_.own_count(tokens);
-  const auto take = [&](std::int64_t width) { return arena.take(dtype, {tokens, width}); };
-  const auto take_own = [&] { return arena.take(dtype, {own, width_}); };
+Depth Block::depth(const Adapters* adapters, bool beneath) const {
+  const auto has = [&](Projection which) { return path(adapters, which) != nullptr; };
+  if (beneath) return Depth::input;
+  if (has(Projection::q) || has(Projection::k) || has(Projection::v)) return Depth::attended;
+  if (has(Projection::o)) return Depth::h;
+  if (has(Projection::gate) || has(Projection::up)) return Depth::product;
+  return has(Projection::down) ? Depth::output : Depth::none;
+}
+
+bool Block::read_input(std::initializer_list<Projection> projections, const Adapters* adapters) const {
+  return std::ranges::any_of(projections, [&](Projection which) {
+    return path(adapters, which) != nullptr || linear(which).weight.trained != nullptr;
+  });
+}
+
+Block::Saved Block::take_saved(Arena& arena, ConstTensor x, const Pass& pass, Depth depth) const {
   Saved saved;
-  saved.n = take_own();
-  saved.rstd1 = arena.take(acc, {own});
-  saved.q = take(query_width_);
-  saved.k = take(key_width_);
-  saved.v = take(key_width_);
-  saved.query.x = saved.q;
-  saved.key.x = saved.k;
-  if (normalises_heads_) {
-    saved.query = {take(query_width_), arena.take(acc, {tokens * query_width_ / head_width_})};
-    saved.key = {take(key_width_), arena.take(acc, {tokens * key_width_ / head_width_})};
-  }
-  saved.attended = take(query_width_);
-  saved.lse = arena.take(acc, {tokens, query_width_ / head_width_});
-  saved.h = take_own();
-  saved.m = take_own();
-  saved.rstd2 = arena.take(acc, {own});
-  saved.gate = take(mlp_width_);
-  saved.up = take(mlp_width_);
-  saved.product = take(mlp_width_);
-  for (const Projection which : all_projections) {
-    if (const LowRank* beside = path(adapters, which))
-      saved.u[index(which)] = beside->take_u(arena, tokens, dtype);
-  }
+  saved.depth = depth;
+  saved.x = x;
+  const Kept kept{.n = read_input({Projection::q, Projection::k, Projection::v}, pass.adapters),
+                  .rstd1 = depth >= Depth::input,
+                  .heads = depth >= Depth::attended,
+                  .attended = depth >= Depth::h,
+                  .h = depth >= Depth::h,
+                  .m = read_input({Projection::gate, Projection::up}, pass.adapters),
+                  .gates = depth >= Depth::product,
+                  .product = read_input({Projection::down}, pass.adapters)};
+  take(saved, kept, pass, arena);
   return saved;
+}
+
+void Block::take(Saved& s, const Kept& kept, const Pass& pass, Arena& arena) const {
+  const DType dtype = s.x.dtype(), acc = accumulator(dtype);
+  const std::int64_t tokens = pass.positions.elements(), own = s.x.dim(0);
+  const auto take = [&](bool is_kept, Tensor& tensor, DType type, const Shape& shape) {
+    if (is_kept && tensor.empty()) tensor = arena.take(type, shape);
+  };
+  const auto take_heads = [&](Tensor& rotated, Saved::Heads& projected, std::int64_t width) {
+    take(kept.heads, rotated, dtype, {tokens, width});
+    if (!normalises_heads_) {
+      projected.x = rotated;
+      return;
+    }
+    take(kept.heads, projected.x, dtype, {tokens, width});
+    take(kept.heads, projected.rstd, acc, {tokens * width / head_width_});
+  };
+  take(kept.n, s.n, dtype, {own, width_});
+  take(kept.rstd1, s.rstd1, acc, {own});
+  take_heads(s.q, s.query, query_width_);
+  take_heads(s.k, s.key, key_width_);
+  take(kept.heads, s.v, dtype, {tokens, key_width_});
+  take(kept.heads, s.lse, acc, {tokens, query_width_ / head_width_});
+  take(kept.attended, s.attended, dtype, {tokens, query_width_});
+  take(kept.h, s.h, dtype, {own, width_});
+  take(kept.h, s.rstd2, acc, {own});
+  take(kept.m, s.m, dtype, {own, width_});
+  take(kept.gates, s.gate, dtype, {tokens, mlp_width_});
+  take(kept.gates, s.up, dtype, {tokens, mlp_width_});
+  take(kept.product, s.product, dtype, {tokens, mlp_width_});
+  for (const Projection which : all_projections) {
+    Tensor& u = s.u[index(which)];
+    const LowRank* beside = path(pass.adapters, which);
+    if (beside != nullptr && u.empty()) u = beside->take_u(arena, tokens, dtype);
+  }
 }
 
 void Block::project(const Outputs& outputs, const Saved& saved, const Linear::Input& in, const Pass& pass,
@@ -73,9 +108,12 @@ void Block::backward_projections(Tensor din, const Gradients& gradients, ConstTe
   Linear::backward(din, layers, in, pass.dropout, arena);
 }
 
-void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const LayerCache* cache,
+void Block::forward(Tensor y, ConstTensor x, const Saved& saved, const Pass& pass, const LayerCache* cache,
                     Arena& arena) const {
+  Arena::Scope forgotten(arena);
+  Saved s = saved;
   s.x = x;
+  take(s, {}, pass, arena);
   {
     Arena::Scope scope(arena);
     backend_.rms_norm(s.n, s.rstd1, x, norm1.value(), norm_epsilon_);
@@ -94,8 +132,8 @@ void Block::forward(Tensor y, Saved& s, ConstTensor x, const Pass& pass, const L
   add_product(y, Projection::down, s, s.product, s.h, pass, arena);
 }
 
-void Block::add_product(Tensor y, Projection which, Saved& s, ConstTensor in, ConstTensor x, const Pass& pass,
-                        Arena& arena) const {
+void Block::add_product(Tensor y, Projection which, const Saved& s, ConstTensor in, ConstTensor x,
+                        const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
   const Tensor product = rows_.all_for(y, arena);
   project({{which, product}}, s, in, pass, arena);
@@ -118,7 +156,13 @@ Tensor Block::backward_normalise(Tensor out, ConstTensor dout, const Saved::Head
   return out;
 }
 
-void Block::attend(Saved& s, const Pass& pass, const LayerCache* cache) const {
+Tensor Block::backward_heads(Tensor out, Tensor dout, const Saved::Heads& projected, const Weight& norm,
+                             const Pass& pass) const {
+  backend_.rope(heads(dout), pass.positions, pass.cos_sin, Rotation::backward);
+  return normalises_heads_ ? backward_normalise(out, dout, projected, norm) : dout;
+}
+
+void Block::attend(const Saved& s, const Pass& pass, const LayerCache* cache) const {
   if (normalises_heads_) {
     normalise(s.q, s.query, query_norm);
     normalise(s.k, s.key, key_norm);
@@ -140,45 +184,60 @@ void Block::attend(Saved& s, const Pass& pass, const LayerCache* cache) const {
 
 void Block::backward(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   backward_mlp(dx, s, pass, arena);
-  backward_attention(dx, s, pass, arena);
+  if (s.depth >= Depth::h) backward_attention(dx, s, pass, arena);
 }
 
 void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
+  const auto through_down = [&](Tensor dproduct) {
+    backward_projections(dproduct, {{Projection::down, rows_.gather(dx, arena)}}, s.product, s, pass, arena);
+  };
+  if (s.depth < Depth::product) return through_down({});
   const Tensor dgate = arena.take(s.gate.dtype(), s.gate.shape());
   const Tensor dup = arena.take(s.up.dtype(), s.up.shape());
   {
     Arena::Scope product_scope(arena);
-    const Tensor dproduct = arena.take(s.product.dtype(), s.product.shape());
-    backward_projections(dproduct, {{Projection::down, rows_.gather(dx, arena)}}, s.product, s, pass, arena);
+    const Tensor dproduct = arena.take(s.gate.dtype(), s.gate.shape());
+    through_down(dproduct);
     backend_.swiglu_backward(dgate, dup, dproduct, s.gate, s.up);
   }
+  const auto through_gates = [&](Tensor dm) {
+    backward_projections(dm, {{Projection::gate, dgate}, {Projection::up, dup}}, s.m, s, pass, arena);
+  };
+  if (s.depth < Depth::h) return through_gates({});
   const Tensor dm = arena.take(dx.dtype(), {s.gate.dim(0), width_});
-  backward_projections(dm, {{Projection::gate, dgate}, {Projection::up, dup}}, s.m, s, pass, arena);
+  through_gates(dm);
   backward_norm(dx, dm, s.h, norm2, s.rstd2);
 }
 
 void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
+  const auto through_o = [&](Tensor dattended) {
+    backward_projections(dattended, {{Projection::o, rows_.gather(dx, arena)}}, s.attended, s, pass, arena);
+  };
+  if (s.depth < Depth::attended) return through_o({});
   Tensor dq = arena.take(s.q.dtype(), s.q.shape());
   Tensor dk = arena.take(s.k.dtype(), s.k.shape());
   const Tensor dv = arena.take(s.v.dtype(), s.v.shape());
   {
     Arena::Scope attended_scope(arena);
     const Tensor dattended = arena.take(s.attended.dtype(), s.attended.shape());
-    backward_projections(dattended, {{Projection::o, rows_.gather(dx, arena)}}, s.attended, s, pass, arena);
+    through_o(dattended);
     backend_.attention_backward(heads(dq), heads(dk), heads(dv), heads(dattended), heads(s.attended), s.lse,
                                 heads(s.q), heads(s.k), heads(s.v), *pass.forest);
   }
-  backend_.rope(heads(dq), pass.positions, pass.cos_sin, Rotation::backward);
-  backend_.rope(heads(dk), pass.positions, pass.cos_sin, Rotation::backward);
-  if (normalises_heads_) {
-    dq = backward_normalise(s.q, dq, s.query, query_norm);
-    dk = backward_normalise(s.k, dk, s.key, key_norm);
-  }
+  const auto is_read = [&](Projection which) {
+    return s.depth == Depth::input || path(pass.adapters, which) != nullptr;
+  };
+  if (is_read(Projection::q)) dq = backward_heads(s.q, dq, s.query, query_norm, pass);
+  if (is_read(Projection::k)) dk = backward_heads(s.k, dk, s.key, key_norm, pass);
+  const auto through_heads = [&](Tensor dn) {
+    backward_projections(dn, {{Projection::q, dq}, {Projection::k, dk}, {Projection::v, dv}}, s.n, s, pass,
+                         arena);
+  };
+  if (s.depth < Depth::input) return through_heads({});
   const Tensor dn = arena.take(dx.dtype(), {s.q.dim(0), width_});
-  backward_projections(dn, {{Projection::q, dq}, {Projection::k, dk}, {Projection::v, dv}}, s.n, s, pass,
-                       arena);
+  through_heads(dn);
   backward_norm(dx, dn, s.x, norm1, s.rstd1);
 }
 

@@ -35,6 +35,17 @@ struct Pass {
   std::optional<CacheAccess> cache;  // while generating
 };
 
+// How deep the backward pass goes into a block, named by the deepest of the gradients that it computes: of what is trained in
+// the block, nothing lies beneath. Each includes those before it.
+//
+//   none       nothing in the block is trained, nor beneath it: there is no backward pass
+//   output     down has an adapter, whose gradients need that of y alone
+//   product    gate or up has one
+//   h          o has one
+//   attended   q, k or v has one
+//   input      something beneath the block is trained
+enum class Depth { none, output, product, h, attended, input };
+
 // One LLaMA block (Touvron et al. 2023, section 2.2), on one rank of P:
 //
 //   h = x + Wo attention(rope(Wq n), rope(Wk n), Wv n)      n = norm1(x)
@@ -51,8 +62,12 @@ class Block {
   Weight norm1, norm2;          // [D]
   Weight query_norm, key_norm;  // [K], of Qwen3
 
-  // Everything backward needs. All but x is taken by take_saved(). S is N, or N/P where the sequence is divided.
+  // To gradients of what `adapters` train here, and of what is trained `beneath`; of a trained base, all of them.
+  Depth depth(const Adapters* adapters, bool beneath) const;
+
+  // What a forward pass computes. S is N, or N/P where the sequence is divided.
   struct Saved {
+    Depth depth = Depth::none;
     ConstTensor x;    // [S, D]
     Tensor n, rstd1;  // [S, D], acc [S]
     Tensor q, k, v;   // [N, Hq/P · K], [N, Hk/P · K] twice; q and k rotated
@@ -67,13 +82,14 @@ class Block {
     Tensor gate, up, product;  // [N, F/P]
     std::array<Tensor, 7> u;   // [N, R] of the adapters, by Projection
   };
-  Saved take_saved(Arena& arena, std::int64_t tokens, DType dtype, const Adapters* adapters) const;
+  // Memory for what backward() will read; the rest is empty.
+  Saved take_saved(Arena& arena, ConstTensor x, const Pass& pass, Depth depth) const;
 
-  // y [S, D] may not be x. `cache` is used where pass.cache is set.
-  void forward(Tensor y, Saved& saved, ConstTensor x, const Pass& pass, const LayerCache* cache,
+  // y [S, D] may not be x. What `saved` has memory for is there afterwards. `cache` is used where pass.cache is set.
+  void forward(Tensor y, ConstTensor x, const Saved& saved, const Pass& pass, const LayerCache* cache,
                Arena& arena) const;
-  // dx holds the gradient of y on entry and of x on return; gradients of trained parameters are added to. What
-  // is saved is used up.
+  // dx holds the gradient of y on entry, and on return that of x, where saved.depth goes so far; gradients of trained
+  // parameters are added to. What is saved is used up.
   void backward(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
 
  private:
@@ -81,6 +97,15 @@ class Block {
   const LowRank* path(const Adapters* adapters, Projection which) const {
     return adapters == nullptr ? nullptr : adapters->path(layer_, which);
   }
+  // Whether a gradient in the weights or adapters of these needs their input.
+  bool read_input(std::initializer_list<Projection> projections, const Adapters* adapters) const;
+  // Which values of a forward pass to take memory for.
+  struct Kept {
+    bool n = true, rstd1 = true, heads = true, attended = true, h = true, m = true, gates = true,
+         product = true;
+  };
+  // Those of them that are not there yet, and all of `u`.
+  void take(Saved& saved, const Kept& kept, const Pass& pass, Arena& arena) const;
   // Projections of the same input, and what they give.
   using Outputs = std::initializer_list<std::pair<Projection, Tensor>>;
   void project(const Outputs& outputs, const Saved& saved, const Linear::Input& in, const Pass& pass,
@@ -92,12 +117,15 @@ class Block {
   // dx of heads from dout, over what normalise() gave.
   Tensor backward_normalise(Tensor out, ConstTensor dout, const Saved::Heads& heads,
                             const Weight& norm) const;
-  void attend(Saved& saved, const Pass& pass, const LayerCache* cache) const;
+  // What enters the normalisation of heads, or their projection.
+  Tensor backward_heads(Tensor out, Tensor dout, const Saved::Heads& heads, const Weight& norm,
+                        const Pass& pass) const;
+  void attend(const Saved& saved, const Pass& pass, const LayerCache* cache) const;
   void backward_attention(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
   void backward_mlp(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
   // y = x + the row-split layer's product of `in`.           y, x [S, D]  in [N, …]
-  void add_product(Tensor y, Projection which, Saved& saved, ConstTensor in, ConstTensor x, const Pass& pass,
-                   Arena& arena) const;
+  void add_product(Tensor y, Projection which, const Saved& saved, ConstTensor in, ConstTensor x,
+                   const Pass& pass, Arena& arena) const;
   void backward_norm(Tensor dx, Tensor dn, ConstTensor x, const Weight& norm, ConstTensor rstd) const;
   Tensor heads(Tensor x) const { return x.reshape({x.dim(0), x.dim(1) / head_width_, head_width_}); }
   Shape row_per_head(ConstTensor x) const { return {x.elements() / head_width_, head_width_}; }

@@ -279,9 +279,7 @@ Tensor Llama::run_blocks(const DeviceBatch& batch, const Pass& pass, const Proje
   embed(x, batch, projector, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     read_block(static_cast<std::int64_t>(i));
-    Arena::Scope scope(arena);
-    Block::Saved saved = blocks_[i]->take_saved(arena, batch.size(), options_.precision, pass.adapters);
-    blocks_[i]->forward(y, saved, x, pass, caches.empty() ? nullptr : &caches[i], arena);
+    blocks_[i]->forward(y, x, {}, pass, caches.empty() ? nullptr : &caches[i], arena);
     std::swap(x, y);
   }
   return x;
@@ -304,6 +302,42 @@ void Llama::score(Tensor log_probability, const DeviceBatch& batch, const Additi
   head_.score(log_probability, final_rows(x, batch, arena).h, batch.targets, arena);
 }
 
+std::vector<Depth> Llama::backward_depths(const DeviceBatch& batch, const Adapters* adapters) const {
+  bool beneath = embedding_.table.trained != nullptr || batch.features.count() > 0;
+  std::vector<Depth> depths;
+  for (const auto& block : blocks_) {
+    depths.push_back(block->depth(adapters, beneath));
+    beneath = depths.back() != Depth::none;
+  }
+  return depths;
+}
+
+// Beneath the lowest block that has a backward pass, inputs take turns in two of the tensors above.
+std::vector<Tensor> Llama::take_inputs(const DeviceBatch& batch, const std::vector<Depth>& depths,
+                                       Arena& arena) const {
+  const std::size_t last = blocks_.size() - 1;
+  const auto lowest = std::min(last, static_cast<std::size_t>(std::ranges::count(depths, Depth::none)));
+  std::vector<Tensor> x(blocks_.size() + 1);
+  for (std::size_t i = lowest; i < x.size(); ++i)
+    x[i] = arena.take(options_.precision, {rows_.own_count(batch.size()), config_.hidden_size});
+  for (std::size_t i = lowest; i-- > 0;) x[i] = (lowest - i) % 2 == 0 ? x[lowest] : x.back();
+  return x;
+}
+
+Llama::Kept Llama::kept_for_backward(const DeviceBatch& batch, const Additions& added) const {
+  const std::vector<Depth> depths = backward_depths(batch, added.adapters);
+  Arena inputs = Arena::measuring();
+  const std::vector<Tensor> x = take_inputs(batch, depths, inputs);
+  Kept kept{.inputs = inputs.peak_bytes()};
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    Arena arena = Arena::measuring();
+    blocks_[i]->take_saved(arena, x[i], make_pass(batch, added), depths[i]);
+    kept.blocks += arena.peak_bytes();
+    kept.largest_block = std::max(kept.largest_block, arena.peak_bytes());
+  }
+  return kept;
+}
+
 void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch, const Additions& added,
                                double scale, std::uint32_t step, Arena& arena) const {
   require(!options_.one_block, "a base in the memory of one block has no backward pass");
@@ -312,19 +346,16 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
   Pass pass = make_pass(batch, added);
   pass.dropout = {batch.token_ids, step};
 
-  const Shape shape{rows_.own_count(batch.size()), config_.hidden_size};
-  std::vector<Tensor> x;  // the input of every block and the output of the last
-  for (std::size_t i = 0; i <= blocks_.size(); ++i) x.push_back(arena.take(dtype, shape));
+  const std::vector<Depth> depths = backward_depths(batch, added.adapters);
+  const std::vector<Tensor> x = take_inputs(batch, depths, arena);
   std::vector<Block::Saved> saved(blocks_.size());
   embed(x[0], batch, added.projector, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    std::optional<Arena::Scope> forgotten;
-    if (options_.recompute) forgotten.emplace(arena);
-    saved[i] = blocks_[i]->take_saved(arena, batch.size(), dtype, pass.adapters);
-    blocks_[i]->forward(x[i + 1], saved[i], x[i], pass, nullptr, arena);
+    if (!options_.recompute) saved[i] = blocks_[i]->take_saved(arena, x[i], pass, depths[i]);
+    blocks_[i]->forward(x[i + 1], x[i], saved[i], pass, nullptr, arena);
   }
 
-  const Tensor dx = arena.take(dtype, shape);
+  const Tensor dx = arena.take(dtype, x.back().shape());
   {
     Arena::Scope final_scope(arena);
     const FinalRows rows = final_rows(x.back(), batch, arena);
@@ -332,11 +363,11 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
     head_.score_and_backward(log_probability, dh, rows.h, batch.targets, scale, arena);
     backward_final_rows(dx, dh, rows, batch, arena);
   }
-  for (std::size_t i = blocks_.size(); i-- > 0;) {
+  for (std::size_t i = blocks_.size(); i-- > 0 && depths[i] != Depth::none;) {
     Arena::Scope block_scope(arena);
     if (options_.recompute) {
-      saved[i] = blocks_[i]->take_saved(arena, batch.size(), dtype, pass.adapters);
-      blocks_[i]->forward(x[i + 1], saved[i], x[i], pass, nullptr, arena);
+      saved[i] = blocks_[i]->take_saved(arena, x[i], pass, depths[i]);
+      blocks_[i]->forward(x[i + 1], x[i], saved[i], pass, nullptr, arena);
     }
     blocks_[i]->backward(dx, saved[i], pass, arena);
   }

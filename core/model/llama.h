@@ -96,6 +96,12 @@ class Llama {
                             Arena& arena) const;
   // Hidden states [M, D] of the batch's target rows after the final norm, on the host of every tensor rank.
   std::vector<float> hidden_states(const DeviceBatch& batch, const Additions& added, Arena& arena) const;
+  // What score_and_backward() keeps of the forward pass until the backward pass reads it, in bytes.
+  struct Kept {
+    std::int64_t inputs = 0;                     // of the blocks, and the output of the last
+    std::int64_t blocks = 0, largest_block = 0;  // what blocks keep beside them, without recomputation
+  };
+  Kept kept_for_backward(const DeviceBatch& batch, const Additions& added) const;
   // Memory of a cache for `sequences` of up to `length` tokens.
   std::vector<LayerCache> take_caches(std::int64_t sequences, std::int64_t length, Arena& arena) const;
 
@@ -123,6 +129,11 @@ class Llama {
   void embed(Tensor x, const DeviceBatch& batch, const Projector* projector, Arena& arena) const;
   void backward_embedding(ConstTensor dx, const DeviceBatch& batch, const Projector* projector,
                           Arena& arena) const;
+  // Of every block.
+  std::vector<Depth> backward_depths(const DeviceBatch& batch, const Adapters* adapters) const;
+  // Memory for the input of every block, and the output of the last.
+  std::vector<Tensor> take_inputs(const DeviceBatch& batch, const std::vector<Depth>& depths,
+                                  Arena& arena) const;
   // Own rows of x after the last block, in memory taken from `arena`.
   Tensor run_blocks(const DeviceBatch& batch, const Pass& pass, const Projector* projector,
                     std::span<const LayerCache> caches, Arena& arena) const;

@@ -54,6 +54,9 @@ class Model {
                           Arena& arena) const {
     base_.score_and_backward(log_probability, batch, additions(), scale, step, arena);
   }
+  Llama::Kept kept_for_backward(const DeviceBatch& batch) const {
+    return base_.kept_for_backward(batch, additions());
+  }
   std::vector<float> logits(const DeviceBatch& batch, const std::optional<CacheAccess>& access,
                             std::span<const LayerCache> caches, Arena& arena) const {
     return base_.logits(batch, additions(), access, caches, arena);

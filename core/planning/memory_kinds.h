@@ -17,15 +17,16 @@ struct MemoryKinds {
   std::int64_t rope_table = 0;  // and the scratch of norms
   std::int64_t moments = 0;     // optimizer arena
   // Activations of the largest micro-batch, when they are most.
-  std::int64_t batch = 0;      // tokens, targets, features, log probabilities
-  std::int64_t residuals = 0;  // the inputs of all blocks, the last one's output, and one gradient
-  std::int64_t saved = 0;      // what the blocks keep for backward: of all, or of one with recompute
+  std::int64_t batch = 0;  // tokens, targets, features, log probabilities
+  std::int64_t residuals =
+      0;                   // the inputs of blocks that go backward, the last one's output, and one gradient
+  std::int64_t saved = 0;  // what the blocks keep for backward: of all, or of one with recompute
   std::int64_t workspace =
       0;  // the larger of what the loss and the backward pass of one block take beside these, and what
           // a projector keeps
 
   // Parts of the above, to see what an option would change.
-  std::int64_t saved_per_block = 0;  // with or without recompute
+  std::int64_t saved_per_block = 0;  // of the one that keeps most, with or without recompute
   std::int64_t logits = 0;           // and their gradient, of one chunk of rows
 
   std::int64_t total() const {
@@ -35,7 +36,7 @@ struct MemoryKinds {
 };
 
 // `limits` must be those of a training. Runs the code of a step on a backend that computes nothing, as plan_memory()
-// does, and measures differences: of one block more, and of the loss alone.
+// does, and of the loss alone, and asks the model what it keeps.
 MemoryKinds memory_kinds(const ModelConfig& config, const ModelOptions& options, const ProcessGrid& grid,
                          const PassLimits& limits, const StoredWeights& in_place = {});
 
