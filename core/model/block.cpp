@@ -41,18 +41,20 @@ bool Block::read_input(std::initializer_list<Projection> projections, const Adap
   });
 }
 
-Block::Saved Block::take_saved(Arena& arena, ConstTensor x, const Pass& pass, Depth depth) const {
+Block::Saved Block::take_saved(Arena& arena, ConstTensor x, const Pass& pass, Depth depth, bool again) const {
   Saved saved;
   saved.depth = depth;
   saved.x = x;
-  const Kept kept{.n = read_input({Projection::q, Projection::k, Projection::v}, pass.adapters),
-                  .rstd1 = depth >= Depth::input,
-                  .heads = depth >= Depth::attended,
-                  .attended = depth >= Depth::h,
-                  .h = depth >= Depth::h,
-                  .m = read_input({Projection::gate, Projection::up}, pass.adapters),
-                  .gates = depth >= Depth::product,
-                  .product = read_input({Projection::down}, pass.adapters)};
+  const Kept kept{
+      .n = !again && read_input({Projection::q, Projection::k, Projection::v}, pass.adapters),
+      .rstd1 = depth >= Depth::input,
+      .heads = depth >= Depth::attended,
+      .rotated = !again || !normalises_heads_,
+      .attended = depth >= Depth::h,
+      .h = depth >= Depth::h,
+      .m = !(again && depth >= Depth::h) && read_input({Projection::gate, Projection::up}, pass.adapters),
+      .gates = depth >= Depth::product,
+      .product = !(again && depth >= Depth::product) && read_input({Projection::down}, pass.adapters)};
   take(saved, kept, pass, arena);
   return saved;
 }
@@ -64,7 +66,7 @@ void Block::take(Saved& s, const Kept& kept, const Pass& pass, Arena& arena) con
     if (is_kept && tensor.empty()) tensor = arena.take(type, shape);
   };
   const auto take_heads = [&](Tensor& rotated, Saved::Heads& projected, std::int64_t width) {
-    take(kept.heads, rotated, dtype, {tokens, width});
+    take(kept.heads && kept.rotated, rotated, dtype, {tokens, width});
     if (!normalises_heads_) {
       projected.x = rotated;
       return;
@@ -162,13 +164,34 @@ Tensor Block::backward_heads(Tensor out, Tensor dout, const Saved::Heads& projec
   return normalises_heads_ ? backward_normalise(out, dout, projected, norm) : dout;
 }
 
-void Block::attend(const Saved& s, const Pass& pass, const LayerCache* cache) const {
+void Block::rotate(Tensor q, Tensor k, const Saved& s, const Pass& pass) const {
   if (normalises_heads_) {
-    normalise(s.q, s.query, query_norm);
-    normalise(s.k, s.key, key_norm);
+    normalise(q, s.query, query_norm);
+    normalise(k, s.key, key_norm);
   }
-  backend_.rope(heads(s.q), pass.positions, pass.cos_sin, Rotation::forward);
-  backend_.rope(heads(s.k), pass.positions, pass.cos_sin, Rotation::forward);
+  backend_.rope(heads(q), pass.positions, pass.cos_sin, Rotation::forward);
+  backend_.rope(heads(k), pass.positions, pass.cos_sin, Rotation::forward);
+}
+
+ConstTensor Block::norm_output(ConstTensor kept, ConstTensor x, const Weight& norm,
+                               std::initializer_list<Projection> readers, const Pass& pass,
+                               Arena& arena) const {
+  if (!kept.empty() || !read_input(readers, pass.adapters)) return kept;
+  const Tensor out = arena.take(x.dtype(), x.shape());
+  const Tensor rstd = arena.take(accumulator(x.dtype()), {x.dim(0)});
+  backend_.rms_norm(out, rstd, x, norm.value(), norm_epsilon_);
+  return out;
+}
+
+ConstTensor Block::mlp_product(const Saved& s, const Pass& pass, Arena& arena) const {
+  if (!s.product.empty() || !read_input({Projection::down}, pass.adapters)) return s.product;
+  const Tensor product = arena.take(s.gate.dtype(), s.gate.shape());
+  backend_.swiglu(product, s.gate, s.up);
+  return product;
+}
+
+void Block::attend(const Saved& s, const Pass& pass, const LayerCache* cache) const {
+  rotate(s.q, s.k, s, pass);
   if (pass.cache) {
     const std::int64_t rows = cache->keys.dim(0) * cache->keys.dim(1);
     backend_.scatter_rows(cache->keys.reshape({rows, key_width_}), s.k, pass.cache->rows);
@@ -190,7 +213,8 @@ void Block::backward(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) 
 void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& arena) const {
   Arena::Scope scope(arena);
   const auto through_down = [&](Tensor dproduct) {
-    backward_projections(dproduct, {{Projection::down, rows_.gather(dx, arena)}}, s.product, s, pass, arena);
+    backward_projections(dproduct, {{Projection::down, rows_.gather(dx, arena)}}, mlp_product(s, pass, arena),
+                         s, pass, arena);
   };
   if (s.depth < Depth::product) return through_down({});
   const Tensor dgate = arena.take(s.gate.dtype(), s.gate.shape());
@@ -202,7 +226,9 @@ void Block::backward_mlp(Tensor dx, const Saved& s, const Pass& pass, Arena& are
     backend_.swiglu_backward(dgate, dup, dproduct, s.gate, s.up);
   }
   const auto through_gates = [&](Tensor dm) {
-    backward_projections(dm, {{Projection::gate, dgate}, {Projection::up, dup}}, s.m, s, pass, arena);
+    Arena::Scope gates_scope(arena);
+    const ConstTensor m = norm_output(s.m, s.h, norm2, {Projection::gate, Projection::up}, pass, arena);
+    backward_projections(dm, {{Projection::gate, dgate}, {Projection::up, dup}}, m, s, pass, arena);
   };
   if (s.depth < Depth::h) return through_gates({});
   const Tensor dm = arena.take(dx.dtype(), {s.gate.dim(0), width_});
@@ -216,27 +242,36 @@ void Block::backward_attention(Tensor dx, const Saved& s, const Pass& pass, Aren
     backward_projections(dattended, {{Projection::o, rows_.gather(dx, arena)}}, s.attended, s, pass, arena);
   };
   if (s.depth < Depth::attended) return through_o({});
-  Tensor dq = arena.take(s.q.dtype(), s.q.shape());
-  Tensor dk = arena.take(s.k.dtype(), s.k.shape());
+  Tensor q = s.q, k = s.k;
+  if (q.empty()) {
+    q = arena.take(s.v.dtype(), s.query.x.shape());
+    k = arena.take(s.v.dtype(), s.key.x.shape());
+    rotate(q, k, s, pass);
+  }
+  Tensor dq = arena.take(q.dtype(), q.shape());
+  Tensor dk = arena.take(k.dtype(), k.shape());
   const Tensor dv = arena.take(s.v.dtype(), s.v.shape());
   {
     Arena::Scope attended_scope(arena);
     const Tensor dattended = arena.take(s.attended.dtype(), s.attended.shape());
     through_o(dattended);
     backend_.attention_backward(heads(dq), heads(dk), heads(dv), heads(dattended), heads(s.attended), s.lse,
-                                heads(s.q), heads(s.k), heads(s.v), *pass.forest);
+                                heads(q), heads(k), heads(s.v), *pass.forest);
   }
   const auto is_read = [&](Projection which) {
     return s.depth == Depth::input || path(pass.adapters, which) != nullptr;
   };
-  if (is_read(Projection::q)) dq = backward_heads(s.q, dq, s.query, query_norm, pass);
-  if (is_read(Projection::k)) dk = backward_heads(s.k, dk, s.key, key_norm, pass);
+  if (is_read(Projection::q)) dq = backward_heads(q, dq, s.query, query_norm, pass);
+  if (is_read(Projection::k)) dk = backward_heads(k, dk, s.key, key_norm, pass);
   const auto through_heads = [&](Tensor dn) {
-    backward_projections(dn, {{Projection::q, dq}, {Projection::k, dk}, {Projection::v, dv}}, s.n, s, pass,
+    Arena::Scope heads_scope(arena);
+    const ConstTensor n =
+        norm_output(s.n, s.x, norm1, {Projection::q, Projection::k, Projection::v}, pass, arena);
+    backward_projections(dn, {{Projection::q, dq}, {Projection::k, dk}, {Projection::v, dv}}, n, s, pass,
                          arena);
   };
   if (s.depth < Depth::input) return through_heads({});
-  const Tensor dn = arena.take(dx.dtype(), {s.q.dim(0), width_});
+  const Tensor dn = arena.take(dx.dtype(), {q.dim(0), width_});
   through_heads(dn);
   backward_norm(dx, dn, s.x, norm1, s.rstd1);
 }

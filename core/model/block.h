@@ -82,8 +82,9 @@ class Block {
     Tensor gate, up, product;  // [N, F/P]
     std::array<Tensor, 7> u;   // [N, R] of the adapters, by Projection
   };
-  // Memory for what backward() will read; the rest is empty.
-  Saved take_saved(Arena& arena, ConstTensor x, const Pass& pass, Depth depth) const;
+  // Memory for what backward() will read; the rest is empty. With `again` also what backward() computes from that without
+  // a product: what norms and the MLP's product give, and of heads that are normalised q and k.
+  Saved take_saved(Arena& arena, ConstTensor x, const Pass& pass, Depth depth, bool again) const;
 
   // y [S, D] may not be x. What `saved` has memory for is there afterwards. `cache` is used where pass.cache is set.
   void forward(Tensor y, ConstTensor x, const Saved& saved, const Pass& pass, const LayerCache* cache,
@@ -101,8 +102,8 @@ class Block {
   bool read_input(std::initializer_list<Projection> projections, const Adapters* adapters) const;
   // Which values of a forward pass to take memory for.
   struct Kept {
-    bool n = true, rstd1 = true, heads = true, attended = true, h = true, m = true, gates = true,
-         product = true;
+    bool n = true, rstd1 = true, heads = true, rotated = true, attended = true, h = true, m = true,
+         gates = true, product = true;
   };
   // Those of them that are not there yet, and all of `u`.
   void take(Saved& saved, const Kept& kept, const Pass& pass, Arena& arena) const;
@@ -120,6 +121,12 @@ class Block {
   // What enters the normalisation of heads, or their projection.
   Tensor backward_heads(Tensor out, Tensor dout, const Saved::Heads& heads, const Weight& norm,
                         const Pass& pass) const;
+  // q and k as attention reads them, from what was projected.
+  void rotate(Tensor q, Tensor k, const Saved& saved, const Pass& pass) const;
+  // What norm1 or norm2 gave, and the MLP's product, where `readers` need it: as it was kept, or computed again.
+  ConstTensor norm_output(ConstTensor kept, ConstTensor x, const Weight& norm,
+                          std::initializer_list<Projection> readers, const Pass& pass, Arena& arena) const;
+  ConstTensor mlp_product(const Saved& saved, const Pass& pass, Arena& arena) const;
   void attend(const Saved& saved, const Pass& pass, const LayerCache* cache) const;
   void backward_attention(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;
   void backward_mlp(Tensor dx, const Saved& saved, const Pass& pass, Arena& arena) const;

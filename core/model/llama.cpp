@@ -331,7 +331,8 @@ Llama::Kept Llama::kept_for_backward(const DeviceBatch& batch, const Additions& 
   Kept kept{.inputs = inputs.peak_bytes()};
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     Arena arena = Arena::measuring();
-    blocks_[i]->take_saved(arena, x[i], make_pass(batch, added), depths[i]);
+    blocks_[i]->take_saved(arena, x[i], make_pass(batch, added), depths[i],
+                           options_.recompute == Recompute::some);
     kept.blocks += arena.peak_bytes();
     kept.largest_block = std::max(kept.largest_block, arena.peak_bytes());
   }
@@ -351,7 +352,8 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
   std::vector<Block::Saved> saved(blocks_.size());
   embed(x[0], batch, added.projector, arena);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    if (!options_.recompute) saved[i] = blocks_[i]->take_saved(arena, x[i], pass, depths[i]);
+    if (options_.recompute != Recompute::all)
+      saved[i] = blocks_[i]->take_saved(arena, x[i], pass, depths[i], options_.recompute == Recompute::some);
     blocks_[i]->forward(x[i + 1], x[i], saved[i], pass, nullptr, arena);
   }
 
@@ -365,8 +367,8 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
   }
   for (std::size_t i = blocks_.size(); i-- > 0 && depths[i] != Depth::none;) {
     Arena::Scope block_scope(arena);
-    if (options_.recompute) {
-      saved[i] = blocks_[i]->take_saved(arena, x[i], pass, depths[i]);
+    if (options_.recompute == Recompute::all) {
+      saved[i] = blocks_[i]->take_saved(arena, x[i], pass, depths[i], false);
       blocks_[i]->forward(x[i + 1], x[i], saved[i], pass, nullptr, arena);
     }
     blocks_[i]->backward(dx, saved[i], pass, arena);

@@ -20,6 +20,10 @@
 
 namespace chorus {
 
+// What the backward pass computes again in place of keeping it: nothing, what is cheap (see Block::take_saved()), or all but
+// the inputs of blocks.
+enum class Recompute { none, some, all };
+
 struct ModelOptions {
   DType precision = DType::f32;
   // Adapters to train on the frozen base; without them the base itself is trained where train_base is set, else
@@ -30,7 +34,7 @@ struct ModelOptions {
   Quantisation base_precision = Quantisation::none;
   // Trained with either: what maps rows of features into the model.
   std::optional<ProjectorConfig> projector = {};
-  bool recompute = false;  // keep only the inputs of the blocks and run their forward pass again in backward
+  Recompute recompute = Recompute::none;
   std::uint64_t seed = 0;  // of initial adapters and dropout
   // Tensor ranks divide the rows of norms and residuals among them. Frozen base only.
   bool sequence_parallel = false;
@@ -98,8 +102,9 @@ class Llama {
   std::vector<float> hidden_states(const DeviceBatch& batch, const Additions& added, Arena& arena) const;
   // What score_and_backward() keeps of the forward pass until the backward pass reads it, in bytes.
   struct Kept {
-    std::int64_t inputs = 0;                     // of the blocks, and the output of the last
-    std::int64_t blocks = 0, largest_block = 0;  // what blocks keep beside them, without recomputation
+    std::int64_t inputs = 0;  // of the blocks, and the output of the last
+    std::int64_t blocks = 0;  // what blocks keep beside them; of Recompute::all one after another
+    std::int64_t largest_block = 0;
   };
   Kept kept_for_backward(const DeviceBatch& batch, const Additions& added) const;
   // Memory of a cache for `sequences` of up to `length` tokens.

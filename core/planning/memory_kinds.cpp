@@ -60,7 +60,7 @@ MemoryKinds memory_kinds(const ModelConfig& config, const ModelOptions& options,
   kinds.residuals =
       kept.inputs + bytes_taken(options.precision, {rows.own_count(batch.size()), config.hidden_size});
   kinds.saved_per_block = kept.largest_block;
-  kinds.saved = options.recompute ? kept.largest_block : kept.blocks;
+  kinds.saved = options.recompute == Recompute::all ? kept.largest_block : kept.blocks;
   kinds.workspace = plan.activations - kinds.batch - kinds.residuals - kinds.saved;
   return kinds;
 }

@@ -20,13 +20,13 @@ struct MemoryKinds {
   std::int64_t batch = 0;  // tokens, targets, features, log probabilities
   std::int64_t residuals =
       0;                   // the inputs of blocks that go backward, the last one's output, and one gradient
-  std::int64_t saved = 0;  // what the blocks keep for backward: of all, or of one with recompute
+  std::int64_t saved = 0;  // what the blocks keep for backward: of all, or of one with Recompute::all
   std::int64_t workspace =
       0;  // the larger of what the loss and the backward pass of one block take beside these, and what
           // a projector keeps
 
   // Parts of the above, to see what an option would change.
-  std::int64_t saved_per_block = 0;  // of the one that keeps most, with or without recompute
+  std::int64_t saved_per_block = 0;  // of the one that keeps most
   std::int64_t logits = 0;           // and their gradient, of one chunk of rows
 
   std::int64_t total() const {

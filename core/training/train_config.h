@@ -54,7 +54,7 @@ struct TrainConfig {
 
   DType precision = DType::f32;
   Quantisation base_precision = Quantisation::none;
-  bool recompute = false;
+  Recompute recompute = Recompute::none;
   bool sequence_parallel = false;
   int overlap_chunks = 1;
 

@@ -431,6 +431,7 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   ModelOptions options;
   options.precision = shape.precision;
   options.base_precision = shape.base_precision;
+  options.recompute = shape.recompute;
   options.lora = LoraConfig{};
   options.lora->rank = shape.lora_rank;
   options.lora->alpha = 2 * static_cast<double>(shape.lora_rank);

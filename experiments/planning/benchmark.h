@@ -52,6 +52,7 @@ struct BenchmarkShape {
   std::int64_t targets_per_sequence = 16;  // the last tokens of each
   std::int64_t lora_rank = 16;
   double lora_dropout = 0;
+  Recompute recompute = Recompute::none;
 };
 
 // What measurements take of an arena, found by calling measure(backend, world, arena, 0 seconds) on a backend that

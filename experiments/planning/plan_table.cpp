@@ -79,7 +79,7 @@ std::string choice(const Plan& plan) {
   };
   if (!plan.cheapest) {
     return fmt::format(
-        "nothing fits into the {:.1f} GiB of {}: use --recompute on, fewer --tokens-per-microbatch, "
+        "nothing fits into the {:.1f} GiB of {}: use --recompute some or all, fewer --tokens-per-microbatch, "
         "or more --ranks\n",
         plan.request.machine.memory_bytes / (1 << 30), plan.request.machine.name);
   }

@@ -4,6 +4,7 @@
 #include "experiments/planning/benchmark_file.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
+#include "launch/commands/training_options.h"
 #include "launch/process/version.h"
 
 namespace chorus::command {
@@ -20,6 +21,7 @@ struct Options {
   double least_seconds = 0.2;
   DType precision = DType::f32;
   Quantisation base_precision = Quantisation::none;
+  Recompute recompute = Recompute::none;
   RuntimeOptions runtime;
 };
 
@@ -37,7 +39,8 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
                        .sequence_length = options.sequence_length,
                        .targets_per_sequence = options.targets_per_sequence,
                        .lora_rank = options.lora_rank,
-                       .lora_dropout = options.lora_dropout};
+                       .lora_dropout = options.lora_dropout,
+                       .recompute = options.recompute};
   if (options.layers) shape.model.layers = *options.layers;
   std::optional<BenchmarkRun> former;
   if (!options.compare.empty()) former = read_benchmark(options.compare[0]);
@@ -49,9 +52,10 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
   BenchmarkRun now{
       .name = "now",
       .version = std::string(version()),
-      .machine = fmt::format("{}; {} with {} layers, {}{}, {} tokens a rank",
+      .machine = fmt::format("{}; {} with {} layers, {}{}, {} tokens a rank{}",
                              runtime->description(shape.precision), options.model, shape.model.layers,
-                             name(shape.precision), in_base_precision(shape.base_precision), shape.tokens),
+                             name(shape.precision), in_base_precision(shape.base_precision), shape.tokens,
+                             recomputed(shape.recompute)),
       .ceilings = {},
       .measurements = {}};
   console.print(now.machine + "\n");
@@ -97,6 +101,7 @@ int bench(const Arguments& arguments) {
     table.add("lora-dropout", options.lora_dropout, "of the adapters' inputs in the step")
         .at_least(0)
         .less_than(1);
+    add_recompute(table, options.recompute);
     table.add("matrix", options.matrix, "width of the square product that is the ceiling").between(1, 65536);
     table.add("operators", options.operators, "measure each operator");
     table.add("step", options.step, "measure a training step");

@@ -26,11 +26,12 @@ void require_room(const TrainConfig& config, const TrainingFiles& files, const P
   const auto gib = [](double bytes) { return bytes / (1 << 30); };
   require<ConfigurationError>(
       plan.fits,
-      fmt::format("a rank needs {:.1f} GiB, and {} has {:.1f}; less take --recompute on, --base-precision "
-                  "nf4, a larger --tensor-parallel or fewer --tokens-per-microbatch: see chorus plan "
-                  "--machine {}",
-                  gib(static_cast<double>(plan.memory.total()) + plan.beside.total()), machine.name,
-                  gib(machine.memory_bytes), machine.name));
+      fmt::format(
+          "a rank needs {:.1f} GiB, and {} has {:.1f}; less take --recompute some or all, --base-precision "
+          "nf4, a larger --tensor-parallel or fewer --tokens-per-microbatch: see chorus plan "
+          "--machine {}",
+          gib(static_cast<double>(plan.memory.total()) + plan.beside.total()), machine.name,
+          gib(machine.memory_bytes), machine.name));
 }
 
 }  // namespace

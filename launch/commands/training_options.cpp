@@ -138,8 +138,24 @@ void add_order(OptionTable& table, TrainConfig& c) {
   table.add("prefix-sharing", c.prefix_sharing, "compute the common beginning of prompts once; same result");
 }
 
+void add_recompute(OptionTable& table, Recompute& recompute) {
+  table
+      .choice(
+          "recompute", recompute,
+          {{"none", Recompute::none}, {"some", Recompute::some}, {"all", Recompute::all}},
+          "what backward computes again, to keep less: nothing; what norms and the MLP's product give, some "
+          "percent of the time; or whole blocks, about a third more work; same result")
+      .as_switch("all", "none");
+}
+
+std::string_view recomputed(Recompute recompute) {
+  return recompute == Recompute::none   ? ""
+         : recompute == Recompute::some ? ", norms and products of MLPs recomputed"
+                                        : ", blocks recomputed";
+}
+
 void add_division_of_work(OptionTable& table, TrainConfig& c) {
-  table.add("recompute", c.recompute, "less memory for about a third more work");
+  add_recompute(table, c.recompute);
   table.add("sequence-parallel", c.sequence_parallel,
             "tensor ranks divide norms and residuals too: less memory, same result");
   table

@@ -23,5 +23,8 @@ void add_projector(OptionTable& table, TrainConfig& c);
 void add_batches(OptionTable& table, TrainConfig& c);  // and how many of them
 void add_order(OptionTable& table, TrainConfig& c);    // of samples, and what they share
 void add_division_of_work(OptionTable& table, TrainConfig& c);
+void add_recompute(OptionTable& table, Recompute& recompute);
+// ", blocks recomputed", behind what else is said of a step; nothing where nothing is.
+std::string_view recomputed(Recompute recompute);
 
 }  // namespace chorus

@@ -38,7 +38,8 @@ void report_files(const FilesToCheck& files, Console& console, Activity& activit
 // The same steps computed as simply as can be. Their results must not depend on any of this.
 TrainConfig plain(const TrainConfig& config, const Dataset& train) {
   TrainConfig plain = config;
-  plain.prefix_sharing = plain.recompute = plain.sequence_parallel = false;
+  plain.prefix_sharing = plain.sequence_parallel = false;
+  plain.recompute = Recompute::none;
   plain.overlap_chunks = 1;
   plain.tokens_per_microbatch = 1;
   for (std::int64_t i = 0; i < std::ssize(train.samples); ++i)
@@ -99,7 +100,7 @@ RecordedSteps record_alone(const TrainConfig& config, std::int64_t steps, const 
 std::string way_of(const TrainConfig& config) {
   std::string way = fmt::format("micro-batches of {} tokens, {}", config.tokens_per_microbatch,
                                 config.prefix_sharing ? "shared prefixes" : "prompts apart");
-  if (config.recompute) way += ", blocks recomputed";
+  way += recomputed(config.recompute);
   if (config.sequence_parallel) way += ", sequences divided";
   if (config.overlap_chunks > 1) way += fmt::format(", sums in {} pieces", config.overlap_chunks);
   return way;

@@ -79,6 +79,24 @@ Option& Option::shown_as(std::string placeholder) {
   return *this;
 }
 
+Option& Option::as_switch(std::string on, std::string off) {
+  require(is_word(on) && is_word(off), "--", name_, " has no words ", on, " and ", off);
+  alone_ = on_ = std::move(on);
+  off_ = std::move(off);
+  return *this;
+}
+
+bool Option::read(std::string_view text) const {
+  bool on = false;
+  const bool is_switch = !on_.empty() && option_value::read(text, on);
+  return read_(!is_switch ? text : on ? on_ : off_);
+}
+
+bool Option::is_word(std::string_view text) const {
+  bool ignored = false;
+  return option_value::read(text, ignored) || std::ranges::find(words_, text) != words_.end();
+}
+
 bool Option::within_limits(double value) const {
   return (!minimum_ || value >= *minimum_) && (!maximum_ || value <= *maximum_) &&
          (!above_ || value > *above_) && (!below_ || value < *below_);
@@ -131,6 +149,7 @@ Option& OptionTable::bind_word(std::string name, std::string help, const std::ve
   option.placeholder_ = fmt::format("{}", fmt::join(words, "|"));
   option.default_ = word();
   option.print_ = word;
+  option.words_ = words;
   option.read_ = [words, select](std::string_view text) {
     const auto found = std::find(words.begin(), words.end(), text);
     if (found == words.end()) return false;
@@ -231,16 +250,15 @@ Arguments OptionTable::complete(const Arguments& arguments, Arguments& texts) co
     const std::string& word = arguments[i];
     const std::string* next = i + 1 < arguments.size() ? &arguments[i + 1] : nullptr;
     const Option* option = word.starts_with("--") ? find(word.substr(2)) : nullptr;
-    bool ignored = false;
     if (word == "--") {
       texts.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
       break;
     }
     if (option == nullptr) {
       words.push_back(word == "-h" ? "--help" : word);
-    } else if (option->flag_) {
-      const bool has_value = next != nullptr && option_value::read(*next, ignored);
-      words.push_back(word + "=" + (has_value ? *next : "on"));
+    } else if (!option->alone_.empty()) {
+      const bool has_value = next != nullptr && option->is_word(*next);
+      words.push_back(word + "=" + (has_value ? *next : option->alone_));
       if (has_value) ++i;
     } else {
       const bool missing = next == nullptr || (next->starts_with("--") && find(next->substr(2)) != nullptr);
@@ -352,7 +370,7 @@ void OptionTable::apply(const std::vector<Value>& values) const {
   for (const Value& value : values) {
     Option& option = *value.option;
     if (option.list_ && cleared.insert(&option).second) option.clear_();
-    require<ConfigurationError>(option.read_(value.text), value.place, ": expected ", option.expected(),
+    require<ConfigurationError>(option.read(value.text), value.place, ": expected ", option.expected(),
                                 ", got '", value.text, "'",
                                 is_long_integer(value.text) ? ", which is too large" : "");
     option.given_ = true;

@@ -29,6 +29,8 @@ class Option {
   Option& between(double minimum, double maximum) { return at_least(minimum).at_most(maximum); }
   Option& required();
   Option& shown_as(std::string placeholder);  // what the help writes for the value: DIR, FILE, ...
+  // Lets a choice be written as a switch too: alone, and as on or true, it means one of its words, as off or false another.
+  Option& as_switch(std::string on, std::string off);
 
  private:
   friend class OptionTable;
@@ -49,13 +51,18 @@ class Option {
     return *this;
   }
   bool within_limits(double value) const;
+  bool read(std::string_view text) const;  // into the field; a list grows by what it reads
+  bool is_word(std::string_view text) const;
   std::string expected() const;  // with the limits
   std::string default_note() const;
 
   std::string name_, help_, group_, placeholder_, expected_, default_;
   std::optional<double> minimum_, maximum_, above_, below_;
-  bool required_ = false, given_ = false, flag_ = false, list_ = false, positional_ = false;
-  std::function<bool(std::string_view)> read_;  // into the field; a list grows by what it reads
+  std::string alone_;  // what it means without a value, which then is one of its words or not there
+  std::vector<std::string> words_;  // of a choice
+  std::string on_, off_;            // what those of a switch mean, where that is something else
+  bool required_ = false, given_ = false, list_ = false, positional_ = false;
+  std::function<bool(std::string_view)> read_;
   std::function<std::string()> print_;
   std::function<void()> clear_;  // lists only
 };
@@ -161,7 +168,7 @@ Option& OptionTable::bind(std::string name, T& field, std::string help) {
       return true;
     };
   } else {
-    option.flag_ = std::is_same_v<T, bool>;
+    if constexpr (std::is_same_v<T, bool>) option.alone_ = "on";
     option.read_ = [&field, &option](std::string_view text) {
       T value{};
       if (!option_value::read(text, value) || !option.allows(value)) return false;

@@ -95,7 +95,7 @@ TEST(Projector, RecomputeGivesTheSameBits) {
   const std::vector<MicroBatch> batches = one_step(random_dataset(5, 37, 2, width), true);
   ModelOptions options = lora_options(DType::f32, mlp);
   TinyModel kept(tiny_config(), options, backend, solo_groups(solo));
-  options.recompute = true;
+  options.recompute = Recompute::all;
   TinyModel recomputed(tiny_config(), options, backend, solo_groups(solo));
   const LossAndGradients a = run(kept, batches, backend), b = run(recomputed, batches, backend);
   EXPECT_EQ(a.loss, b.loss);

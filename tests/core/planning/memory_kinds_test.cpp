@@ -38,7 +38,7 @@ MicroBatch full_batch() {
 
 struct MemoryCase {
   DType precision = DType::f32;
-  bool recompute = false;
+  Recompute recompute = Recompute::none;
   int tensor = 1;
   bool sequence_parallel = false, full = false;
   double dropout = 0;
@@ -73,14 +73,20 @@ std::int64_t measured_bytes(const ModelConfig& config, const ModelOptions& optio
 TEST(MemoryKinds, AddUpToWhatAStepTakes) {
   const ModelConfig config = memory_config();
   for (const MemoryCase& c :
-       {MemoryCase{}, MemoryCase{.recompute = true}, MemoryCase{.precision = DType::bf16},
-        MemoryCase{.precision = DType::bf16, .recompute = true}, MemoryCase{.tensor = 2},
+       {MemoryCase{}, MemoryCase{.recompute = Recompute::all}, MemoryCase{.recompute = Recompute::some},
+        MemoryCase{.precision = DType::bf16},
+        MemoryCase{.precision = DType::bf16, .recompute = Recompute::all}, MemoryCase{.tensor = 2},
         MemoryCase{.precision = DType::bf16, .tensor = 2},
-        MemoryCase{.recompute = true, .tensor = 2, .sequence_parallel = true}, MemoryCase{.full = true},
-        MemoryCase{.dropout = 0.1}, MemoryCase{.targets = "q,v"},
-        MemoryCase{.targets = "o", .layers = {1, 3}},
-        MemoryCase{
-            .recompute = true, .tensor = 2, .sequence_parallel = true, .targets = "up", .layers = {4}}}) {
+        MemoryCase{.recompute = Recompute::all, .tensor = 2, .sequence_parallel = true},
+        MemoryCase{.full = true},
+        MemoryCase{.recompute = Recompute::some, .tensor = 2, .sequence_parallel = true},
+        MemoryCase{.recompute = Recompute::some, .full = true}, MemoryCase{.dropout = 0.1},
+        MemoryCase{.targets = "q,v"}, MemoryCase{.targets = "o", .layers = {1, 3}},
+        MemoryCase{.recompute = Recompute::all,
+        .tensor = 2,
+        .sequence_parallel = true,
+        .targets = "up",
+        .layers = {4}}}) {
     const ModelOptions options = options_of(c);
     run_on_threads(1, c.tensor, [&](const Groups& groups) {
       const MemoryKinds kinds =
@@ -91,7 +97,7 @@ TEST(MemoryKinds, AddUpToWhatAStepTakes) {
       const auto measured = static_cast<double>(measured_bytes(config, options, groups));
       // What a run takes beyond a step is one gathered tensor, while the activations are not needed.
       EXPECT_NEAR(static_cast<double>(kinds.total()), measured, 0.05 * measured)
-          << name(c.precision) << (c.recompute ? " recompute" : "") << " P " << c.tensor;
+          << name(c.precision) << " recompute " << static_cast<int>(c.recompute) << " P " << c.tensor;
     });
   }
 }
@@ -140,11 +146,33 @@ TEST(MemoryKinds, OnlyWhatIsReadIsKept) {
   EXPECT_LT(upper.workspace, all.workspace + 1);
 }
 
+// What norms and the MLP's product give, where it can be computed from what is kept anyway.
+TEST(MemoryKinds, RecomputeOfSomeKeepsWhatIsDear) {
+  ModelConfig config = memory_config();
+  const auto saved = [&](Recompute recompute, const std::string& targets) {
+    return memory_kinds(config, options_of({.recompute = recompute, .targets = targets}), {1, 1, 0},
+                        {.tokens = tokens, .training = true})
+        .saved;
+  };
+  const auto saves = [&](const std::string& targets) {
+    return saved(Recompute::none, targets) - saved(Recompute::some, targets);
+  };
+  constexpr std::int64_t d = tokens * 64 * 4, f = tokens * 160 * 4, queries = tokens * 4 * 16 * 4,
+                         keys = queries / 2;
+  EXPECT_EQ(saves("all"), 5 * (2 * d + f));
+  EXPECT_EQ(saves("q,k,v"), 5 * d);
+  EXPECT_EQ(saves("gate"), 4 * d) << "the lowest block has no use for what would give its m again";
+  EXPECT_EQ(saves("down"), 4 * f);
+  config.family = Family::qwen3;
+  EXPECT_EQ(saves("q"), 5 * (d + queries + keys));
+}
+
 TEST(MemoryKinds, RecomputeKeepsOneBlock) {
   const ModelConfig config = memory_config();
   const PassLimits limits{.tokens = tokens, .training = true};
   const MemoryKinds kept = memory_kinds(config, options_of({}), {1, 1, 0}, limits);
-  const MemoryKinds again = memory_kinds(config, options_of({.recompute = true}), {1, 1, 0}, limits);
+  const MemoryKinds again =
+      memory_kinds(config, options_of({.recompute = Recompute::all}), {1, 1, 0}, limits);
   EXPECT_EQ(kept.saved, 5 * again.saved - 512) << "the lowest keeps no rstd of its first norm";
   EXPECT_EQ(kept.weights, again.weights);
   EXPECT_EQ(kept.residuals, again.residuals);

@@ -187,7 +187,8 @@ class StepsOfGrids : public testing::Test {
 // In f32: the weights of the tiny model are so large that bf16 is far from any other rounding.
 TEST_F(StepsOfGrids, AreThoseOfOneRank) {
   TrainConfig divided = config(), full = config();
-  divided.sequence_parallel = divided.recompute = true;
+  divided.sequence_parallel = true;
+  divided.recompute = Recompute::all;
   full.method = Method::full;
   full.learning_rate = 1e-3;
   for (const TrainConfig& run : {config(), divided, full}) {

@@ -201,7 +201,8 @@ TEST_F(TrainerTest, GridsGiveTheSameProjector) {
       run.output = scratch_ / fmt::format("{}_{}x{}", name(kind), data_size, tensor_size);
       expect_same(solo, run, data_size, tensor_size, 1e-4);
     }
-    run.sequence_parallel = run.recompute = true;
+    run.sequence_parallel = true;
+    run.recompute = kind == ProjectorKind::mlp ? Recompute::some : Recompute::all;
     run.output = scratch_ / fmt::format("{}_2x2_divided", name(kind));
     expect_same(solo, run, 2, 2, 1e-4);
   }
@@ -229,8 +230,10 @@ TEST_F(TrainerTest, DividedSequencesAndPiecewiseSumsGiveTheSameAdapter) {
   expect_same(divided, 1, 1, "divided 1x1");
   expect_same(divided, 1, 2, "divided 1x2");
   expect_same(divided, 2, 2, "divided 2x2");
-  divided.recompute = true;
+  divided.recompute = Recompute::all;
   expect_same(divided, 1, 2, "divided, recomputed");
+  divided.recompute = Recompute::some;
+  expect_same(divided, 1, 2, "divided, some recomputed");
   chunked.overlap_chunks = 3;
   expect_same(chunked, 1, 2, "in 3 pieces");
 }

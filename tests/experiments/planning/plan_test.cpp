@@ -170,10 +170,15 @@ TEST(Plan, RecomputeAndDividedRanksTakeLessMemory) {
   const Plan plain = make_plan(request, data);
   EXPECT_FALSE(plain.cheapest) << "46 GiB do not fit";
   EXPECT_THAT(to_table(plain), HasSubstr("nothing fits into"));
-  request.train.recompute = true;
+  request.train.recompute = Recompute::all;
   const Plan again = make_plan(request, data);
   EXPECT_TRUE(again.cheapest);
   EXPECT_GT(again.grids[0].step_seconds, 1.2 * plain.grids[0].step_seconds);
+  request.train.recompute = Recompute::some;
+  const Plan some = make_plan(request, data);
+  EXPECT_TRUE(some.cheapest);
+  EXPECT_GT(some.grids[0].step_seconds, 1.005 * plain.grids[0].step_seconds);
+  EXPECT_LT(some.grids[0].step_seconds, 1.03 * plain.grids[0].step_seconds);
 }
 
 TEST(Plan, LooksAtTheRealShards) {

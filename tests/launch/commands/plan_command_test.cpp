@@ -20,7 +20,7 @@ TEST(PlanCommand, PlansTheMemoryThatATrainingTakes) {
   run_successfully(
       {"init", "--tokenizer", folder / "t.model", "--hidden-size", "32", "--layers", "2", "--output", base});
   run_successfully({"prepare", corpus, "--base", base, "--output", data});
-  for (const std::string recompute : {"off", "on"}) {
+  for (const std::string recompute : {"none", "some"}) {
     const std::vector<std::string> same{"--base",
                                         base,
                                         "--data",

@@ -30,7 +30,7 @@ struct Configuration {
   bool shuffle = true;
   bool resume = false;
   Precision precision = Precision::f32;
-  std::string schedule = "cosine";
+  std::string schedule = "cosine", keep = "all";
   std::optional<std::int64_t> history;
   std::optional<std::string> adapter;
   bool operator==(const Configuration&) const = default;
@@ -47,6 +47,7 @@ void bind(OptionTable& table, Configuration& c) {
   table.add("adapter", c.adapter, "to start from").shown_as("DIR");
   table.group("Training").add("learning-rate", c.rate, "peak").more_than(0);
   table.choice("schedule", c.schedule, {"constant", "linear", "cosine"}, "of the learning rate");
+  table.choice("keep", c.keep, {"all", "some", "none"}, "of the checkpoints").as_switch("some", "none");
   table.add("shuffle", c.shuffle, "order of the samples");
   table.add("resume", c.resume, "go on");
   table.add("seed", c.seed, "of all random numbers");
@@ -139,6 +140,20 @@ TEST(Options, SwitchesStandAloneOrWithAValue) {
   const Configuration c = parsed({"--resume", "on.txt"});
   EXPECT_TRUE(c.resume);
   EXPECT_THAT(c.inputs, ElementsAre("on.txt"));
+}
+
+TEST(Options, AChoiceMayBeASwitchToo) {
+  EXPECT_EQ(parsed({"--keep"}).keep, "some");
+  EXPECT_EQ(parsed({"--keep", "--resume"}).keep, "some");
+  EXPECT_EQ(parsed({"--keep", "none"}).keep, "none");
+  EXPECT_EQ(parsed({"--keep=all"}).keep, "all");
+  EXPECT_EQ(parsed({"--keep", "on"}).keep, "some");
+  EXPECT_EQ(parsed({"--keep=true"}).keep, "some");
+  EXPECT_EQ(parsed({"--keep", "false"}).keep, "none");
+  const Configuration c = parsed({"--keep", "text"});
+  EXPECT_EQ(c.keep, "some");
+  EXPECT_THAT(c.inputs, ElementsAre("text"));
+  EXPECT_EQ(refusal({"--keep=few"}), "option --keep: expected one of all, some, none, got 'few'");
 }
 
 TEST(Options, ListsGrowByRepetitionAndReplaceTheDefault) {
