@@ -11,7 +11,9 @@ void Linear::forward(std::span<const Forward> layers, const Input& x, const std:
     if (one.added.path != nullptr) paths.push_back(one.added);
   }
   LowRank::project_down(paths, x.own, dropout, arena);
-  for (const Forward& one : layers) one.layer->project(one.y, x.all, one.added, arena);
+  for (const Forward& one : layers) {
+    if (!one.y.empty()) one.layer->project(one.y, x.all, one.added, arena);
+  }
 }
 
 void Linear::multiply(Tensor y, ConstTensor x, ConstTensor w, const LowRank::Down& added,

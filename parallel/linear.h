@@ -52,8 +52,8 @@ class Linear {
     LowRank::Down added = {};
   };
 
-  // y is complete on return; of a row-split layer with a divided sequence only the own rows. u is written, for backward.
-  // `dropout` is of the paths, while training.               x [N, I or I/P]
+  // y is complete on return, of a row-split layer with a divided sequence the own rows; an empty one is not computed. u is
+  // written, for backward. `dropout` is of the paths, while training.               x [N, I or I/P]
   static void forward(std::span<const Forward> layers, const Input& x, const std::optional<Dropout>& dropout,
                       Arena& arena);
   // dx = this rank's term, where anybody needs it: an empty one is not computed. Adds dW, db, dA, dB to the gradients of

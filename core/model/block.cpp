@@ -136,6 +136,7 @@ void Block::forward(Tensor y, ConstTensor x, const Saved& saved, const Pass& pas
 
 void Block::add_product(Tensor y, Projection which, const Saved& s, ConstTensor in, ConstTensor x,
                         const Pass& pass, Arena& arena) const {
+  if (y.empty()) return project({{which, y}}, s, in, pass, arena);
   Arena::Scope scope(arena);
   const Tensor product = rows_.all_for(y, arena);
   project({{which, product}}, s, in, pass, arena);

@@ -86,7 +86,7 @@ class Block {
   // a product: what norms and the MLP's product give, and of heads that are normalised q and k.
   Saved take_saved(Arena& arena, ConstTensor x, const Pass& pass, Depth depth, bool again) const;
 
-  // y [S, D] may not be x. What `saved` has memory for is there afterwards. `cache` is used where pass.cache is set.
+  // y [S, D], not x; an empty one is not computed. What `saved` has memory for is there afterwards. `cache` is for pass.cache.
   void forward(Tensor y, ConstTensor x, const Saved& saved, const Pass& pass, const LayerCache* cache,
                Arena& arena) const;
   // dx holds the gradient of y on entry, and on return that of x, where saved.depth goes so far; gradients of trained

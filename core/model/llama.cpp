@@ -369,7 +369,7 @@ void Llama::score_and_backward(Tensor log_probability, const DeviceBatch& batch,
     Arena::Scope block_scope(arena);
     if (options_.recompute == Recompute::all) {
       saved[i] = blocks_[i]->take_saved(arena, x[i], pass, depths[i], false);
-      blocks_[i]->forward(x[i + 1], x[i], saved[i], pass, nullptr, arena);
+      blocks_[i]->forward({}, x[i], saved[i], pass, nullptr, arena);
     }
     blocks_[i]->backward(dx, saved[i], pass, arena);
   }

@@ -144,7 +144,7 @@ void add_recompute(OptionTable& table, Recompute& recompute) {
           "recompute", recompute,
           {{"none", Recompute::none}, {"some", Recompute::some}, {"all", Recompute::all}},
           "what backward computes again, to keep less: nothing; what norms and the MLP's product give, some "
-          "percent of the time; or whole blocks, about a third more work; same result")
+          "percent of the time; or whole blocks, about 40 % more work; same result")
       .as_switch("all", "none");
 }
 

@@ -28,24 +28,27 @@ LoraConfig lora_of(std::vector<Projection> targets, std::vector<std::int64_t> of
   return lora;
 }
 
-// Of a backward pass.
+// Of a backward pass; and of a forward pass the products with W, which backward may compute again.
 struct Calls {
   int products = 0;         // with W, to a gradient of an input or of the final rows
   int input_gradients = 0;  // by adapters
   int norms = 0, rotations = 0, attentions = 0, gates = 0;
+  int forward_products = 1 + 7 * layers;
   bool operator==(const Calls&) const = default;
 };
 
 std::ostream& operator<<(std::ostream& out, const Calls& c) {
   return out << c.products << " products, " << c.input_gradients << " of adapters, " << c.norms << " norms, "
-             << c.rotations << " rotations, " << c.attentions << " attentions, " << c.gates << " gates";
+             << c.rotations << " rotations, " << c.attentions << " attentions, " << c.gates << " gates, "
+             << c.forward_products << " forward";
 }
 
 class CountingBackend final : public DryBackend {
  public:
-  explicit CountingBackend(Calls& calls) : calls_(calls) {}
+  explicit CountingBackend(Calls& calls) : calls_(calls) { calls.forward_products = 0; }
   void matmul(Tensor out, ConstTensor, ConstTensor, MatmulOptions options) override {
     if (!options.transpose_a && !options.transpose_b && out.dim(1) != rank_r) ++calls_.products;
+    if (options.transpose_b && !options.accumulate) ++calls_.forward_products;
   }
   void low_rank_input_gradient(Tensor, std::span<const LowRankInputGradient>, ConstTensor, Tensor) override {
     ++calls_.input_gradients;
@@ -95,14 +98,25 @@ TEST(BackwardDepth, NothingIsComputedBeneathWhatIsTrained) {
   EXPECT_EQ(with({down}, {2}), (Calls{1, 0, 1, 0, 0, 0}));
 }
 
+// Backward reads no output of a block, so that down is not multiplied again.
+TEST(BackwardDepth, BlocksAreComputedAgainWhereTheyGoBackward) {
+  const auto forward_products = [](Recompute recompute, std::vector<std::int64_t> of_layers) {
+    const LoraConfig lora = lora_of({all_projections.begin(), all_projections.end()}, std::move(of_layers));
+    return calls_of({.lora = lora, .recompute = recompute}).forward_products;
+  };
+  EXPECT_EQ(forward_products(Recompute::some, {}), 1 + 7 * 3);
+  EXPECT_EQ(forward_products(Recompute::all, {}), 1 + 7 * 3 + 6 * 3);
+  EXPECT_EQ(forward_products(Recompute::all, {1, 2}), 1 + 7 * 3 + 6 * 2);
+}
+
 TEST(BackwardDepth, GoesToTheInputWhereThatIsTrained) {
-  const Calls all{1 + 7 * 3, 0, 1 + 2 * 3, 6, 3, 3};
-  EXPECT_EQ(calls_of({.train_base = true}), all);
+  EXPECT_EQ(calls_of({.train_base = true}), (Calls{1 + 7 * 3, 0, 1 + 2 * 3, 6, 3, 3}));
   const ModelOptions projector{.projector = ProjectorConfig{ProjectorKind::linear, 5, 0}};
-  EXPECT_EQ(calls_of(projector, true), all);
+  constexpr int with_projector = 1 + 7 * layers + 1;
+  EXPECT_EQ(calls_of(projector, true), (Calls{1 + 7 * 3, 0, 1 + 2 * 3, 6, 3, 3, with_projector}));
   ModelOptions both = projector;
   both.lora = lora_of({Projection::down}, {2});
-  EXPECT_EQ(calls_of(both, true), (Calls{1 + 7 * 3, 1, 1 + 2 * 3, 6, 3, 3}));
+  EXPECT_EQ(calls_of(both, true), (Calls{1 + 7 * 3, 1, 1 + 2 * 3, 6, 3, 3, with_projector}));
   EXPECT_EQ(calls_of(both, false), (Calls{1, 0, 1, 0, 0, 0})) << "a batch without rows of features";
 }
 
