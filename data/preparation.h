@@ -1,25 +1,27 @@
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "data/prepare.h"
 #include "data/prompts/tokenizer.h"
-#include "data/sets/dataset.h"
+#include "data/sets/split_writer.h"
 
 namespace chorus {
 
 // One run of prepare(): what all kinds of corpora have in common. The four functions below each read one kind and
-// finish() a data set per split.
+// write and finish() its splits.
 struct Preparation {
   Preparation(const PrepareOptions& options, const PrepareProgress& progress, const EmbedTexts& embed);
 
   const Tokenizer& tokenizer() const;
   DatasetOrigin origin(const std::string& split) const;
   void report(const std::string& what, std::int64_t done, std::int64_t total) const;
-  // Keeps the data set and counts what is in it.
-  void finish(DatasetBuilder& builder, SplitLedger& ledger);
+  SplitWriter writer(const DatasetOrigin& origin) const;
+  // Counts what is in it.
+  static void finish(SplitWriter& writer, SplitLedger& ledger);
 
   const PrepareOptions& options;
   const PrepareProgress& progress;
@@ -27,7 +29,7 @@ struct Preparation {
   std::optional<Tokenizer> maybe_tokenizer;
   std::int64_t vocabulary_size = 0;
   Ledger ledger;
-  std::vector<Dataset> datasets;
+  std::filesystem::path folder;  // to write in
 };
 
 void prepare_dialogues(Preparation& preparation);

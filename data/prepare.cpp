@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <system_error>
 
 #include "data/corpora/corpus.h"
 #include "data/corpora/split_files.h"
@@ -22,23 +21,6 @@ void check_corpus(const std::string& corpus) {
   require<ConfigurationError>(std::find(known.begin(), known.end(), corpus) != known.end(), "--corpus '",
                               corpus, "' is none of ", joined(known, ", "), "; did you mean '",
                               nearest(corpus, known), "'?");
-}
-
-// All of it or nothing.
-void write_all(const Preparation& preparation, FolderLock& output) {
-  const std::filesystem::path folder = output.begin_contents();
-  try {
-    for (const Dataset& dataset : preparation.datasets)
-      dataset.write((folder / (dataset.origin.split + ".h5")).string());
-    write_new_file(folder / "ledger.json", preparation.ledger.to_json());
-    if (!preparation.options.config.empty())
-      write_new_file(folder / "config.ini", preparation.options.config);
-  } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder, ignored);
-    throw;
-  }
-  output.publish();
 }
 
 }  // namespace
@@ -96,17 +78,20 @@ void Preparation::report(const std::string& what, std::int64_t done, std::int64_
   if (progress) progress(what, done, total);
 }
 
-void Preparation::finish(DatasetBuilder& builder, SplitLedger& split) {
-  Dataset dataset = builder.finish();
-  require<DataError>(!dataset.samples.empty(), "the ", split.split,
+SplitWriter Preparation::writer(const DatasetOrigin& origin) const {
+  return SplitWriter(folder, origin, options.shard_bytes);
+}
+
+void Preparation::finish(SplitWriter& writer, SplitLedger& split) {
+  const SplitCounts counts = writer.finish();
+  require<DataError>(counts.samples > 0, "the ", split.split,
                      " split has no samples left: ", split.dropped_total(), " dropped, ", split.skipped(),
                      " rows skipped");
-  split.samples = std::ssize(dataset.samples);
-  split.trees = dataset.trees();
-  split.tokens = std::ssize(dataset.tokens);
-  split.unshared_tokens = dataset.unshared_tokens();
-  split.supervised_tokens = std::ssize(dataset.targets);
-  datasets.push_back(std::move(dataset));
+  split.samples = counts.samples;
+  split.trees = counts.trees;
+  split.tokens = counts.tokens;
+  split.unshared_tokens = counts.unshared_tokens;
+  split.supervised_tokens = counts.supervised_tokens;
 }
 
 Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, const EmbedTexts& embed) {
@@ -115,6 +100,8 @@ Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, c
   check_corpus(options.corpus);
   require<ConfigurationError>(!options.inputs.empty(), "corpus ", options.corpus, " needs an input");
   Preparation preparation(options, progress, embed);
+  // All of it appears or nothing.
+  preparation.folder = output.begin_contents();
   if (options.corpus == "tokens") {
     prepare_tokens(preparation);
   } else if (options.corpus == "messages") {
@@ -124,7 +111,9 @@ Ledger prepare(const PrepareOptions& options, const PrepareProgress& progress, c
   } else {
     prepare_dialogues(preparation);
   }
-  write_all(preparation, output);
+  write_new_file(preparation.folder / "ledger.json", preparation.ledger.to_json());
+  if (!options.config.empty()) write_new_file(preparation.folder / "config.ini", options.config);
+  output.publish();
   return preparation.ledger;
 }
 

@@ -43,6 +43,7 @@ struct PrepareOptions {
   std::int64_t longest_text = 0;  // of the base model; a longer token list is malformed; 0: not known
   std::string bound_of_texts;     // what bounds it: "512 positions"
   bool skip_bad_rows = false;     // count malformed rows instead of stopping
+  std::int64_t shard_bytes = std::int64_t{128} << 20;  // a larger split is written in shards
 
   // Of messages:
   std::string chat_template = "auto";  // name or path
@@ -71,8 +72,10 @@ struct PrepareOptions {
 // Tells how far `what` has come.
 using PrepareProgress = std::function<void(std::string_view what, std::int64_t done, std::int64_t total)>;
 
-// Reads a corpus and writes one data set SPLIT.h5 per split, and ledger.json, which is also returned. The output is
-// locked from the start, and what is written appears at once when all of it is. `embed` is for Retrieval::embedding.
+// Reads a corpus and writes one data set SPLIT.h5 per split, or shards of it (data/sets/data_split.h), and ledger.json, which is
+// also returned. The output is locked from the start, and what is written appears at once when all of it is. Of messages,
+// text and token lists no more is in memory than a shard and what is read at a time; groups of token lists that have a
+// name, and all that follows the first of them, are until the end. `embed` is for Retrieval::embedding.
 //
 // The train split of a dialogue corpus holds each utterance with its gold answer; the others hold each
 // utterance with every label as its answer, so that one forward pass scores them all, and supervise nothing

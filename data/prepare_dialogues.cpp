@@ -171,9 +171,9 @@ class DialogueWriter {
   void write(const std::string& split_name) {
     SplitLedger& ledger = preparation_.ledger.splits.emplace_back();
     ledger.split = split_name;
-    DatasetBuilder builder(origin(split_name));
+    SplitWriter writer = preparation_.writer(origin(split_name));
     const auto features = dialogues_.features.find(split_name);
-    if (features != dialogues_.features.end()) builder.set_features(features->second);
+    if (features != dialogues_.features.end()) writer.set_features(features->second);
     const std::int64_t total = total_dialogues(split_name);
     std::int64_t done = 0;
     for (std::size_t c = 0; c < dialogues_.corpora.size(); ++c) {
@@ -182,12 +182,12 @@ class DialogueWriter {
         if (splits[s].name != split_name) continue;
         ledger.add_reading(dialogues_.ledgers[c][s]);
         for (const Dialogue& dialogue : splits[s].dialogues) {
-          add_dialogue(c, splits[s], dialogue, builder, ledger);
+          add_dialogue(c, splits[s], dialogue, writer, ledger);
           preparation_.report(split_name, ++done, total);
         }
       }
     }
-    preparation_.finish(builder, ledger);
+    Preparation::finish(writer, ledger);
   }
 
  private:
@@ -279,7 +279,7 @@ class DialogueWriter {
   }
 
   void add_dialogue(std::size_t corpus, const CorpusSplit& split, const Dialogue& dialogue,
-                    DatasetBuilder& builder, SplitLedger& ledger) {
+                    SplitWriter& writer, SplitLedger& ledger) {
     std::vector<GroupSample> samples;
     for (std::size_t turn = 0; turn < dialogue.utterances.size(); ++turn) {
       const Line line{&dialogue, turn};
@@ -288,13 +288,13 @@ class DialogueWriter {
       } else if (is_training(split) && !selected_.contains(&line.utterance())) {
         ++ledger.dropped["not in the fraction of " + options_.fraction];
       } else {
-        add_line(corpus, split, line, builder, ledger, samples);
+        add_line(corpus, split, line, writer, ledger, samples);
       }
     }
-    if (!samples.empty()) builder.add_group(samples, split.file + ": dialogue " + dialogue.id);
+    if (!samples.empty()) writer.add_group(samples, split.file + ": dialogue " + dialogue.id);
   }
 
-  void add_line(std::size_t corpus, const CorpusSplit& split, const Line& line, DatasetBuilder& builder,
+  void add_line(std::size_t corpus, const CorpusSplit& split, const Line& line, SplitWriter& writer,
                 SplitLedger& ledger, std::vector<GroupSample>& samples) {
     const bool training = is_training(split);
     const std::int32_t right = gold(corpus, line);
@@ -313,9 +313,8 @@ class DialogueWriter {
       return;
     }
     const Utterance& utterance = line.utterance();
-    const std::int32_t index =
-        builder.add_utterance({static_cast<std::int32_t>(corpus), line.dialogue->id, utterance.id,
-                               utterance.speaker, utterance.text, right});
+    const std::int32_t index = writer.add_utterance({static_cast<std::int32_t>(corpus), line.dialogue->id,
+                                                     utterance.id, utterance.speaker, utterance.text, right});
     append(prompts, answers, index, 1, ledger, samples);
     if (training && !auxiliary_.empty())
       add_auxiliary(auxiliary_[corpus], line, index, right, ledger, samples);

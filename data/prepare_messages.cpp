@@ -171,31 +171,32 @@ void prepare_messages(Preparation& preparation) {
   preparation.ledger.recipe = chosen.form.name;
   preparation.ledger.remarks.push_back(
       fmt::format("chat template {}{}", chosen.form.name, chosen.reason.empty() ? "" : ": " + chosen.reason));
+  std::string& example = preparation.ledger.example;
   for (const Source& source : sources_of(options)) {
     SplitLedger& ledger = preparation.ledger.splits.emplace_back();
     ledger.split = source.name;
-    const ConversationFile file(source.path);
+    ConversationFile file(source.path);
     preparation.ledger.remarks.push_back(fmt::format("{}: {}", source.path, file.form()));
     DatasetOrigin origin = preparation.origin(source.name);
     origin.recipe_name = chosen.form.name;
     origin.recipe_text = prompt_text_of(chosen.form);
-    DatasetBuilder builder(origin);
+    SplitWriter split = preparation.writer(origin);
     ConversationCutter cutter(writer, options, ledger);
     read_rows({options.skip_bad_rows}, ledger, [&] {
       if (ledger.rows_read == file.rows()) return false;
-      const Conversation conversation = file.read(ledger.rows_read++, ledger);
-      const RowPlace place{source.path, conversation.line};
-      const std::vector<GroupSample> samples = cutter.cut(conversation, place);
-      if (!samples.empty()) builder.add_group(samples, fmt::format("{}:{}", place.file, place.line));
+      ++ledger.rows_read;
+      const std::optional<Conversation> conversation = file.next(ledger);
+      const RowPlace place{source.path, conversation->line};
+      const std::vector<GroupSample> samples = cutter.cut(*conversation, place);
+      if (!samples.empty()) split.add_group(samples, fmt::format("{}:{}", place.file, place.line));
+      if (!samples.empty() && example.empty())
+        example = fmt::format("the first of {}, learned between « and »:\n{}", source.name,
+                              marked_text(samples[0].sequence, preparation.tokenizer()));
       preparation.report(source.name, ledger.rows_read, file.rows());
       return true;
     });
-    preparation.finish(builder, ledger);
+    Preparation::finish(split, ledger);
   }
-  const Dataset& first = preparation.datasets[0];
-  preparation.ledger.example =
-      fmt::format("the first of {}, learned between « and »:\n{}", first.origin.split,
-                  marked_text(first.sequence(0), preparation.tokenizer()));
 }
 
 }  // namespace chorus

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "data/preparation.h"
@@ -10,29 +12,30 @@ namespace chorus {
 namespace {
 
 // What stands between blank lines, without the line break at its end.
-std::vector<std::string> split_paragraphs(const std::string& text) {
-  std::vector<std::string> paragraphs;
+void for_each_paragraph(MappedText& file, const std::function<void(const std::string&)>& use) {
   std::string paragraph;
   const auto close = [&] {
-    if (!paragraph.empty()) paragraphs.push_back(std::exchange(paragraph, {}));
+    if (!paragraph.empty()) use(std::exchange(paragraph, {}));
   };
-  for (const std::string& line : split_lines(text)) {
-    if (line.find_first_not_of(" \t") == std::string::npos) {
+  LineScanner lines(file.text());
+  while (const auto line = lines.next()) {
+    file.read_up_to(line->text);
+    if (line->text.find_first_not_of(" \t") == std::string_view::npos) {
       close();
     } else {
       if (!paragraph.empty()) paragraph += '\n';
-      paragraph += line;
+      paragraph += line->text;
     }
   }
   close();
-  return paragraphs;
 }
 
-// Joins documents to sequences of at most `context` tokens. One that is longer is cut; each piece but the
+// Joins documents to sequences of at most `context` tokens, and hands each over. One that is longer is cut; each piece but the
 // first repeats the token before it, unsupervised, so that every token is still predicted once.
 class Packer {
  public:
-  explicit Packer(std::int64_t context) : context_(static_cast<std::size_t>(context)) {}
+  Packer(std::int64_t context, std::function<void(Sequence)> use)
+      : context_(static_cast<std::size_t>(context)), use_(std::move(use)) {}
 
   void add(const std::vector<std::int32_t>& document) {
     if (open_.size() + document.size() > context_) close();
@@ -46,24 +49,19 @@ class Packer {
     open_.insert(open_.end(), document.begin() + static_cast<std::ptrdiff_t>(begin), document.end());
   }
 
-  std::vector<Sequence> finish() {
-    close();
-    return std::move(sequences_);
-  }
-
- private:
   void close() {
     if (open_.size() > 1) {
       Sequence sequence{open_, open_};
       sequence.labels[0] = unsupervised;
-      sequences_.push_back(std::move(sequence));
+      use_(std::move(sequence));
     }
     open_.clear();
   }
 
+ private:
   std::size_t context_;
+  std::function<void(Sequence)> use_;
   std::vector<std::int32_t> open_;
-  std::vector<Sequence> sequences_;
 };
 
 }  // namespace
@@ -74,22 +72,25 @@ void prepare_text(Preparation& preparation) {
   for (const Source& source : parse_sources(preparation.options.inputs, "train", "split")) {
     SplitLedger& ledger = preparation.ledger.splits.emplace_back();
     ledger.split = source.name;
-    const std::vector<std::string> paragraphs = split_paragraphs(read_text_file(source.path));
-    Packer packer(preparation.options.context);
-    for (const std::string& paragraph : paragraphs) {
+    MappedText file(source.path);
+    file.require_utf8();
+    std::int64_t paragraphs = 0;
+    for_each_paragraph(file, [&](const std::string&) { ++paragraphs; });
+    SplitWriter split = preparation.writer(preparation.origin(source.name));
+    Packer packer(preparation.options.context, [&](Sequence sequence) {
+      ledger.longest_sample = std::max(ledger.longest_sample, std::int64_t{std::ssize(sequence.tokens)});
+      split.add_group(std::vector<GroupSample>{{std::move(sequence)}}, source.path);
+    });
+    for_each_paragraph(file, [&](const std::string& paragraph) {
       std::vector<std::int32_t> document = preparation.tokenizer().beginning();
       const std::vector<std::int32_t> words = preparation.tokenizer().encode(paragraph);
       document.insert(document.end(), words.begin(), words.end());
       document.push_back(preparation.tokenizer().eos());
       packer.add(document);
-      preparation.report(source.name, ++ledger.rows_read, std::ssize(paragraphs));
-    }
-    DatasetBuilder builder(preparation.origin(source.name));
-    for (Sequence& sequence : packer.finish()) {
-      ledger.longest_sample = std::max(ledger.longest_sample, std::int64_t{std::ssize(sequence.tokens)});
-      builder.add_group(std::vector<GroupSample>{{std::move(sequence)}}, source.path);
-    }
-    preparation.finish(builder, ledger);
+      preparation.report(source.name, ++ledger.rows_read, paragraphs);
+    });
+    packer.close();
+    Preparation::finish(split, ledger);
   }
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -123,26 +124,38 @@ std::int64_t common_beginning(const Sequence& a, const Sequence& b) {
 
 // Puts lines into groups, each of which becomes a tree: those of one name, and of the others those that follow each other
 // and begin alike, so that their order stays that of the file. These are bounded in number, since a tree is what training
-// shuffles: lines of one tree stand in one step or in the next.
+// shuffles: lines of one tree stand in one step or in the next. Groups are handed over in the order of their first lines, as
+// soon as nothing can follow: one with a name, and what stands behind it, at the end.
 class TokenGroups {
  public:
-  explicit TokenGroups(std::int64_t lines_per_tree) : lines_per_tree_(lines_per_tree) {}
+  using Group = std::vector<GroupSample>;
+
+  TokenGroups(std::int64_t lines_per_tree, std::function<void(const Group&)> use)
+      : lines_per_tree_(lines_per_tree), use_(std::move(use)) {}
 
   void add(TokenLine line) {
     if (!line.group.empty()) {
       put(named_.try_emplace(line.group, groups_.size()).first->second, std::move(line.sequence));
     } else {
-      if (!open_ || !goes_on(groups_[*open_], line.sequence)) open_ = groups_.size();
+      if (!open_ || !goes_on(groups_[*open_], line.sequence)) begin();
       put(*open_, std::move(line.sequence));
     }
   }
 
-  const std::vector<std::vector<GroupSample>>& groups() const { return groups_; }
+  void finish() {
+    for (const Group& group : std::exchange(groups_, {})) use_(group);
+  }
 
  private:
   static constexpr std::int64_t least_part = 4;  // more than a fourth of a line is to be there already
 
-  bool goes_on(const std::vector<GroupSample>& group, const Sequence& sequence) const {
+  // Another group without a name, behind which the one before it is complete.
+  void begin() {
+    if (named_.empty()) finish();
+    open_ = groups_.size();
+  }
+
+  bool goes_on(const Group& group, const Sequence& sequence) const {
     if (std::ssize(group) >= lines_per_tree_) return false;
     return std::any_of(group.begin(), group.end(), [&](const GroupSample& sample) {
       return least_part * common_beginning(sample.sequence, sequence) > rows_of(sequence);
@@ -155,7 +168,8 @@ class TokenGroups {
   }
 
   std::int64_t lines_per_tree_;
-  std::vector<std::vector<GroupSample>> groups_;
+  std::function<void(const Group&)> use_;
+  std::vector<Group> groups_;
   std::unordered_map<std::string, std::size_t> named_;
   std::optional<std::size_t> open_;  // the last one without a name
 };
@@ -168,25 +182,36 @@ void prepare_tokens(Preparation& preparation) {
   for (const Source& source : parse_sources(preparation.options.inputs, "train", "split")) {
     SplitLedger& ledger = preparation.ledger.splits.emplace_back();
     ledger.split = source.name;
-    const std::vector<NumberedLine> lines = filled_lines(read_text_file(source.path));
-    TokenGroups groups(preparation.options.lines_per_tree);
-    for (const auto& [number, text] : lines) {
+    MappedText file(source.path);
+    file.require_utf8();
+    std::int64_t rows = 0;
+    LineScanner counted(file.text());
+    for (; const auto row = counted.next_filled(); ++rows) file.read_up_to(row->text);
+    SplitWriter split = preparation.writer(preparation.origin(source.name));
+    TokenGroups groups(preparation.options.lines_per_tree,
+                       [&](const TokenGroups::Group& group) { split.add_group(group, source.path); });
+    LineScanner lines(file.text());
+    while (const auto row = lines.next_filled()) {
       ++ledger.rows_read;
+      file.read_up_to(row->text);
+      std::optional<TokenLine> line;
       try {
-        TokenLine line = parse_token_line(text, preparation, fmt::format("{}:{}", source.path, number));
-        ledger.longest_sample =
-            std::max(ledger.longest_sample, std::int64_t{std::ssize(line.sequence.tokens)});
-        for (const auto& [what, count] : line.notes) ledger.notes[what] += count;
-        groups.add(std::move(line));
+        line = parse_token_line(std::string(row->text), preparation,
+                                fmt::format("{}:{}", source.path, row->number));
       } catch (const DataError&) {
         if (!preparation.options.skip_bad_rows) throw;
         ++ledger.skipped_rows["malformed line"];
       }
-      preparation.report(source.name, ledger.rows_read, std::ssize(lines));
+      if (line) {
+        ledger.longest_sample =
+            std::max(ledger.longest_sample, std::int64_t{std::ssize(line->sequence.tokens)});
+        for (const auto& [what, count] : line->notes) ledger.notes[what] += count;
+        groups.add(*std::move(line));
+      }
+      preparation.report(source.name, ledger.rows_read, rows);
     }
-    DatasetBuilder builder(preparation.origin(source.name));
-    for (const auto& group : groups.groups()) builder.add_group(group, source.path);
-    preparation.finish(builder, ledger);
+    groups.finish();
+    Preparation::finish(split, ledger);
   }
 }
 

@@ -85,10 +85,10 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   if (config.method == Method::lora) all.update(identity(lora_config(config)));
   all.update(inputs.content != nullptr ? *inputs.content : content_identity(inputs));
   if (eval_steps == 0) all.erase("content of dev");
-  all["samples of the data"] = std::ssize(inputs.train.samples);
-  all["tokens of the data"] = std::ssize(inputs.train.tokens);
-  all["tokenizer of the data"] = hexadecimal(inputs.train.origin.tokenizer_hash);
-  if (const FeatureTable& features = inputs.train.features; features.width > 0) {
+  all["samples of the data"] = inputs.train.samples();
+  all["tokens of the data"] = inputs.train.tokens();
+  all["tokenizer of the data"] = hexadecimal(inputs.train.origin().tokenizer_hash);
+  if (const FeatureTable& features = inputs.train.features(); features.width > 0) {
     all["projector"] = name(config.projector);
     all["projector-hidden"] = config.projector_hidden;
     all["features of the data"] = {features.rows(), features.width};

@@ -11,14 +11,14 @@
 #include "core/formats/peft.h"
 #include "core/model/projector.h"
 #include "core/training/train_config.h"
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 
 namespace chorus {
 
 // What a training reads. All must outlive it.
 struct TrainingInputs {
   const BaseModel& base;
-  const Dataset& train;
+  DataSplit train;
   const Dataset* dev = nullptr;
   // What it starts from where no checkpoint is resumed.
   const PeftAdapter* adapter = nullptr;

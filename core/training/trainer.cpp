@@ -13,7 +13,6 @@ namespace chorus {
 
 Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine)
     : config_(config),
-      train_(inputs.train),
       dev_(inputs.dev),
       model_(model),
       activations_(engine.activations),

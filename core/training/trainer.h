@@ -119,7 +119,6 @@ class Trainer {
   bool out_of_time(double elapsed);
 
   const TrainConfig& config_;
-  const Dataset& train_;
   const Dataset* dev_;
   Model& model_;
   Arena& activations_;

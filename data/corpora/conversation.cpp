@@ -7,7 +7,7 @@
 
 #include "data/corpora/rows.h"
 #include "data/text/json.h"
-#include "data/text/text_file.h"
+#include "data/text/text.h"
 
 namespace chorus {
 
@@ -24,25 +24,28 @@ class ArrayElements {
  public:
   ArrayElements(std::string_view text, std::string path) : text_(text), path_(std::move(path)) {}
 
-  std::vector<NumberedLine> split() {
-    std::vector<NumberedLine> elements;
+  std::optional<NumberedView> next() {
     skip_space();
-    ++at_;  // the bracket
-    for (skip_space(); !is_next(']'); skip_space()) {
-      if (!elements.empty()) {
-        check(is_next(','), "between two elements must stand a comma");
-        ++at_;
-        skip_space();
-      }
-      const std::int64_t line = line_;
-      const std::string_view element = take_element();
-      check(!trimmed(element).empty(), "an element is missing");
-      elements.push_back({line, std::string(trimmed(element))});
+    if (is_first_) {
+      ++at_;  // the bracket
+      skip_space();
     }
-    ++at_;
-    skip_space();
-    check(at_ == text_.size(), "something stands behind the end of the array");
-    return elements;
+    if (is_next(']')) {
+      ++at_;
+      skip_space();
+      check(at_ == text_.size(), "something stands behind the end of the array");
+      return std::nullopt;
+    }
+    if (!is_first_) {
+      check(is_next(','), "between two elements must stand a comma");
+      ++at_;
+      skip_space();
+    }
+    is_first_ = false;
+    const std::int64_t line = line_;
+    const std::string_view element = trimmed(take_element());
+    check(!element.empty(), "an element is missing");
+    return NumberedView{line, element};
   }
 
  private:
@@ -86,14 +89,8 @@ class ArrayElements {
   std::string path_;
   std::size_t at_ = 0;
   std::int64_t line_ = 1;
+  bool is_first_ = true;
 };
-
-std::vector<NumberedLine> rows_of_file(const std::filesystem::path& path) {
-  const std::string text = read_unchecked_text(path);
-  require<DataError>(!is_blank(text), path.string(), ": is empty");
-  if (trimmed(text).starts_with('[')) return ArrayElements(text, path.string()).split();
-  return filled_lines(text);
-}
 
 // --- forms -----------------------------------------------------------------------------------------------------
 
@@ -239,7 +236,7 @@ std::vector<Message> parse_alpaca(const Json& object, const RowPlace& place) {
   return messages;
 }
 
-Json parse_row(const std::string& text, const RowPlace& place) {
+Json parse_row(std::string_view text, const RowPlace& place) {
   require_utf8(text, place);
   Json object;
   try {
@@ -252,39 +249,62 @@ Json parse_row(const std::string& text, const RowPlace& place) {
   return object;
 }
 
+std::string describe_no_form(std::string_view row) {
+  const Json object = Json::parse(row, nullptr, false);
+  if (!object.is_object()) return "no JSON object";
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items()) keys.push_back(key);
+  return "an object with " + joined(keys, ", ");
+}
+
+// Gives one row after another.
+std::function<std::optional<NumberedView>()> rows_of(MappedText& file) {
+  const auto noted = [&file](const std::optional<NumberedView>& row) {
+    if (row) file.read_up_to(row->text);
+    return row;
+  };
+  const std::string_view text = file.text();
+  require<DataError>(!is_blank(text), file.path().string(), ": is empty");
+  if (trimmed(text).starts_with('['))
+    return [noted, elements = ArrayElements(text, file.path().string())]() mutable {
+      return noted(elements.next());
+    };
+  return [noted, lines = LineScanner(text)]() mutable { return noted(lines.next_filled()); };
+}
+
 }  // namespace
 
-ConversationFile::ConversationFile(const std::filesystem::path& path)
-    : path_(path.string()), rows_(rows_of_file(path)) {
-  for (const NumberedLine& row : rows_) {
-    const Json object = Json::parse(row.text, nullptr, false);
-    if (const auto form = object.is_discarded() ? std::nullopt : form_of(object)) {
-      form_ = *form;
-      return;
-    }
-  }
+ConversationFile::ConversationFile(const std::filesystem::path& path) : file_(path) {
+  std::int64_t first_line = 1;
   std::string found = "no JSON object";
-  if (const Json first = rows_.empty() ? Json() : Json::parse(rows_[0].text, nullptr, false);
-      first.is_object()) {
-    std::vector<std::string> keys;
-    for (const auto& [key, value] : first.items()) keys.push_back(key);
-    found = "an object with " + joined(keys, ", ");
+  const auto all = rows_of(file_);
+  while (const auto row = all()) {
+    if (++count_ == 1) {
+      first_line = row->number;
+      found = describe_no_form(row->text);
+    }
+    if (!form_.empty()) continue;
+    const Json object = Json::parse(row->text, nullptr, false);
+    if (const auto form = object.is_discarded() ? std::nullopt : form_of(object)) form_ = *form;
   }
+  rows_ = rows_of(file_);
+  if (!form_.empty()) return;
   throw DataError(fmt::format(
       "{}:{}: {} is none of the forms of conversations: {{\"messages\": [{{\"role\", \"content\"}}]}}, "
       "{{\"conversations\": [{{\"from\", \"value\"}}]}}, {{\"instruction\", \"input\", \"output\"}}",
-      path_, rows_.empty() ? 1 : rows_[0].number, found));
+      path.string(), first_line, found));
 }
 
-Conversation ConversationFile::read(std::int64_t row, SplitLedger& ledger) const {
-  const NumberedLine& line = rows_[static_cast<std::size_t>(row)];
-  const RowPlace place{path_, line.number};
-  const Json object = parse_row(line.text, place);
+std::optional<Conversation> ConversationFile::next(SplitLedger& ledger) {
+  const std::optional<NumberedView> row = rows_();
+  if (!row) return std::nullopt;
+  const RowPlace place{file_.path().string(), row->number};
+  const Json object = parse_row(row->text, place);
   require_row(form_of(object) == form_, place, "another form", "the file begins with " + form_);
   Conversation conversation{form_ == openai     ? parse_openai(object, place)
                             : form_ == sharegpt ? parse_sharegpt(object, place)
                                                 : parse_alpaca(object, place),
-                            line.number};
+                            row->number};
   std::vector<Message>& messages = conversation.messages;
   for (std::size_t i = 1; i < messages.size(); ++i)
     require_row(messages[i].role != Role::system, place, "a system prompt that does not stand first",

@@ -2,11 +2,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/corpora/ledger.h"
 #include "data/text/text.h"
+#include "data/text/text_file.h"
 
 namespace chorus {
 
@@ -30,22 +33,25 @@ struct Conversation {
 //              may be a list of parts of type text, and "weight": 0 says of an answer that it is not learned
 //   ShareGPT's {"conversations": [{"from": "system|human|gpt", "value": "…"}], "system": "…"}
 //   Alpaca's   {"instruction": "…", "input": "…", "output": "…", "system": "…", "history": [["…", "…"]]}
-// docs/formats.md says what else may stand in them.
+// docs/formats.md says what else may stand in them. A row is in memory while it is read.
 class ConversationFile {
  public:
   // Throws DataError for a file that cannot be read or whose objects are of none of these forms.
   explicit ConversationFile(const std::filesystem::path& path);
+  ConversationFile(const ConversationFile&) = delete;
+  ConversationFile& operator=(const ConversationFile&) = delete;
 
-  std::int64_t rows() const { return std::ssize(rows_); }
+  std::int64_t rows() const { return count_; }
   const std::string& form() const { return form_; }
-  // Throws RowError with file and line for what is none: no JSON, another form, an unknown role, calls of tools, images,
-  // an empty text, a system prompt that does not stand first, no answer. Adds to the notes of the ledger what it
-  // leaves out.
-  Conversation read(std::int64_t row, SplitLedger& ledger) const;
+  // The next row; nothing behind the last. Throws RowError with file and line for what is none: no JSON, another form, an
+  // unknown role, calls of tools, images, an empty text, a system prompt that does not stand first, no answer; the row
+  // behind it is then the next. Adds to the notes of the ledger what it leaves out.
+  std::optional<Conversation> next(SplitLedger& ledger);
 
  private:
-  std::string path_;
-  std::vector<NumberedLine> rows_;  // each one object
+  MappedText file_;
+  std::function<std::optional<NumberedView>()> rows_;  // the next, each one object
+  std::int64_t count_ = 0;
   std::string form_;
 };
 

@@ -57,7 +57,7 @@ NewSplit add_split(Corpus& corpus, std::vector<SplitLedger>& ledgers, const std:
   return {corpus.splits.emplace_back(CorpusSplit{name, file.string(), {}}), ledgers.back()};
 }
 
-void require_utf8(const std::string& line, const RowPlace& place) {
+void require_utf8(std::string_view line, const RowPlace& place) {
   if (const auto offset = invalid_utf8(line)) {
     require_row(false, place, "invalid UTF-8",
                 fmt::format("at byte {} of the line, {}", *offset + 1, describe_invalid_byte(line, *offset)));

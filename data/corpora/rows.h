@@ -42,7 +42,7 @@ NewSplit add_split(Corpus& corpus, std::vector<SplitLedger>& ledgers, const std:
                    const std::filesystem::path& file);
 
 // RowError unless the line is UTF-8.
-void require_utf8(const std::string& line, const RowPlace& place);
+void require_utf8(std::string_view line, const RowPlace& place);
 
 // The lines of a file, without line breaks (LF or CR LF) and byte order mark. Throws DataError if it cannot be
 // read or is empty.

@@ -23,17 +23,22 @@ std::string split_name(const std::string& name) {
   return is_dev ? names_of_dev()[0] : name;
 }
 
+bool split_comes_before(const std::string& a, const std::string& b) {
+  const auto rank = [](const std::string& split) {
+    const std::string name = split_name(split);
+    return std::tuple(name != "train", name != "dev", name != "test", split);
+  };
+  return rank(a) < rank(b);
+}
+
 std::vector<std::filesystem::path> split_files(const std::filesystem::path& folder,
                                                std::string_view extension) {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() == extension) files.push_back(entry.path());
   }
-  const auto rank = [](const std::filesystem::path& path) {
-    const std::string name = split_name(path.stem().string());
-    return std::tuple(name != "train", name != "dev", name != "test", path.stem().string());
-  };
-  std::sort(files.begin(), files.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  std::ranges::sort(files, split_comes_before,
+                    [](const std::filesystem::path& file) { return file.stem().string(); });
   return files;
 }
 

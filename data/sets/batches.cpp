@@ -25,7 +25,28 @@ struct Batches::EpochOrder {
   std::vector<std::int64_t> samples_before;  // [trees + 1]
 };
 
+// Neighbours that a step takes.
+struct Batches::SamplesOfTree {
+  std::int64_t tree, first, count;  // `first` counts from the first of the tree
+};
+
 namespace {
+
+// The trees of a step alone, and where they stand in the split. Samples and tokens are counted in it.
+struct Excerpt {
+  Excerpt(const DataSplit& split, std::vector<std::int64_t> trees)
+      : split(split), trees(std::move(trees)), data(split.take(this->trees)) {}
+
+  std::int64_t first_token(std::int32_t tree) const { return split.tree_tokens()[at(trees[at(tree)])]; }
+  std::int64_t sample_in_split(std::int64_t sample) const {
+    const std::int32_t tree = data.samples[at(sample)].tree;
+    return split.tree_samples()[at(trees[at(tree)])] + sample - data.tree_samples[at(tree)];
+  }
+
+  const DataSplit& split;
+  std::vector<std::int64_t> trees;
+  Dataset data;
+};
 
 // How many tokens of each segment of a tree a set of samples needs.
 class NeededTokens {
@@ -64,11 +85,13 @@ class NeededTokens {
 // Appends pieces to a micro-batch.
 class MicroBatchWriter {
  public:
-  MicroBatchWriter(const Dataset& dataset, MicroBatch& out) : dataset_(dataset), out_(out) {}
+  MicroBatchWriter(const Excerpt& excerpt, MicroBatch& out)
+      : excerpt_(excerpt), dataset_(excerpt.data), out_(out) {}
 
   void add(const std::vector<std::int64_t>& samples) {
-    const std::int64_t tree = dataset_.samples[at(samples[0])].tree;
+    const std::int32_t tree = dataset_.samples[at(samples[0])].tree;
     first_token_ = dataset_.tree_tokens[at(tree)];
+    first_id_ = excerpt_.first_token(tree);
     const std::size_t tree_size = at(dataset_.tree_tokens[at(tree + 1)] - first_token_);
     if (new_row_.size() < tree_size) new_row_.resize(tree_size);
     if (samples.size() == 1) {
@@ -90,10 +113,10 @@ class MicroBatchWriter {
     const std::int32_t token = dataset_.tokens[at(first_token_ + row)];
     out_.tokens.push_back(token);
     if (is_feature(token)) {
-      const std::span<const float> values = dataset_.features.row(feature_row(token));
+      const std::span<const float> values = excerpt_.split.features().row(feature_row(token));
       out_.features.insert(out_.features.end(), values.begin(), values.end());
     }
-    out_.token_ids.push_back(first_token_ + row);
+    out_.token_ids.push_back(first_id_ + row);
   }
 
   // A path that shares with nobody is one root, whatever the number of segments it came from.
@@ -121,7 +144,7 @@ class MicroBatchWriter {
 
   void add_targets(std::int64_t sample) {
     const auto index = static_cast<std::int32_t>(out_.samples.size());
-    out_.samples.push_back(sample);
+    out_.samples.push_back(excerpt_.sample_in_split(sample));
     out_.weights.push_back(dataset_.samples[at(sample)].weight);
     out_.unshared_tokens += dataset_.length(sample);
     for (const Target& target : dataset_.targets_of(sample)) {
@@ -129,9 +152,10 @@ class MicroBatchWriter {
     }
   }
 
+  const Excerpt& excerpt_;
   const Dataset& dataset_;
   MicroBatch& out_;
-  std::int64_t first_token_ = 0;
+  std::int64_t first_token_ = 0, first_id_ = 0;  // of the tree at hand, here and in the split
   // Of each row that was taken from the tree at hand; the others hold old values.
   std::vector<std::int32_t> new_row_;
 };
@@ -279,8 +303,8 @@ std::vector<std::vector<std::size_t>> pack(const std::vector<Piece>& pieces, con
   return contents;
 }
 
-void validate(const Dataset& dataset, const BatchOptions& options) {
-  require<DataError>(!dataset.samples.empty(), "the ", dataset.origin.split, " split has no samples");
+void validate(const DataSplit& split, const BatchOptions& options) {
+  require<DataError>(split.samples() > 0, "the ", split.origin().split, " split has no samples");
   require<ConfigurationError>(options.batch_size > 0, "--batch-size is ", options.batch_size,
                               ", it must be positive");
   require<ConfigurationError>(options.tokens_per_microbatch > 0 &&
@@ -288,14 +312,12 @@ void validate(const Dataset& dataset, const BatchOptions& options) {
                               "--tokens-per-microbatch is ", options.tokens_per_microbatch,
                               ", it must be positive and less than 2^31");
   require<ConfigurationError>(options.data_ranks > 0, options.data_ranks, " data-parallel ranks");
-  for (std::int64_t sample = 0; sample < std::ssize(dataset.samples); ++sample) {
-    const std::int64_t length = dataset.length(sample);
-    require<ConfigurationError>(
-        length <= options.tokens_per_microbatch, "sample ", sample, " of the ", dataset.origin.split,
-        " split is ", length, " tokens long and does not fit into a micro-batch of ",
-        options.tokens_per_microbatch, "; raise --tokens-per-microbatch to at least that, or ",
-        how_to_shorten(dataset.origin, options.tokens_per_microbatch));
-  }
+  require<ConfigurationError>(split.longest_sample() <= options.tokens_per_microbatch,
+                              "the longest sample of the ", split.origin().split, " split is ",
+                              split.longest_sample(), " tokens long and does not fit into a micro-batch of ",
+                              options.tokens_per_microbatch,
+                              "; raise --tokens-per-microbatch to at least that, or ",
+                              how_to_shorten(split.origin(), options.tokens_per_microbatch));
 }
 
 }  // namespace
@@ -308,12 +330,12 @@ std::int64_t rows_with_targets(const MicroBatch& batch) {
   return rows;
 }
 
-Batches::Batches(const Dataset& dataset, const BatchOptions& options) : dataset_(dataset), options_(options) {
-  validate(dataset, options);
+Batches::Batches(DataSplit split, const BatchOptions& options) : split_(std::move(split)), options_(options) {
+  validate(split_, options);
 }
 
 std::int64_t Batches::steps_per_epoch() const {
-  return (std::ssize(dataset_.samples) + options_.batch_size - 1) / options_.batch_size;
+  return (split_.samples() + options_.batch_size - 1) / options_.batch_size;
 }
 
 std::shared_ptr<const Batches::EpochOrder> Batches::epoch_order(std::int64_t epoch) const {
@@ -321,7 +343,7 @@ std::shared_ptr<const Batches::EpochOrder> Batches::epoch_order(std::int64_t epo
   if (last_order_ && last_order_->epoch == epoch) return last_order_;
   auto order = std::make_shared<EpochOrder>();
   order->epoch = epoch;
-  order->trees.resize(at(dataset_.trees()));
+  order->trees.resize(at(split_.trees()));
   std::iota(order->trees.begin(), order->trees.end(), 0);
   if (options_.shuffle) {  // Fisher and Yates
     for (std::size_t i = order->trees.size(); i > 1; --i) {
@@ -332,23 +354,23 @@ std::shared_ptr<const Batches::EpochOrder> Batches::epoch_order(std::int64_t epo
   }
   order->samples_before.push_back(0);
   for (const std::int64_t tree : order->trees) {
-    const std::int64_t samples = dataset_.tree_samples[at(tree + 1)] - dataset_.tree_samples[at(tree)];
+    const std::int64_t samples = split_.tree_samples()[at(tree + 1)] - split_.tree_samples()[at(tree)];
     order->samples_before.push_back(order->samples_before.back() + samples);
   }
   last_order_ = order;
   return order;
 }
 
-std::vector<std::int64_t> Batches::samples_of(std::int64_t step) const {
+std::vector<Batches::SamplesOfTree> Batches::samples_of(std::int64_t step) const {
   const auto order = epoch_order(step / steps_per_epoch());
   const std::int64_t begin = step % steps_per_epoch() * options_.batch_size;
-  const std::int64_t end = std::min(begin + options_.batch_size, std::int64_t{std::ssize(dataset_.samples)});
+  const std::int64_t end = std::min(begin + options_.batch_size, split_.samples());
   const std::vector<std::int64_t>& before = order->samples_before;
   std::int64_t place = std::upper_bound(before.begin(), before.end(), begin) - before.begin() - 1;
-  std::vector<std::int64_t> samples;
-  for (std::int64_t i = begin; i < end; ++i) {
-    while (before[at(place + 1)] <= i) ++place;
-    samples.push_back(dataset_.tree_samples[at(order->trees[at(place)])] + i - before[at(place)]);
+  std::vector<SamplesOfTree> samples;
+  for (std::int64_t i = begin; i < end; i = before[at(++place)]) {
+    const std::int64_t first = i - before[at(place)];
+    samples.push_back({order->trees[at(place)], first, std::min(end, before[at(place + 1)]) - i});
   }
   return samples;
 }
@@ -356,9 +378,16 @@ std::vector<std::int64_t> Batches::samples_of(std::int64_t step) const {
 Batches::Step Batches::step(std::int64_t step, int data_rank) const {
   require(step >= 0 && data_rank >= 0 && data_rank < options_.data_ranks, "step ", step, " of data rank ",
           data_rank, " of ", options_.data_ranks);
-  const std::vector<std::int64_t> samples = samples_of(step);
-  std::vector<Piece> pieces = pieces_of(dataset_, samples, options_);
-  const Assignment assignment = balance(dataset_, pieces, options_.data_ranks);
+  const std::vector<SamplesOfTree> chosen = samples_of(step);
+  std::vector<std::int64_t> trees, samples;
+  for (const SamplesOfTree& each : chosen) trees.push_back(each.tree);
+  const Excerpt excerpt(split_, std::move(trees));
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    for (std::int64_t sample = 0; sample < chosen[i].count; ++sample)
+      samples.push_back(excerpt.data.tree_samples[i] + chosen[i].first + sample);
+  }
+  std::vector<Piece> pieces = pieces_of(excerpt.data, samples, options_);
+  const Assignment assignment = balance(excerpt.data, pieces, options_.data_ranks);
 
   Step result;
   result.samples = std::ssize(samples);
@@ -367,12 +396,12 @@ Batches::Step Batches::step(std::int64_t step, int data_rank) const {
     result.supervised_tokens += piece.targets;
   }
   for (const std::int64_t sample : samples) {
-    result.unshared_tokens += dataset_.length(sample);
-    result.weight += static_cast<double>(dataset_.samples[at(sample)].weight) *
-                     static_cast<double>(std::ssize(dataset_.targets_of(sample)));
+    result.unshared_tokens += excerpt.data.length(sample);
+    result.weight += static_cast<double>(excerpt.data.samples[at(sample)].weight) *
+                     static_cast<double>(std::ssize(excerpt.data.targets_of(sample)));
   }
   for (const auto& contents : pack(pieces, assignment, data_rank, options_.tokens_per_microbatch)) {
-    MicroBatchWriter writer(dataset_, result.microbatches.emplace_back());
+    MicroBatchWriter writer(excerpt, result.microbatches.emplace_back());
     for (const std::size_t piece : contents) writer.add(pieces[piece].samples);
     writer.finish();
   }

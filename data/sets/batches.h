@@ -8,7 +8,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "data/sets/batch.h"
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 
 namespace chorus {
 
@@ -35,8 +35,8 @@ nlohmann::ordered_json identity(const BatchOptions& options);
 class Batches {
  public:
   // Throws ConfigurationError for options that cannot work, among them a sample longer than a micro-batch;
-  // DataError for a data set without samples. `dataset` must outlive this.
-  Batches(const Dataset& dataset, const BatchOptions& options);
+  // DataError for a split without samples.
+  Batches(DataSplit split, const BatchOptions& options);
 
   std::int64_t steps_per_epoch() const;
 
@@ -51,11 +51,12 @@ class Batches {
 
  private:
   struct EpochOrder;
+  struct SamplesOfTree;
 
   std::shared_ptr<const EpochOrder> epoch_order(std::int64_t epoch) const;
-  std::vector<std::int64_t> samples_of(std::int64_t step) const;
+  std::vector<SamplesOfTree> samples_of(std::int64_t step) const;
 
-  const Dataset& dataset_;
+  DataSplit split_;
   BatchOptions options_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const EpochOrder>

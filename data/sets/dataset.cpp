@@ -16,6 +16,8 @@ namespace chorus {
 namespace {
 
 constexpr const char* format_name = "chorus-dataset";
+constexpr const char *shard_number = "shard", *is_last_shard = "last_shard",
+                     *former_shard = "hash_of_former_shard";
 
 template <typename T>
 std::span<const T> slice(const std::vector<T>& values, std::int64_t begin, std::int64_t end) {
@@ -260,6 +262,30 @@ Sequence Dataset::sequence(std::int64_t sample) const {
   return sequence;
 }
 
+void Dataset::add_tree(const Dataset& from, std::int64_t tree, std::int32_t first_utterance) {
+  const auto add = [&](auto& to, const auto& all, const std::vector<std::int64_t>& offsets) {
+    const auto part = slice(all, offsets[at(tree)], offsets[at(tree + 1)]);
+    to.insert(to.end(), part.begin(), part.end());
+  };
+  add(tokens, from.tokens, from.tree_tokens);
+  add(segments, from.segments, from.tree_segments);
+  for (std::int64_t i = from.tree_samples[at(tree)]; i < from.tree_samples[at(tree + 1)]; ++i) {
+    const auto index = static_cast<std::int32_t>(samples.size());
+    Sample& sample = samples.emplace_back(from.samples[at(i)]);
+    sample.tree = static_cast<std::int32_t>(trees());
+    if (sample.utterance >= 0) sample.utterance += first_utterance;
+    for (const Target& target : from.targets_of(i)) targets.push_back({target.row, target.token, index});
+    sample_targets.push_back(std::ssize(targets));
+  }
+  end_tree();
+}
+
+void Dataset::end_tree() {
+  tree_tokens.push_back(std::ssize(tokens));
+  tree_segments.push_back(std::ssize(segments));
+  tree_samples.push_back(std::ssize(samples));
+}
+
 std::string how_to_shorten(const DatasetOrigin& origin, std::int64_t tokens) {
   if (!origin.recipe_name.empty()) return fmt::format("prepare with --max-tokens {}", tokens);
   if (origin.corpora[0] == "text") return fmt::format("prepare with --context {}", tokens);
@@ -289,6 +315,10 @@ std::uint64_t Dataset::content_hash() const {
   hash.add_array(column(samples, &Sample::weight)).add_array(sample_targets);
   hash.add_array(column(targets, &Target::row)).add_array(column(targets, &Target::token));
   hash.add_array(column(utterances, &UtteranceReference::label));
+  return end_content_hash(hash);
+}
+
+std::uint64_t Dataset::end_content_hash(Fnv1a hash) const {
   for (const std::string& label : origin.labels) hash.add_array(label);
   for (const std::string& word : origin.label_words) hash.add_array(word);
   hash.add_array(std::span(&features.width, 1)).add_array(features.values);
@@ -340,18 +370,28 @@ Dataset Dataset::read(const std::string& path) {
     FloatArray features = file.read_floats("features");
     dataset.features = {static_cast<std::int32_t>(width), std::move(features.values), features.bits == 16};
   }
+  if (file.has_attribute(shard_number)) {
+    dataset.shard = {file.integer(shard_number), file.integer(is_last_shard) != 0, file.text(former_shard)};
+    require<DataError>(dataset.shard.number > 0, path, ": attribute '", shard_number, "' is ",
+                       dataset.shard.number);
+  }
   dataset.validate(path);
   return dataset;
 }
 
 void Dataset::write(const std::string& path) const {
-  Hdf5Writer file(path);
+  Hdf5Writer file(path, shard.number == 0 ? ArrayLayout::compressed : ArrayLayout::in_place);
   file.attribute("format", std::string(format_name));
   file.attribute("format_version", format_version);
   file.attribute("split", origin.split);
   file.attribute("recipe", origin.recipe_name);
   file.attribute("tokenizer_hash", fmt::format("{:016x}", origin.tokenizer_hash));
   file.attribute("vocabulary_size", std::int64_t{origin.vocabulary_size});
+  if (shard.number > 0) {
+    file.attribute(shard_number, shard.number);
+    file.attribute(is_last_shard, std::int64_t{shard.last});
+    file.attribute(former_shard, shard.former);
+  }
   file.write_strings("recipe_text", std::vector{origin.recipe_text});
   file.write_strings("corpora", origin.corpora);
   file.write_strings("labels", origin.labels);
@@ -387,7 +427,6 @@ void Dataset::write(const std::string& path) const {
 DatasetBuilder::DatasetBuilder(DatasetOrigin origin) {
   validate_origin(origin, origin.split);
   dataset_.origin = std::move(origin);
-  dataset_.tree_tokens = dataset_.tree_segments = dataset_.tree_samples = dataset_.sample_targets = {0};
 }
 
 std::int32_t DatasetBuilder::add_utterance(UtteranceReference utterance) {
@@ -418,9 +457,7 @@ void DatasetBuilder::add_group(std::span<const GroupSample> samples, const std::
     }
     dataset_.sample_targets.push_back(std::ssize(dataset_.targets));
   }
-  dataset_.tree_tokens.push_back(std::ssize(dataset_.tokens));
-  dataset_.tree_segments.push_back(std::ssize(dataset_.segments));
-  dataset_.tree_samples.push_back(std::ssize(dataset_.samples));
+  dataset_.end_tree();
 }
 
 Dataset DatasetBuilder::finish() {

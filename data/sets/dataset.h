@@ -7,6 +7,7 @@
 
 #include "data/sets/batch.h"
 #include "data/sets/forest_builder.h"
+#include "ops/base/hash.h"
 
 namespace chorus {
 
@@ -57,23 +58,31 @@ struct FeatureTable {
   bool operator==(const FeatureTable&) const = default;
 };
 
-// One split as it is stored: trees of tokens, one per dialogue (or other group), and the samples in them. A
+// Which part of a split a file is.
+struct ShardPlace {
+  std::int64_t number = 0;  // from 1; 0: it is the whole split
+  bool last = false;
+  std::string former;  // hash of the file before, as print_hash() has it
+  bool operator==(const ShardPlace&) const = default;
+};
+
+// One split, or a shard of it (data_split.h), as it is stored: trees of tokens, one per dialogue (or other group), and the samples in them. A
 // "tree" of prompts that do not even share the first token has several roots. The id of a token is its index
 // in `tokens`.
 struct Dataset {
   static constexpr std::int64_t format_version = 2;
 
   DatasetOrigin origin;
-  std::vector<std::int32_t> tokens;          // [N] tree after tree
-  std::vector<Segment> segments;             // [S] tree after tree; first and parent are relative to the tree
-  std::vector<std::int64_t> tree_tokens;     // [trees + 1] offsets into tokens
-  std::vector<std::int64_t> tree_segments;   // [trees + 1] offsets into segments
-  std::vector<std::int64_t> tree_samples;    // [trees + 1] offsets into samples
-  std::vector<Sample> samples;               // tree after tree
-  std::vector<Target> targets;               // [T] sample after sample; row is relative to the tree
-  std::vector<std::int64_t> sample_targets;  // [samples + 1] offsets into targets
+  std::vector<std::int32_t> tokens;  // [N] tree after tree
+  std::vector<Segment> segments;     // [S] tree after tree; first and parent are relative to the tree
+  // [trees + 1] offsets into tokens, segments and samples
+  std::vector<std::int64_t> tree_tokens{0}, tree_segments{0}, tree_samples{0};
+  std::vector<Sample> samples;                  // tree after tree
+  std::vector<Target> targets;                  // [T] sample after sample; row is relative to the tree
+  std::vector<std::int64_t> sample_targets{0};  // [samples + 1] offsets into targets
   std::vector<UtteranceReference> utterances;
   FeatureTable features;
+  ShardPlace shard;
   bool operator==(const Dataset&) const = default;
 
   std::int64_t trees() const { return std::ssize(tree_tokens) - 1; }
@@ -92,6 +101,13 @@ struct Dataset {
   // Of all that a training or a scoring computes with; not of names and texts of utterances, nor of the recipe, which
   // only say where the tokens come from.
   std::uint64_t content_hash() const;
+  // The end of it, behind the hash of the arrays.
+  std::uint64_t end_content_hash(Fnv1a arrays) const;
+
+  // Adds a tree of another data set, whose utterances stand here from `first_utterance` on.
+  void add_tree(const Dataset& from, std::int64_t tree, std::int32_t first_utterance);
+  // The end of the tree whose tokens, segments and samples were added last.
+  void end_tree();
 
   // Throws DataError that begins with `where` unless everything above holds.
   void validate(const std::string& where) const;
@@ -99,7 +115,7 @@ struct Dataset {
   // Reads and validates. Throws DataError for a file that is missing, no data set, of another version or
   // damaged.
   static Dataset read(const std::string& path);
-  // Never overwrites: throws ConfigurationError if `path` exists.
+  // Never overwrites: throws ConfigurationError if `path` exists. The arrays of a shard can be read where it is mapped.
   void write(const std::string& path) const;
 };
 
@@ -114,6 +130,9 @@ struct GroupSample {
 class DatasetBuilder {
  public:
   explicit DatasetBuilder(DatasetOrigin origin);
+
+  // What was added since the last finish().
+  const Dataset& so_far() const { return dataset_; }
 
   // Returns the index of the utterance.
   std::int32_t add_utterance(UtteranceReference utterance);

@@ -70,6 +70,7 @@ static_assert(sizeof(hid_t) == sizeof(std::int64_t), "the header keeps HDF5's ha
 
 constexpr hsize_t chunk_bytes = 1 << 20;
 constexpr std::size_t growth_of_memory = 1 << 20;
+constexpr hsize_t in_place_alignment = 8;  // of the widest number
 // Deflate shrinks at most 1032 times, so an array that claims more than that of its file is not to be
 // allocated.
 constexpr std::uint64_t greatest_compression = 1100;
@@ -162,7 +163,7 @@ void write_attribute(hid_t object, const std::filesystem::path& path, const std:
   check(H5Awrite(attribute, type, value), path, "cannot write attribute '" + name + "'");
 }
 
-void write_array(hid_t file, const std::filesystem::path& path, const std::string& name,
+void write_array(hid_t file, const std::filesystem::path& path, const std::string& name, ArrayLayout layout,
                  const Contents& contents) {
   const hid_t type = contents.type;
   std::vector<hsize_t> shape{contents.count};
@@ -171,7 +172,8 @@ void write_array(hid_t file, const std::filesystem::path& path, const std::strin
   const Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   check(H5Pset_create_intermediate_group(links, 1), path, name);
-  if (contents.count > 0) {  // an empty array has no chunks
+  check(H5Pset_obj_track_times(properties, false), path, name);
+  if (contents.count > 0 && layout == ArrayLayout::compressed) {  // an empty array has no chunks
     std::vector<hsize_t> chunk = shape;
     const hsize_t row_bytes = H5Tget_size(type) * std::max<hsize_t>(contents.width, 1);
     chunk[0] = std::min<hsize_t>(shape[0], std::max<hsize_t>(chunk_bytes / row_bytes, 1));
@@ -260,6 +262,15 @@ struct OpenArray {
                        name, "' has no values: the file was not written to its end");
   }
 
+  template <typename T>
+  void require_type(const std::filesystem::path& path, const std::string& name) const {
+    const hid_t wanted = memory_type<T>();
+    const bool same = H5Tget_class(type) == H5Tget_class(wanted) && H5Tget_size(type) == sizeof(T) &&
+                      (std::is_floating_point_v<T> || H5Tget_sign(type) == H5Tget_sign(wanted));
+    require<DataError>(same, path.string(), ": array '", name, "' is ", describe(type), ", expected ",
+                       describe(wanted));
+  }
+
   // All values in the type of the file. Throws DataError where they have another hash than the array says.
   void read(const std::filesystem::path& path, const std::string& name, void* values) const {
     check(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), path,
@@ -278,16 +289,19 @@ struct OpenArray {
 
 }  // namespace
 
-Hdf5Writer::Hdf5Writer(std::filesystem::path path)
-    : path_(std::move(path)), image_(std::make_unique<Hdf5Image>()) {
+Hdf5Writer::Hdf5Writer(std::filesystem::path path, ArrayLayout layout)
+    : path_(std::move(path)), layout_(layout), image_(std::make_unique<Hdf5Image>()) {
   begin_hdf5();
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   // Older formats have no checksums of metadata.
   H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+  if (layout_ == ArrayLayout::in_place) H5Pset_alignment(access, in_place_alignment, in_place_alignment);
   H5Pset_fapl_core(access, growth_of_memory, false);
   H5FD_file_image_callbacks_t callbacks = image_->callbacks();
   H5Pset_file_image_callbacks(access, &callbacks);
-  file_ = H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation, false);  // equal contents are equal bytes
+  file_ = H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation, access);
   require<DataError>(file_ >= 0, path_.string(), ": cannot be created: ", reason());
 }
 
@@ -297,7 +311,7 @@ Hdf5Writer::~Hdf5Writer() {
 
 template <typename T>
 void Hdf5Writer::write(const std::string& name, std::span<const T> values, std::size_t width) {
-  write_array(file_, path_, name, {memory_type<T>(), values.data(), values.size(), width});
+  write_array(file_, path_, name, layout_, {memory_type<T>(), values.data(), values.size(), width});
 }
 template void Hdf5Writer::write(const std::string&, std::span<const std::uint8_t>, std::size_t);
 template void Hdf5Writer::write(const std::string&, std::span<const std::int32_t>, std::size_t);
@@ -315,7 +329,7 @@ void Hdf5Writer::write_strings(const std::string& name, std::span<const std::str
   std::string block(width * values.size(), '\0');
   for (std::size_t i = 0; i < values.size(); ++i) values[i].copy(block.data() + i * width, values[i].size());
   const Handle type = string_type(width);
-  write_array(file_, path_, name, {type, block.data(), values.size()});
+  write_array(file_, path_, name, layout_, {type, block.data(), values.size()});
 }
 
 void Hdf5Writer::write_halves(const std::string& name, std::span<const float> values, std::size_t width) {
@@ -327,7 +341,7 @@ void Hdf5Writer::write_halves(const std::string& name, std::span<const float> va
   std::vector<float> halves(values.begin(), values.end());
   check(H5Tconvert(H5T_NATIVE_FLOAT, type, halves.size(), halves.data(), nullptr, H5P_DEFAULT), path_,
         "cannot write '" + name + "'");
-  write_array(file_, path_, name, {type, halves.data(), halves.size(), width});
+  write_array(file_, path_, name, layout_, {type, halves.data(), halves.size(), width});
 }
 
 void Hdf5Writer::attribute(const std::string& name, std::int64_t value) {
@@ -370,11 +384,7 @@ Hdf5Reader::~Hdf5Reader() { H5Fclose(file_); }
 template <typename T>
 std::vector<T> Hdf5Reader::read(const std::string& name) const {
   const OpenArray array(file_, path_, name);
-  const bool same = H5Tget_class(array.type) == H5Tget_class(memory_type<T>()) &&
-                    H5Tget_size(array.type) == sizeof(T) &&
-                    (std::is_floating_point_v<T> || H5Tget_sign(array.type) == H5Tget_sign(memory_type<T>()));
-  require<DataError>(same, path_.string(), ": array '", name, "' is ", describe(array.type), ", expected ",
-                     describe(memory_type<T>()));
+  array.require_type<T>(path_, name);
   std::vector<T> values(array.count);
   array.read(path_, name, values.data());
   return values;
@@ -384,6 +394,22 @@ template std::vector<std::int32_t> Hdf5Reader::read(const std::string&) const;
 template std::vector<std::int64_t> Hdf5Reader::read(const std::string&) const;
 template std::vector<float> Hdf5Reader::read(const std::string&) const;
 template std::vector<double> Hdf5Reader::read(const std::string&) const;
+
+template <typename T>
+std::span<const T> Hdf5Reader::in_place(const std::string& name, const MappedFile& mapped) const {
+  const OpenArray array(file_, path_, name);
+  array.require_type<T>(path_, name);
+  if (array.count == 0) return {};
+  const std::uint64_t place = H5Dget_offset(array.dataset), bytes = mapped.bytes().size();
+  const bool is_there = place != HADDR_UNDEF && place % sizeof(T) == 0 && place <= bytes &&
+                        array.count <= (bytes - place) / sizeof(T);
+  require<DataError>(is_there, path_.string(), ": array '", name,
+                     "' does not stand in one piece that can be read where the file is mapped");
+  return {reinterpret_cast<const T*>(mapped.bytes().data() + place), array.count};
+}
+template std::span<const std::int32_t> Hdf5Reader::in_place(const std::string&, const MappedFile&) const;
+template std::span<const std::int64_t> Hdf5Reader::in_place(const std::string&, const MappedFile&) const;
+template std::span<const float> Hdf5Reader::in_place(const std::string&, const MappedFile&) const;
 
 std::vector<std::string> Hdf5Reader::read_strings(const std::string& name) const {
   const OpenArray array(file_, path_, name);

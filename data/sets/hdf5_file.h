@@ -13,15 +13,18 @@ namespace chorus {
 
 class Hdf5Image;
 
+// How arrays stand in a file: in compressed pieces with checksums, or each in one piece, to be read where the file is mapped.
+enum class ArrayLayout { compressed, in_place };
+
 // Writes one HDF5 file of flat arrays. It is made in memory, since HDF5 does not always say when a disk takes a part of
 // it not, and commit() publishes it as an AtomicFile.
 //
-// Arrays are chunked, compressed (deflate 4) and carry Fletcher-32 checksums; the file's own structures carry
+// Compressed arrays are chunked (deflate 4) and carry Fletcher-32 checksums; the file's own structures carry
 // those of HDF5's 1.10 format, so a flipped bit is noticed wherever it matters. The attribute `chorus_hash` of an array is
 // that of its values, in case it lacks some: HDF5 reads zeros there. Failures throw DataError with the file's name.
 class Hdf5Writer {
  public:
-  explicit Hdf5Writer(std::filesystem::path path);
+  explicit Hdf5Writer(std::filesystem::path path, ArrayLayout layout = ArrayLayout::compressed);
   ~Hdf5Writer();
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
@@ -45,6 +48,7 @@ class Hdf5Writer {
 
  private:
   std::filesystem::path path_;
+  ArrayLayout layout_;
   std::unique_ptr<Hdf5Image> image_;
   std::int64_t file_ = -1;
 };
@@ -69,6 +73,9 @@ class Hdf5Reader {
   // hash are of other programs, or of older versions.
   template <typename T>
   std::vector<T> read(const std::string& name) const;
+  // An array of ArrayLayout::in_place where the file is mapped, which `mapped` is to be; its hash is not looked at.
+  template <typename T>
+  std::span<const T> in_place(const std::string& name, const MappedFile& mapped) const;
   std::vector<std::string> read_strings(const std::string& name) const;
   // Of any floating-point type; an f64 beyond f32 becomes infinite.
   FloatArray read_floats(const std::string& name) const;

@@ -92,24 +92,32 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
+std::optional<NumberedView> LineScanner::next() {
+  if (rest_.empty()) return std::nullopt;
+  const std::size_t end = std::min(rest_.find('\n'), rest_.size());
+  std::string_view line = rest_.substr(0, end);
+  rest_.remove_prefix(std::min(end + 1, rest_.size()));
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return NumberedView{++number_, line};
+}
+
+std::optional<NumberedView> LineScanner::next_filled() {
+  std::optional<NumberedView> line = next();
+  while (line && is_blank(line->text)) line = next();
+  return line;
+}
+
 std::vector<std::string> split_lines(const std::string& text) {
   std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    if (lines.back().ends_with('\r')) lines.back().pop_back();
-    begin = end + 1;
-  }
+  LineScanner scanner(text);
+  while (const auto line = scanner.next()) lines.emplace_back(line->text);
   return lines;
 }
 
 std::vector<NumberedLine> filled_lines(const std::string& text) {
   std::vector<NumberedLine> filled;
-  std::int64_t number = 0;
-  for (std::string& line : split_lines(text)) {
-    ++number;
-    if (!is_blank(line)) filled.push_back({number, std::move(line)});
-  }
+  LineScanner scanner(text);
+  while (const auto line = scanner.next_filled()) filled.push_back({line->number, std::string(line->text)});
   return filled;
 }
 

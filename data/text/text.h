@@ -38,6 +38,24 @@ std::vector<std::string> words_of(std::string_view text);
 // The lines without their line breaks (LF or CR LF); none for what follows the last break if it is empty.
 std::vector<std::string> split_lines(const std::string& text);
 
+// A piece of a text and the number of the line that it begins in, from 1.
+struct NumberedView {
+  std::int64_t number = 0;
+  std::string_view text;
+};
+// The lines of a text one after another, without copies and without their line breaks, as split_lines() has them.
+class LineScanner {
+ public:
+  explicit LineScanner(std::string_view text) : rest_(text) {}
+  std::optional<NumberedView> next();
+  // The next one that is not blank.
+  std::optional<NumberedView> next_filled();
+
+ private:
+  std::string_view rest_;
+  std::int64_t number_ = 0;
+};
+
 // A line and its number, from 1.
 struct NumberedLine {
   std::int64_t number = 0;

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <system_error>
 
+#include "data/text/text.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -76,13 +77,38 @@ std::string describe_invalid_byte(std::string_view text, std::size_t offset) {
       byte);
 }
 
-std::string read_file(const std::filesystem::path& path) {
+namespace {
+
+void require_file(const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
   require<DataError>(!is_directory(status), path.string(), ": is a folder, not a file");
   // A pipe may have no writer, and a device no end.
   require<DataError>(error || is_regular_file(status), path.string(),
                      ": is a pipe or a device, not a file: write what it gives into a file, and name that");
+}
+
+// What stands behind a byte order mark.
+std::string_view text_in(std::string_view bytes, const std::filesystem::path& path) {
+  const std::string_view wide = wide_encoding(bytes);
+  require<DataError>(wide.empty(), path.string(), ": is in ", wide, ", not UTF-8: convert it (iconv -f ",
+                     wide, " -t UTF-8)");
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+  if (bytes.starts_with(byte_order_mark)) bytes.remove_prefix(byte_order_mark.size());
+  return bytes;
+}
+
+void require_utf8(const NumberedView& line, const std::filesystem::path& path) {
+  if (const auto offset = invalid_utf8(line.text)) {
+    throw DataError(fmt::format("{}:{}: at byte {} of the line, {}", path.string(), line.number, *offset + 1,
+                                describe_invalid_byte(line.text, *offset)));
+  }
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  require_file(path);
   std::ifstream file(path, std::ios::binary);
   require<DataError>(file.is_open(), path.string(), ": no such file, or not readable");
   std::string bytes, piece(1 << 16, '\0');
@@ -95,27 +121,41 @@ std::string read_file(const std::filesystem::path& path) {
 
 std::string read_unchecked_text(const std::filesystem::path& path) {
   std::string text = read_file(path);
-  const std::string_view wide = wide_encoding(text);
-  require<DataError>(wide.empty(), path.string(), ": is in ", wide, ", not UTF-8: convert it (iconv -f ",
-                     wide, " -t UTF-8)");
-  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
-  if (text.starts_with(byte_order_mark)) text.erase(0, byte_order_mark.size());
+  text.erase(0, text.size() - text_in(text, path).size());
   return text;
 }
 
 std::string read_text_file(const std::filesystem::path& path) {
   const std::string text = read_unchecked_text(path);
   require<DataError>(!text.empty(), path.string(), ": is empty");
-  if (const auto offset = invalid_utf8(text)) {
-    const auto begin = text.begin();
-    const auto bad = begin + static_cast<std::ptrdiff_t>(*offset);
-    const auto line = 1 + std::count(begin, bad, '\n');
-    const std::size_t newline = *offset == 0 ? std::string::npos : text.rfind('\n', *offset - 1);
-    const std::size_t column = newline == std::string::npos ? *offset + 1 : *offset - newline;
-    throw DataError(fmt::format("{}:{}: at byte {} of the line, {}", path.string(), line, column,
-                                describe_invalid_byte(text, *offset)));
-  }
+  LineScanner lines(text);
+  while (const auto line = lines.next()) require_utf8(*line, path);
   return text;
+}
+
+MappedText::MappedText(const std::filesystem::path& path) : file_((require_file(path), path)) {
+  const std::string_view bytes(reinterpret_cast<const char*>(file_.bytes().data()), file_.bytes().size());
+  refuse_git_lfs_pointer(bytes, path);
+  text_ = text_in(bytes, path);
+}
+
+void MappedText::read_up_to(std::string_view part) {
+  constexpr std::size_t at_once = 1 << 24;
+  const auto passed =
+      static_cast<std::size_t>(reinterpret_cast<const std::byte*>(part.data()) - file_.bytes().data());
+  if (passed < given_back_) given_back_ = 0;  // read once more
+  if (passed - given_back_ < at_once) return;
+  file_.give_back(file_.bytes().subspan(given_back_, passed - given_back_));
+  given_back_ = passed;
+}
+
+void MappedText::require_utf8() {
+  require<DataError>(!text_.empty(), path().string(), ": is empty");
+  LineScanner lines(text_);
+  while (const auto line = lines.next()) {
+    chorus::require_utf8(*line, path());
+    read_up_to(line->text);
+  }
 }
 
 }  // namespace chorus

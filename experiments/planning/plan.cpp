@@ -80,7 +80,7 @@ std::vector<std::int64_t> evenly_spread(std::int64_t count, std::int64_t most) {
   return indices;
 }
 
-EpochWork epoch_work(const PlanRequest& request, const Dataset& data, bool prefix_sharing) {
+EpochWork epoch_work(const PlanRequest& request, const DataSplit& data, bool prefix_sharing) {
   BatchOptions options = batch_options(request.train, 1);
   options.prefix_sharing = prefix_sharing;
   const Batches batches(data, options);
@@ -94,7 +94,7 @@ EpochWork epoch_work(const PlanRequest& request, const Dataset& data, bool prefi
       work.pairs += static_cast<double>(microbatch.forest.attended_pairs());
     }
   }
-  const auto samples = static_cast<double>(request.samples_per_epoch.value_or(std::ssize(data.samples)));
+  const auto samples = static_cast<double>(request.samples_per_epoch.value_or(data.samples()));
   const double all = samples / work.samples;
   work.samples = samples;
   work.tokens *= all;
@@ -127,7 +127,7 @@ std::vector<int> tensor_sizes(const PlanRequest& request, int ranks) {
 }
 
 // What the steps looked at take, by the slowest data rank of each.
-void price_steps(GridPlan& plan, const PlanRequest& request, const Dataset& data) {
+void price_steps(GridPlan& plan, const PlanRequest& request, const DataSplit& data) {
   PricedRank rank(request, make_grid(plan.ranks, plan.tensor, 0));
   const Batches batches(data, batch_options(request.train, plan.data));
   const std::vector<std::int64_t> steps = evenly_spread(batches.steps_per_epoch(), request.sampled_steps);
@@ -183,7 +183,7 @@ void plan_device_memory(GridPlan& plan, const PlanRequest& request) {
   plan.fits = static_cast<double>(plan.memory.total()) + plan.beside.total() <= request.machine.memory_bytes;
 }
 
-GridPlan plan_grid(const PlanRequest& request, const Dataset& data, const EpochWork& work, double steps,
+GridPlan plan_grid(const PlanRequest& request, const DataSplit& data, const EpochWork& work, double steps,
                    int ranks, int tensor) {
   GridPlan plan;
   plan.ranks = ranks;
@@ -210,19 +210,17 @@ std::optional<std::size_t> least(const std::vector<GridPlan>& grids, const Measu
 
 }  // namespace
 
-Plan make_plan(const PlanRequest& asked, const Dataset& data) {
+Plan make_plan(const PlanRequest& asked, const DataSplit& data) {
   PlanRequest request = asked;
-  request.projector = projector_config(request.train, data.features, request.model);
+  request.projector = projector_config(request.train, data.features(), request.model);
   validate(request.train);
-  require<ConfigurationError>(data.origin.vocabulary_size <= request.model.vocabulary_size,
-                              "the data was prepared for ", data.origin.vocabulary_size,
+  require<ConfigurationError>(data.origin().vocabulary_size <= request.model.vocabulary_size,
+                              "the data was prepared for ", data.origin().vocabulary_size,
                               " tokens, the model has ", request.model.vocabulary_size,
                               ": plan with the base it was prepared for");
-  for (std::int64_t sample = 0; sample < std::ssize(data.samples); ++sample) {
-    require<ConfigurationError>(data.length(sample) <= request.model.longest_text(), "sample ", sample,
-                                " is ", data.length(sample), " tokens long, the model has ",
-                                request.model.bound_of_texts());
-  }
+  require<ConfigurationError>(data.longest_sample() <= request.model.longest_text(), "the longest sample is ",
+                              data.longest_sample(), " tokens long, the model has ",
+                              request.model.bound_of_texts());
   Plan plan;
   plan.request = request;
   plan.shared = epoch_work(request, data, request.train.prefix_sharing);

@@ -8,7 +8,7 @@
 #include "core/model/flops.h"
 #include "core/planning/memory_kinds.h"
 #include "core/training/train_config.h"
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 #include "experiments/planning/machine.h"
 #include "experiments/planning/priced_run.h"
 
@@ -70,7 +70,7 @@ struct Plan {
 
 // Plans every grid by running the code of memory plans, batches and steps on backends that compute nothing. Throws
 // ConfigurationError where the options cannot work, or no grid is left to look at.
-Plan make_plan(const PlanRequest& request, const Dataset& data);
+Plan make_plan(const PlanRequest& request, const DataSplit& data);
 
 // Equal samples that share nothing, the last `targets` tokens of which are learned.
 Dataset even_dataset(std::int64_t samples, std::int64_t length, std::int64_t targets,

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/scoring/metrics.h"
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 #include "data/text/table.h"
 #include "data/text/text.h"
 #include "experiments/studies/comparison.h"
@@ -256,9 +256,10 @@ std::vector<std::size_t> survivors(std::vector<TrialResult> results, int factor)
 
 MajorityScores majority_scores(const std::filesystem::path& data, DevMetric dev_metric) {
   const auto of_split = [&](const char* name, DevMetric metric) -> std::optional<double> {
-    const std::filesystem::path file = data / name;
-    if (metric == DevMetric::loss || !std::filesystem::exists(file)) return std::nullopt;
-    const Dataset dataset = Dataset::read(file.string());
+    if (metric == DevMetric::loss) return std::nullopt;
+    const SplitFiles split = find_split(data, name);
+    if (split.files.empty()) return std::nullopt;
+    const Dataset dataset = read_whole(split);
     if (!dataset.has_gold()) return std::nullopt;
     std::vector<std::int32_t> gold;
     for (const UtteranceReference& utterance : dataset.utterances) {
@@ -269,7 +270,7 @@ MajorityScores majority_scores(const std::filesystem::path& data, DevMetric dev_
       answers.push_back({.gold = label, .predicted = majority_label(gold)});
     return score_of(metric, Scores(dataset.origin.labels, answers));
   };
-  return {of_split("dev.h5", dev_metric), of_split("test.h5", DevMetric::weighted_f1)};
+  return {of_split("dev", dev_metric), of_split("test", DevMetric::weighted_f1)};
 }
 
 std::string to_table(const SweepRequest& request, const std::vector<TrialResult>& ranked,

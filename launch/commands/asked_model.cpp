@@ -4,7 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 #include "data/text/text.h"
 
 namespace chorus {
@@ -51,9 +51,9 @@ PromptForm form_of(const AskOptions& options) {
         "prepared data with --data");
     return PromptForm::read(options.model.base);
   }
-  const std::vector<std::string> splits = splits_of(options.data);
+  const std::vector<SplitFiles> splits = splits_in(options.data);
   require<ConfigurationError>(!splits.empty(), "--data ", options.data, " holds no data set");
-  const std::string file = (std::filesystem::path(options.data) / (splits[0] + ".h5")).string();
+  const std::string file = splits[0].files[0].string();
   return PromptForm::of(Dataset::read(file).origin, file);
 }
 

@@ -85,12 +85,11 @@ class FileCheck {
 
   std::string check_split(const std::string& split) const {
     reading_(0);
-    const std::string file = (std::filesystem::path(files_.data) / (split + ".h5")).string();
-    const Dataset dataset = Dataset::read(file);
-    require<DataError>(all_finite(dataset.features.values), file, ": a feature is no finite number");
-    if (base_) require_fits(dataset, file, *base_);
-    return fmt::format("whole: {} samples, {} tokens{}", grouped(std::ssize(dataset.samples)),
-                       grouped(std::ssize(dataset.tokens)), fits());
+    const SplitFiles files = required_split(files_.data, split);
+    const DataSplit opened(files);
+    if (base_) require_fits(opened, files.files[0].string(), *base_);
+    return fmt::format("whole: {} samples, {} tokens{}", grouped(opened.samples()), grouped(opened.tokens()),
+                       fits());
   }
 
   void require_finite(const TensorView& tensor) {

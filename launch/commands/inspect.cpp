@@ -8,9 +8,9 @@
 #include "data/corpora/corpus.h"
 #include "data/corpora/corpus_statistics.h"
 #include "data/corpora/leakage.h"
-#include "data/corpora/split_files.h"
 #include "data/prompts/chat_writer.h"
 #include "data/prompts/tokenizer.h"
+#include "data/sets/data_split.h"
 #include "data/sets/dataset_statistics.h"
 #include "data/text/files.h"
 #include "data/text/text.h"
@@ -110,13 +110,12 @@ void print_leakage(const Choices& choices) {
   print_table(to_table(reports));
 }
 
-// The data sets of a folder, train, dev and test first; or the file itself.
-std::vector<fs::path> data_set_files(const std::string& input) {
-  if (!fs::is_directory(input)) return {input};
-  std::vector<fs::path> files = split_files(input, ".h5");
-  require<DataError>(!files.empty(), input,
+// The splits of a folder, train, dev and test first.
+std::vector<SplitFiles> required_splits(const std::string& folder) {
+  std::vector<SplitFiles> splits = splits_in(folder);
+  require<DataError>(!splits.empty(), folder,
                      ": holds no data set, SPLIT.h5; to inspect a corpus, say which by --corpus NAME");
-  return files;
+  return splits;
 }
 
 // Words as they are, rows of features as [feature 12].
@@ -169,12 +168,19 @@ void print_data_sets(const Choices& choices) {
     tokenizer = Tokenizer::load(choices.tokenizer.empty() ? choices.base : choices.tokenizer);
   }
   std::vector<DatasetStatistics> statistics;
+  const auto look_at = [&](const Dataset& dataset) {
+    statistics.push_back(statistics_of(dataset));
+    if (tokenizer) print_prompts(dataset, choices.show, *tokenizer);
+  };
   for (const std::string& input : choices.inputs) {
-    for (const fs::path& file : data_set_files(input)) {
-      Console().print(file.string());
-      const Dataset dataset = Dataset::read(file.string());
-      statistics.push_back(statistics_of(dataset));
-      if (tokenizer) print_prompts(dataset, choices.show, *tokenizer);
+    if (!fs::is_directory(input)) {
+      Console().print(input);
+      look_at(Dataset::read(input));
+      continue;
+    }
+    for (const SplitFiles& split : required_splits(input)) {
+      for (const fs::path& file : split.files) Console().print(file.string());
+      look_at(read_whole(split));
     }
   }
   print_table(to_table(statistics));

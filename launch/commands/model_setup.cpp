@@ -148,60 +148,69 @@ PassLimits pass_limits(const GenerationLimits& limits) {
       .tokens = limits.prompt_tokens, .cached_sequences = limits.sequences, .cached_length = limits.length};
 }
 
-void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base) {
+void require_fits(const DataSplit& split, const std::string& file, const BaseModel& base) {
+  const DatasetOrigin& origin = split.origin();
   const ModelConfig& config = base.config();
-  require<DataError>(dataset.origin.vocabulary_size <= config.vocabulary_size, file, " was prepared for ",
-                     dataset.origin.vocabulary_size, " tokens, the base ", base.folder().string(), " has ",
+  require<DataError>(origin.vocabulary_size <= config.vocabulary_size, file, " was prepared for ",
+                     origin.vocabulary_size, " tokens, the base ", base.folder().string(), " has ",
                      config.vocabulary_size, ": run `chorus prepare --base ", base.folder().string(), "`");
-  if (dataset.origin.tokenizer_hash != 0) {
+  if (origin.tokenizer_hash != 0) {
     const Tokenizer tokenizer = Tokenizer::load(base.tokenizer_path());
     base.check_tokenizer_size(tokenizer.size());
     const std::uint64_t hash = tokenizer.hash();
-    require<DataError>(dataset.origin.tokenizer_hash == hash, file, " was prepared with the tokenizer ",
-                       fmt::format("{:016x}", dataset.origin.tokenizer_hash), ", the base ",
-                       base.folder().string(), " has ", fmt::format("{:016x}", hash),
-                       ": run `chorus prepare --base ", base.folder().string(), "`");
+    require<DataError>(origin.tokenizer_hash == hash, file, " was prepared with the tokenizer ",
+                       fmt::format("{:016x}", origin.tokenizer_hash), ", the base ", base.folder().string(),
+                       " has ", fmt::format("{:016x}", hash), ": run `chorus prepare --base ",
+                       base.folder().string(), "`");
   }
-  std::int64_t longest = 0;
-  for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i)
-    longest = std::max(longest, dataset.length(i));
-  require<DataError>(longest <= config.longest_text(), file, " has a sample of ", longest,
-                     " tokens, the base has ", config.bound_of_texts(), ": ",
-                     how_to_shorten(dataset.origin, config.longest_text()));
+  require<DataError>(split.longest_sample() <= config.longest_text(), file, " has a sample of ",
+                     split.longest_sample(), " tokens, the base has ", config.bound_of_texts(), ": ",
+                     how_to_shorten(origin, config.longest_text()));
 }
 
-std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
+std::optional<SavedProjector> projector_for(const std::string& folder, const DataSplit& split,
                                             const BaseModel& base) {
-  const std::int64_t width = dataset.features.width;
+  const std::int64_t width = split.features().width;
   std::optional<SavedProjector> projector = find_projector(folder);
-  require<DataError>(projector || width == 0, "the ", dataset.origin.split, " split has rows of ", width,
+  require<DataError>(projector || width == 0, "the ", split.origin().split, " split has rows of ", width,
                      " features, and ", folder,
                      " has no projector for them: give the --adapter that was trained with such features");
   if (!projector) return projector;
   require<DataError>(width > 0, folder, " was trained with rows of ", projector->config.inputs,
-                     " features, and the ", dataset.origin.split,
+                     " features, and the ", split.origin().split,
                      " split has none: prepare it with the same features");
   require<DataError>(projector->config.inputs == width, folder, " was trained with rows of ",
-                     projector->config.inputs, " features, and those of the ", dataset.origin.split,
+                     projector->config.inputs, " features, and those of the ", split.origin().split,
                      " split have ", width);
   require_fits(*projector, base.config());
   return projector;
 }
 
 std::vector<std::string> splits_of(const std::string& folder) {
-  require<DataError>(std::filesystem::is_directory(folder), folder, ": no such folder");
-  std::vector<std::string> splits;
-  for (const std::filesystem::path& file : split_files(folder, ".h5")) splits.push_back(file.stem().string());
-  return splits;
+  std::vector<std::string> names;
+  for (const SplitFiles& split : splits_in(folder)) names.push_back(split.name);
+  return names;
+}
+
+SplitFiles required_split(const std::string& folder, const std::string& split) {
+  SplitFiles files = find_split(folder, split);
+  require<DataError>(!files.files.empty(), (std::filesystem::path(folder) / (split + ".h5")).string(),
+                     ": no such split; ", folder, " has ", joined(splits_of(folder), ", "));
+  return files;
 }
 
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base) {
-  const std::string file = (std::filesystem::path(folder) / (split + ".h5")).string();
-  require<DataError>(std::filesystem::exists(file), file, ": no such split; ", folder, " has ",
-                     joined(splits_of(folder), ", "));
-  Dataset dataset = Dataset::read(file);
-  require_fits(dataset, file, base);
+  const SplitFiles files = required_split(folder, split);
+  Dataset dataset = read_whole(files);
+  require_fits(dataset, files.files[0].string(), base);
   return dataset;
+}
+
+DataSplit open_split(const std::string& folder, const std::string& split, const BaseModel& base) {
+  const SplitFiles files = required_split(folder, split);
+  DataSplit opened(files);
+  require_fits(opened, files.files[0].string(), base);
+  return opened;
 }
 
 }  // namespace chorus

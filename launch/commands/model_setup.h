@@ -10,7 +10,7 @@
 #include "core/formats/base_model.h"
 #include "core/planning/model_setup.h"
 #include "core/scoring/generator.h"
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 #include "launch/options/options.h"
 #include "launch/process/runtime.h"
 
@@ -59,17 +59,21 @@ std::string in_base_precision(Quantisation kind);
 PassLimits pass_limits(const GenerationLimits& limits);
 
 // Throws DataError unless the data was prepared for this base: its tokenizer, vocabulary and positions.
-void require_fits(const Dataset& dataset, const std::string& file, const BaseModel& base);
+void require_fits(const DataSplit& split, const std::string& file, const BaseModel& base);
 
 // The projector in the folder of an adapter or base, for data that has features; nothing for data that has none. Throws
 // DataError where only one of them has features, or another width.
-std::optional<SavedProjector> projector_for(const std::string& folder, const Dataset& dataset,
+std::optional<SavedProjector> projector_for(const std::string& folder, const DataSplit& split,
                                             const BaseModel& base);
 
-// The names of the data sets SPLIT.h5 in a folder, train, dev and test first.
+// The names of the splits in a folder, train, dev and test first.
 std::vector<std::string> splits_of(const std::string& folder);
 
-// Reads FOLDER/SPLIT.h5 and checks it against the base.
+// The files of a split. Throws DataError that names those there are, if it is not there.
+SplitFiles required_split(const std::string& folder, const std::string& split);
+// Reads a split and checks it against the base.
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base);
+// The same without holding it.
+DataSplit open_split(const std::string& folder, const std::string& split, const BaseModel& base);
 
 }  // namespace chorus

@@ -100,9 +100,8 @@ PlanRequest request_of(const Options& options) {
 }
 
 // The prepared data, or one step of equal samples.
-Dataset data_of(const Options& options, const ModelConfig& model) {
-  if (!options.train.data.empty())
-    return Dataset::read((std::filesystem::path(options.train.data) / "train.h5").string());
+DataSplit data_of(const Options& options, const ModelConfig& model) {
+  if (!options.train.data.empty()) return DataSplit(required_split(options.train.data, "train"));
   require<ConfigurationError>(options.targets_per_sample <= options.sequence_length, "--targets-per-sample ",
                               options.targets_per_sample, " is more than the --sequence-length of ",
                               options.sequence_length);

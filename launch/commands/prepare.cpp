@@ -28,6 +28,7 @@ namespace {
 struct Choices {
   PrepareOptions options;
   std::string base;
+  std::int64_t shard_mib = 128;
 };
 
 constexpr std::int64_t tokens_at_once = 2048;  // of the texts that the base maps to vectors
@@ -53,6 +54,8 @@ void add_input(OptionTable& table, Choices& choices) {
                dialogues +
                    ": dialogues; mixed: several of these in one; messages: conversations with an assistant; "
                    "tokens: JSON lines of input_ids and labels; text: plain paragraphs");
+  table.add("shard-size", choices.shard_mib, "MiB of a file: a larger split is written in shards of so much")
+      .between(1, 1 << 20);
   table.add("skip-bad-rows", options.skip_bad_rows, "count malformed rows in the ledger instead of stopping");
 
   table.group("Tokens");
@@ -270,6 +273,7 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
 
 int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runtime) {
   choices.options.config = table.print_effective();
+  choices.options.shard_bytes = choices.shard_mib << 20;
   check_kind(choices.options, table);
   take_from_base(choices, table);
   require_writable_place(choices.options.output, "--output");

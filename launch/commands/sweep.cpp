@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "data/sets/data_split.h"
 #include "data/text/files.h"
 #include "data/text/folder_lock.h"
 #include "data/text/json.h"
@@ -54,8 +55,8 @@ SweepRequest make_request(const Options& options) {
                                 " both say what ", dimension.option, " is");
   }
   // Found here rather than after the first training.
-  require<DataError>(fs::exists(fs::path(request.data) / "dev.h5"), options.data,
-                     ": has no dev.h5; trials are compared by their score on dev");
+  require<DataError>(!find_split(request.data, "dev").files.empty(), options.data,
+                     ": has no dev split; trials are compared by their score on dev");
   const auto eval_steps = request.train.find("eval-steps");
   require<ConfigurationError>(
       eval_steps == request.train.end() || eval_steps->second != "0",
@@ -116,7 +117,7 @@ class Sweep {
     }
     if (options_.trial >= 0) return exit_code_;  // one task of an array: others have the rest
     rank(results_);
-    if (!results_.empty() && results_[0].failed == 0 && fs::exists(fs::path(request_.data) / "test.h5"))
+    if (!results_.empty() && results_[0].failed == 0 && !find_split(request_.data, "test").files.empty())
       test(results_[0]);
     report();
     return exit_code_;

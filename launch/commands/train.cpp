@@ -62,14 +62,14 @@ bool is_finished(const TrainConfig& config, const nlohmann::ordered_json& identi
 }
 
 // Once it is certain that this run goes on there, and before anything of its former sessions is replaced.
-void describe_run(const TrainConfig& config, const OptionTable& table, const Dataset& train,
+void describe_run(const TrainConfig& config, const OptionTable& table, const DatasetOrigin& train,
                   const nlohmann::ordered_json& identity) {
   const std::filesystem::path output = config.output;
   std::filesystem::remove(output / "train_results.json");  // of an end from which it goes on
   write_identity(output, identity);
   write_file_atomically(output / "config.ini", table.print_effective());
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
-  if (!train.origin.recipe_text.empty()) PromptForm::of(train.origin, config.data).write(output);
+  if (!train.recipe_text.empty()) PromptForm::of(train, config.data).write(output);
 }
 
 struct Start {
@@ -235,13 +235,13 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
     say_start(config, start, trainer.state().step, console);
     for (const std::string& remark : remarks) console.print(remark);
   }
-  if (runtime->is_first()) describe_run(config, table, inputs.train, trainer.identity());
+  if (runtime->is_first()) describe_run(config, table, inputs.train.origin(), trainer.identity());
   TrainLog log(
       config, console, runtime->is_first(), trainer.state(), [&] { return runtime->memory_in_use(); },
       runtime->activity(), peak_flops(*runtime, config.precision));
   const TrainingSummary summary = trainer.run(log);
   if (runtime->is_first())
-    write_results(config, trainer, summary, setup.plan, trainable, inputs.train.origin.labels);
+    write_results(config, trainer, summary, setup.plan, trainable, inputs.train.origin().labels);
   return report_end(config, trainer, summary, console);
 }
 

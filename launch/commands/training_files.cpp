@@ -48,7 +48,7 @@ void take_over(const ProjectorConfig& saved, const std::string& folder, const Op
 
 // A base or an adapter of text alone gets a fresh projector.
 std::optional<SavedProjector> projector_to_start_from(TrainConfig& config, const OptionTable& table,
-                                                      const Dataset& train, const BaseModel& base) {
+                                                      const DataSplit& train, const BaseModel& base) {
   const std::string& folder = config.adapter.empty() ? config.base : config.adapter;
   if (!find_projector(folder)) return std::nullopt;
   std::optional<SavedProjector> projector = projector_for(folder, train, base);
@@ -65,7 +65,7 @@ TrainingInputs TrainingFiles::to_train() const {
 
 ModelOptions TrainingFiles::model_options(const TrainConfig& config) const {
   ModelOptions options = chorus::model_options(config);
-  options.projector = projector_config(config, train.features, base.config());
+  options.projector = projector_config(config, train.features(), base.config());
   return options;
 }
 
@@ -90,12 +90,12 @@ TrainingFiles read_training_files(TrainConfig& config, const OptionTable& table)
   }
   validate(config);
   BaseModel base(config.base);
-  Dataset train = read_split(config.data, "train", base);
+  DataSplit train = open_split(config.data, "train", base);
   std::optional<Dataset> dev;
-  if (std::filesystem::exists(std::filesystem::path(config.data) / "dev.h5")) {
+  if (!find_split(config.data, "dev").files.empty()) {
     dev = read_split(config.data, "dev", base);
-    require<DataError>(dev->features.width == train.features.width, config.data,
-                       ": the rows of features have ", train.features.width, " numbers in train.h5 and ",
+    require<DataError>(dev->features.width == train.features().width, config.data,
+                       ": the rows of features have ", train.features().width, " numbers in train.h5 and ",
                        dev->features.width, " in dev.h5");
   }
   std::string no_dev;

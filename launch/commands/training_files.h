@@ -14,7 +14,7 @@ struct TrainingFiles {
   std::optional<PeftAdapter> adapter;
   std::optional<SavedProjector> projector;
   BaseModel base;
-  Dataset train;
+  DataSplit train;
   std::optional<Dataset> dev;
   std::string no_dev;  // why there is none
 

@@ -36,14 +36,12 @@ void report_files(const FilesToCheck& files, Console& console, Activity& activit
 }
 
 // The same steps computed as simply as can be. Their results must not depend on any of this.
-TrainConfig plain(const TrainConfig& config, const Dataset& train) {
+TrainConfig plain(const TrainConfig& config, const DataSplit& train) {
   TrainConfig plain = config;
   plain.prefix_sharing = plain.sequence_parallel = false;
   plain.recompute = Recompute::none;
   plain.overlap_chunks = 1;
-  plain.tokens_per_microbatch = 1;
-  for (std::int64_t i = 0; i < std::ssize(train.samples); ++i)
-    plain.tokens_per_microbatch = std::max(plain.tokens_per_microbatch, train.length(i));
+  plain.tokens_per_microbatch = std::max<std::int64_t>(train.longest_sample(), 1);
   return plain;
 }
 

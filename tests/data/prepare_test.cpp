@@ -8,7 +8,7 @@
 
 #include "data/corpora/sample_corpus.h"
 #include "data/prompts/tokenizer.h"
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -45,6 +45,50 @@ class PrepareTest : public testing::Test {
   static inline ScratchFolder* corpus_ = nullptr;
   ScratchFolder folder_;
 };
+
+// Of each kind of corpus: what is in shards is what would be in one file, and they are written alike each time.
+TEST_F(PrepareTest, ALargerSplitIsWrittenInShards) {
+  std::string lines;
+  for (int line = 0; line < 60; ++line) {
+    const std::string group = line % 20 == 7 ? R"(, "group": "named")" : "";
+    lines += fmt::format("{{\"input_ids\": [1, {}, {}, {}, 3], \"labels\": [-100, -100, -100, -100, 3]{}}}\n",
+                         line / 10 % 8, line / 4 % 8, line % 9, group);
+  }
+  PrepareOptions text = meld();
+  text.corpus = "text";
+  text.inputs = {*corpus_ / "c/pretraining.txt"};
+  text.context = 24;
+  PrepareOptions messages = meld();
+  messages.corpus = "messages";
+  messages.chat_template = "plain";
+  std::string conversations;
+  for (int i = 0; i < 30; ++i)
+    conversations += fmt::format("{{\"instruction\": \"Say {0}\", \"output\": \"I say {0}\"}}\n", i);
+  messages.inputs = {folder_.write("messages.jsonl", conversations)};
+  for (PrepareOptions options : {meld(), tokens(lines), text, messages}) {
+    options.output = folder_ / (options.corpus + "/whole");
+    const Ledger whole = prepare(options);
+    options.shard_bytes = options.corpus == "text" ? 30000 : 1000;
+    options.output = folder_ / (options.corpus + "/shards");
+    const Ledger sharded = prepare(options);
+    EXPECT_EQ(sharded.to_json(), whole.to_json());
+    EXPECT_EQ(sharded.example, whole.example);
+    for (const SplitFiles& split : splits_in(folder_ / (options.corpus + "/whole"))) {
+      ASSERT_EQ(split.files.size(), 1U);
+      EXPECT_EQ(split.files[0].filename(), split.name + ".h5");
+      const SplitFiles shards = find_split(options.output, split.name);
+      EXPECT_GT(shards.files.size(), 2U) << options.corpus << " " << split.name;
+      EXPECT_EQ(read_whole(shards), Dataset::read(split.files[0].string())) << options.corpus;
+    }
+    const std::string former = options.output;
+    options.output = folder_ / (options.corpus + "/again");
+    prepare(options);
+    for (const auto& entry : std::filesystem::directory_iterator(former)) {
+      const std::string name = entry.path().filename().string();
+      EXPECT_TRUE(bytes_of(former + "/" + name) == bytes_of(options.output + "/" + name)) << name;
+    }
+  }
+}
 
 TEST_F(PrepareTest, TrainHoldsGoldAnswersAndTheOthersEveryLabel) {
   const Ledger ledger = prepare(meld());

@@ -81,10 +81,10 @@ void read_label_map(const std::string& input) {
 }
 
 void read_conversations(const std::string& input) {
-  const ConversationFile conversations(file("conversations.jsonl", input));
+  ConversationFile conversations(file("conversations.jsonl", input));
   SplitLedger ledger;
   for (std::int64_t row = 0; row < conversations.rows(); ++row)
-    unless_refused([&] { conversations.read(row, ledger); });
+    unless_refused([&] { conversations.next(ledger); });
 }
 
 void read_tokens(const std::string& input) {

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "data/sets/batches.h"
-#include "data/sets/dataset.h"
+#include "data/sets/data_split.h"
 #include "data/sets/feature_file.h"
 #include "data/sets/hdf5_file.h"
 #include "ops/base/error.h"
@@ -45,6 +45,14 @@ void use(const Dataset& dataset) {
 }
 
 void read_dataset(const std::string& input) { use(Dataset::read(file("set.h5", input))); }
+
+// As the only shard of its split, read where it is mapped.
+void read_shard(const std::string& input) {
+  const DataSplit split(SplitFiles{"dev", {file("dev-00001-of-00001.h5", input)}});
+  split.content_hash();
+  const Batches batches(split, {.batch_size = 2, .tokens_per_microbatch = 64, .data_ranks = 1});
+  unless_refused([&] { batches.step(0, 0); });
+}
 
 void read_features(const std::string& input) {
   const FeatureFile features(file("features.h5", input), "");
@@ -126,6 +134,15 @@ std::vector<Target> set_targets() {
          return std::vector<std::string>{test::read_bytes(scratch / "set.h5")};
        },
        read_dataset},
+      {"shard",
+       [] {
+         const test::ScratchFolder scratch;
+         Dataset shard = small_dataset();
+         shard.shard = {1, true, ""};
+         shard.write((scratch / "set.h5").string());
+         return std::vector<std::string>{test::read_bytes(scratch / "set.h5")};
+       },
+       read_shard},
       {"features", feature_files, read_features},
       {"dataset-arrays",
        [] {

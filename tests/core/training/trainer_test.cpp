@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "data/prompts/tokenizer.h"
+#include "data/sets/split_writer.h"
 #include "data/text/files.h"
 #include "data/text/json.h"
+#include "ops/base/index.h"
 #include "ops/bfloat16.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/transfer.h"
@@ -69,7 +71,7 @@ class TrainerTest : public testing::Test {
       options.projector = projector_config(config, dataset_.features, test::tiny_config());
       test::TinyModel tiny(test::tiny_config(), options, backend, timed.groups(),
                            config.tokens_per_microbatch);
-      Trainer trainer(config, {*base_, dataset_}, tiny.model,
+      Trainer trainer(config, {*base_, shards_ ? *shards_ : DataSplit(dataset_)}, tiny.model,
                       {timed, tiny.optimizer_arena, tiny.activations});
       const auto before = gather(tiny);
       if (resume) trainer.resume(*newest_checkpoint(config.output));
@@ -84,6 +86,7 @@ class TrainerTest : public testing::Test {
   test::ScratchFolder scratch_;
   std::unique_ptr<BaseModel> base_ = test::write_tiny_base(scratch_);
   Dataset dataset_ = test::random_dataset(12, 37, 21);
+  std::optional<DataSplit> shards_;  // what is trained on instead
 };
 
 // Largest difference of any element, relative to the largest change that the training made to its tensor.
@@ -99,6 +102,33 @@ double difference_of_updates(const Trained& a, const Trained& b) {
     largest = std::max(largest, difference / update);
   }
   return largest;
+}
+
+// And one goes on where the other was stopped.
+TEST_F(TrainerTest, ShardsGiveTheSameBits) {
+  const Trained whole = train(config("whole"), 2, 1);
+  SplitWriter writer(scratch_ / "", dataset_.origin, 500);
+  for (std::int64_t tree = 0; tree < dataset_.trees(); ++tree) {
+    std::vector<GroupSample> samples;
+    for (auto i = dataset_.tree_samples[at(tree)]; i < dataset_.tree_samples[at(tree + 1)]; ++i)
+      samples.push_back({dataset_.sequence(i)});
+    writer.add_group(samples, "here");
+  }
+  writer.finish();
+  const SplitFiles files = find_split(scratch_ / "", "train");
+  ASSERT_GT(files.files.size(), 3U);
+  shards_.emplace(files);
+  const Trained sharded = train(config("sharded"), 2, 1);
+  EXPECT_EQ(sharded.losses, whole.losses);
+  EXPECT_EQ(sharded.after, whole.after);
+
+  shards_.reset();
+  TrainConfig interrupted = config("interrupted");
+  interrupted.max_time = 1e-9;
+  train(interrupted, 2, 1);
+  interrupted.max_time = 0;
+  shards_.emplace(files);
+  EXPECT_EQ(train(interrupted, 2, 1, true).after, whole.after);
 }
 
 TEST_F(TrainerTest, GridsGiveTheSameAdapter) {

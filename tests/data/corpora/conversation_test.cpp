@@ -13,10 +13,11 @@ class ConversationFileTest : public testing::Test {
   ConversationFile file(const std::string& text) const {
     return ConversationFile(folder_.write("lines.jsonl", text));
   }
-  std::vector<Message> messages(const std::string& text) { return file(text).read(0, ledger_).messages; }
+  std::vector<Message> messages(const std::string& text) { return file(text).next(ledger_)->messages; }
   std::string row_error(const std::string& text, std::int64_t row = 0) {
-    const ConversationFile conversations = file(text);
-    return message_of<RowError>([&] { conversations.read(row, ledger_); });
+    ConversationFile conversations = file(text);
+    for (; row > 0; --row) conversations.next(ledger_);
+    return message_of<RowError>([&] { conversations.next(ledger_); });
   }
   // Of an OpenAI conversation that holds these turns.
   std::string turns_error(const std::string& turns) {
@@ -66,15 +67,16 @@ TEST_F(ConversationFileTest, ThreeFormsAreRead) {
 }
 
 TEST_F(ConversationFileTest, AnArrayIsReadElementByElement) {
-  const ConversationFile conversations = file(
+  ConversationFile conversations = file(
       "\xEF\xBB\xBF[\n  {\"instruction\": \"a ] , \\\" [ {\",\n   \"output\": \"b\"},\n\n  {\"instruction\": "
       "\"c\",\n"
       "   \"output\": \"d\"}, {\"instruction\": \"e\", \"output\": 3}\n]\n");
   ASSERT_EQ(conversations.rows(), 3);
-  EXPECT_EQ(described(conversations.read(0, ledger_).messages), "U(a ] , \" [ {)A(b)");
-  EXPECT_EQ(conversations.read(1, ledger_).line, 5);
-  expect_contains(message_of<RowError>([&] { conversations.read(2, ledger_); }),
+  EXPECT_EQ(described(conversations.next(ledger_)->messages), "U(a ] , \" [ {)A(b)");
+  EXPECT_EQ(conversations.next(ledger_)->line, 5);
+  expect_contains(message_of<RowError>([&] { conversations.next(ledger_); }),
                   "lines.jsonl:6: no text: 'output' is number");
+  EXPECT_FALSE(conversations.next(ledger_));
   const auto broken = [&](const std::string& text) { return message_of<DataError>([&] { file(text); }); };
   expect_contains(broken("[{}\n"), "lines.jsonl:2: no JSON array: it has no end");
   expect_contains(broken("[{}\n] x"), "lines.jsonl:2: no JSON array: something stands behind the end");

@@ -78,6 +78,29 @@ TEST(TextFile, RefusesAZeroByteWithItsLine) {
                   "zero.txt:2: at byte 3 of the line, a zero byte, which no text holds");
 }
 
+// A text that is mapped is refused as one that is held.
+TEST(TextFile, AMappedTextIsTheSameText) {
+  const ScratchFolder folder;
+  using namespace std::string_literals;
+  for (const std::string& bytes :
+       {"good\nalso \x92 bad\n"s, "\xFFx"s, ""s, "\xFE\xFF\0\0\0h"s, "h\0i\0"s, "good\nba\0d\n"s,
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"s}) {
+    const std::string path = folder.write("text", bytes);
+    EXPECT_EQ(message_of<DataError>([&] { MappedText(path).require_utf8(); }),
+              message_of<DataError>([&] { read_text_file(path); }));
+  }
+  EXPECT_EQ(message_of<DataError>([&] { MappedText(folder.path()); }),
+            message_of<DataError>([&] { read_text_file(folder.path()); }));
+  EXPECT_EQ(MappedText(folder.write("bom", "\xEF\xBB\xBFtext")).text(), "text");
+  // What was given back is there when it is read once more.
+  std::string lines;
+  while (lines.size() < 40'000'000)
+    lines += std::string(999'999, static_cast<char>('a' + lines.size() % 26)) + "\n";
+  MappedText large(folder.write("large", lines));
+  for (int time = 0; time < 2; ++time) large.require_utf8();
+  EXPECT_TRUE(large.text() == lines);
+}
+
 TEST(TextFile, SaysThatAFileIsAGitLfsPointer) {
   const ScratchFolder folder;
   const std::string path =

@@ -754,6 +754,36 @@ TEST_F(TrainCommand, DamagedDataIsRefused) {
   expect_refusal(arguments, ExitCode::data, "damaged/train.h5");
 }
 
+TEST_F(TrainCommand, DataInShardsIsTheSameData) {
+  std::string text;
+  while (text.size() < 400'000) text += read_text(at("corpus/pretraining.txt"));
+  write_text(at("long.txt"), text);
+  for (const std::string size : {"1", "64"}) {
+    must({"prepare", "--corpus", "text", at("long.txt"), "--base", at("base_a"), "--context", "64",
+          "--shard-size", size, "--output", at("shards of " + size)});
+    std::vector<std::string> arguments = training("from shards of " + size);
+    arguments[4] = at("shards of " + size);
+    must(arguments);
+  }
+  const std::string first = at("shards of 1/train-00001-of-00003.h5"),
+                    third = at("shards of 1/train-00003-of-00003.h5");
+  ASSERT_TRUE(std::filesystem::exists(third));
+  EXPECT_TRUE(std::filesystem::exists(at("shards of 64/train.h5")));
+  for (const std::string file : {"adapter_model.safetensors", "run.json"})
+    EXPECT_EQ(read_text(at("from shards of 1/" + file)), read_text(at("from shards of 64/" + file)));
+  const auto table = [&](const std::string& size) {
+    const Outcome outcome = run_chorus({"inspect", at("shards of " + size)});
+    return outcome.out.substr(outcome.out.rfind(".h5\n"));
+  };
+  EXPECT_EQ(table("1"), table("64"));
+  must({"plan", "--base", at("base_a"), "--data", at("shards of 1"), "--machine", "a100-80"});
+  must({"verify", "--data", at("shards of 1")});
+  std::filesystem::remove(first);
+  std::vector<std::string> arguments = training("from missing");
+  arguments[4] = at("shards of 1");
+  expect_refusal(arguments, ExitCode::data, first + ": this shard is missing: 2 of 3 are there");
+}
+
 TEST_F(TrainCommand, StoppedByMaxTimeItGoesOnToTheSameAdapter) {
   must(training("straight", {"--logging-steps", "1"}));
   Outcome stopped = run_chorus(training("stopped", {"--logging-steps", "1", "--max-time", "0.000001"}));
