@@ -1,7 +1,7 @@
 """Bits flipped, files cut, extended or with zeros in them. What Chorus wrote is refused or means the same; what other programs write has no
 hash to be known by, and is here to show the difference."""
 from uses import Use, continued, finished_run, reported, scored, stopped_run, trained
-from workbench import remove_hashes
+from workbench import SHARD_FILES, remove_hashes
 
 
 def run(bench):
@@ -39,6 +39,10 @@ def uses(bench):
               other_is_right=True)
     for file in ('train.h5', 'dev.h5'):
         yield Use('train.h5 or dev.h5 of data', bench.copy(bench.data), file, lambda folder: trained(bench, folder))
+    shards = bench.new('shards')
+    bench.succeed(*bench.in_shards(), '--output', shards)
+    for file in SHARD_FILES[:2]:
+        yield Use('a shard of data', shards, file, lambda folder: trained(bench, folder))
     for file in ('adapter_model.safetensors', 'adapter_config.json'):
         yield Use(f'{file} of an adapter', adapter, file, lambda folder: scored(bench, adapter=folder))
     run = stopped_run(bench)

@@ -5,7 +5,7 @@ import pathlib
 import signal
 import time
 
-from workbench import DATA_FILES, descendants, differences, digest, last_line, results_of, send
+from workbench import DATA_FILES, SHARD_FILES, descendants, differences, digest, last_line, results_of, send
 
 GRIDS = (('1 rank', 1, ('--save-total-limit', 1)), ('2 data ranks', 2, ('--save-total-limit', 2)),
          ('2 tensor ranks', 2, ('--tensor-parallel', 2, '--save-steps', 3)))
@@ -116,7 +116,7 @@ def kill_at_random(bench, arguments, seconds):
     return killed
 
 
-def kill_writer(bench, row, arguments, names, whole_folder=False, content=digest):
+def kill_writer(bench, row, arguments, names, whole_folder=False):
     """Kills a command that writes a new folder; `arguments` are without --output. What has a final name is whole; whole_folder: the
     folder appears as one, so that all is there or nothing."""
     reference = bench.new('whole')
@@ -125,7 +125,7 @@ def kill_writer(bench, row, arguments, names, whole_folder=False, content=digest
         output = bench.new('killed')
         kill_at_random(bench, [*arguments, '--output', output], seconds)
         there = [name for name in names if (output / name).exists()]
-        wrong = [name for name in there if content(output / name) != content(reference / name)]
+        wrong = [name for name in there if digest(output / name) != digest(reference / name)]
         if whole_folder and 0 < len(there) < len(names):
             wrong.append(f'only {there}')
         row.add('other' if wrong else 'same', f'{output}: {wrong}')
@@ -133,7 +133,8 @@ def kill_writer(bench, row, arguments, names, whole_folder=False, content=digest
 
 def kill_prepare(bench):
     kill_writer(bench, bench.row('kill −9 of prepare'), ['prepare', '--corpus', 'jsonl', bench.corpus, '--base', bench.base],
-                DATA_FILES, whole_folder=True, content=bench.content)
+                DATA_FILES, whole_folder=True)
+    kill_writer(bench, bench.row('kill −9 of prepare that writes shards'), bench.in_shards(), SHARD_FILES, whole_folder=True)
 
 
 def kill_evaluate(bench):

@@ -55,14 +55,14 @@ def trace_training(bench):
         shutil.rmtree(output, ignore_errors=True)
 
 
-def trace_writer(bench, row, arguments, names, content):
+def trace_writer(bench, row, arguments, names):
     """A command that writes a new folder: it says so, or all is there; what is there is whole."""
     reference = bench.new('traced')
     for call, fault, number in places(bench, arguments, reference)[:bench.tries]:
         output = bench.new('traced')
         result, _ = traced(bench, [*arguments, '--output', output], call, fault, number)
         there = [name for name in names if (output / name).exists()]
-        whole = all(content(output / name) == content(reference / name) for name in there)
+        whole = all(digest(output / name) == digest(reference / name) for name in there)
         what = f'{call} {number} {fault} {output}'
         if not whole:
             row.add('other', f'{what}: exit code {result.code}, a file is not whole')
@@ -75,12 +75,12 @@ def trace_writer(bench, row, arguments, names, content):
 
 def trace_prepare(bench):
     trace_writer(bench, bench.row('a system call of prepare fails, or is where it is killed'), ['prepare', '--corpus', 'jsonl', bench.corpus, '--base', bench.base],
-                 DATA_FILES, bench.content)
+                 DATA_FILES)
 
 
 def trace_evaluate(bench):
     trace_writer(bench, bench.row('a system call of evaluate fails, or is where it is killed'), ['evaluate', '--base', bench.base, '--data', bench.data, '--threads', 1],
-                 ('predictions.jsonl', 'eval_results.json'), digest)
+                 ('predictions.jsonl', 'eval_results.json'))
 
 
 def fail_each_write(bench):
@@ -94,5 +94,5 @@ def fail_each_write(bench):
             if not any('INJECTED' in line for line in lines):
                 break
             bench.judge(row, result, f'{call} {number} {output}', lambda: all(
-                bench.content(output / name) == bench.content(bench.data / name) for name in DATA_FILES))
+                digest(output / name) == digest(bench.data / name) for name in DATA_FILES))
             shutil.rmtree(output, ignore_errors=True)

@@ -19,6 +19,7 @@ ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', OMPI_ALLOW_RUN_AS_ROOT='1', 
 LIMIT = 180  # seconds after which a program that should have ended hangs
 STEPS = 12
 DATA_FILES = ('train.h5', 'dev.h5', 'test.h5', 'ledger.json')
+SHARD_FILES = ('train-00001-of-00002.h5', 'train-00002-of-00002.h5', 'ledger.json')
 LABELS = ('joy', 'anger', 'neutral')
 WORDS = 'well the door you said that rain never came home again we should talk about cake music and work today maybe'.split()
 
@@ -57,12 +58,18 @@ class Workbench:
         self.succeed('tokenizer', '--output', tokenizer, '--vocabulary-size', 300, text)
         self.succeed('init', '--tokenizer', tokenizer, '--hidden-size', 32, '--layers', 2, '--output', self.base)
         self.prepare(self.corpus, self.data)
+        self.lists = self.folder / 'lists.jsonl'
+        write_lists(self.lists)
 
     # Programs
 
     def prepare(self, corpus, output):
         self.succeed('prepare', '--corpus', 'jsonl', corpus, '--base', self.base, '--output', output)
         return output
+
+    def in_shards(self):
+        """Arguments of `prepare` without --output: token lists of somewhat more than a shard of 1 MiB."""
+        return ['prepare', '--corpus', 'tokens', self.lists, '--base', self.base, '--shard-size', 1]
 
     def training(self, output, *more, base=None, data=None):
         """Arguments. Dropout and scorings in between, so that a continuation has much to get wrong; later options win."""
@@ -145,12 +152,6 @@ class Workbench:
 
     # What came of it
 
-    def content(self, path):
-        """What a file of `prepare` holds: HDF5 keeps the time of writing, too."""
-        if path.suffix != '.h5' or not path.exists():
-            return digest(path)
-        return self.run('inspect', path, '--show', 3, '--base', self.base).text.replace(str(path.parent), '')
-
     def judge(self, row, result, what, same, may_refuse=True):
         """`same()` is asked where the program says that all went well."""
         what = f'{what}: exit code {result.code}: {last_line(result.text)}'
@@ -188,6 +189,13 @@ def write_corpus(folder, seed=1, relabel=False, backwards=False):
         lines = [json.dumps(dialogue) for dialogue in (reversed(dialogues) if backwards else dialogues)]
         (folder / f'{split}.jsonl').write_text('\n'.join(lines) + '\n')
     return folder
+
+
+def write_lists(path):
+    """1,000 lists of 120 tokens that share nothing."""
+    chooser = random.Random(3)
+    lists = ([chooser.randrange(3, 300) for _ in range(120)] for _ in range(1000))
+    path.write_text(''.join(json.dumps({'input_ids': tokens, 'labels': [-100] + tokens[1:]}) + '\n' for tokens in lists))
 
 
 def told(result):
