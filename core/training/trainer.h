@@ -81,8 +81,8 @@ class Trainer {
   StepReport step();
   // As the free function of this name says it of the model and its moments, after the last step.
   std::string differing_replicas();
-  // Steps, evaluations and checkpoints until the end, which is the last step or the end of --patience; then OUTPUT holds the best model on dev, or the last one where
-  // there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
+  // Steps, evaluations and checkpoints until the end, which is the last step or the end of --patience; then OUTPUT holds the
+  // best model on dev, or the last one where there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
   // Throws DataError where losses, scores of dev or trained weights are not finite any more.
   TrainingSummary run(TrainingObserver& observer);
 

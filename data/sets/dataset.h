@@ -66,9 +66,9 @@ struct ShardPlace {
   bool operator==(const ShardPlace&) const = default;
 };
 
-// One split, or a shard of it (data_split.h), as it is stored: trees of tokens, one per dialogue (or other group), and the samples in them. A
-// "tree" of prompts that do not even share the first token has several roots. The id of a token is its index
-// in `tokens`.
+// One split, or a shard of it (data_split.h), as it is stored: trees of tokens, one per dialogue (or other group), and the
+// samples in them. A "tree" of prompts that do not even share the first token has several roots. The id of a token is its
+// index in `tokens`.
 struct Dataset {
   static constexpr std::int64_t format_version = 2;
 

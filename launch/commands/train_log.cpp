@@ -44,8 +44,9 @@ std::vector<nlohmann::ordered_json> kept_entries(const std::filesystem::path& pa
 }
 
 constexpr std::int64_t lines_below_a_header = 20;
-// Rows of 110 columns at most, of 105 where nothing is known of the peak that MFU is a share of. "data" and "comm" are the parts of a step's ms in which it waited for samples and for
-// other ranks; "unshared" are the tokens per second that there would be without shared prefixes.
+// Rows of 110 columns at most, of 105 where nothing is known of the peak that MFU is a share of. "data" and "comm" are the
+// parts of a step's ms in which it waited for samples and for other ranks; "unshared" are the tokens per second that there
+// would be without shared prefixes.
 constexpr const char* header_row = "{:<16} {:>8} {:>7} {:>8} {:>7} {:>5} {:>5} {:>7} {:>8} {:>8} {:>8} {:>7}";
 constexpr const char* row =
     "{:<16} {:>8.4f} {:>7.3f} {:>8.1e} {:>7.0f} {:>5.0f} {:>5.0f} {:>7.0f} {:>8.0f} {:>8} {:>8.2f} {:>7}";
