@@ -7,7 +7,7 @@
 
 #include "launch/commands/commands.h"
 #include "launch/options/nearest_name.h"
-#include "launch/process/lost_file.h"
+#include "launch/process/fatal_signals.h"
 #include "launch/process/report_error.h"
 #include "launch/process/stop_signals.h"
 #include "launch/process/version.h"
@@ -99,7 +99,7 @@ int main(int argument_count, char** argument_values) {
   const std::string name = words.empty() || words[0].starts_with("-") ? "chorus" : "chorus " + words[0];
   try {
     take_signals_apart();
-    explain_lost_files();
+    explain_fatal_signals();
     return finish_streams(name, run(words));
   } catch (const std::exception& error) {
     return report_error(name, error);

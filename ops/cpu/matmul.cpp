@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "ops/base/error.h"
+#include "ops/base/unchecked_memory.h"
 #include "ops/cpu/matmul_plans.h"
 #include "ops/cpu/parallel_for.h"
 #include "ops/cpu/visit_float.h"
@@ -37,13 +38,15 @@ auto describe(const dnnl::memory::desc& a, const dnnl::memory::desc& b, const dn
   }
 }
 
-// oneDNN asks the system for 256 KiB for each of the kernels that it writes, and falls over where it gets none. What one
-// product takes stays far below what is asked for here.
+constexpr const char* code_of_products = "the code of matrix products";
+
+// oneDNN asks the system for up to 320 KiB for each of the kernels that it writes, and falls over where it gets none. What
+// one product takes stays far below what is asked for here; where the room is gone a moment later, UncheckedMemory tells.
 void require_room_for_code() {
   constexpr std::size_t bytes = std::size_t{16} << 20U;
   void* const room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  require<MemoryError>(room != MAP_FAILED, "the system gives no ", bytes,
-                       " bytes for the code of matrix products (", std::generic_category().message(errno),
+  require<MemoryError>(room != MAP_FAILED, "the system gives no ", bytes, " bytes for ", code_of_products,
+                       " (", std::generic_category().message(errno),
                        "): raise the limit of address space (ulimit -v) or of memory");
   munmap(room, bytes);
 }
@@ -52,6 +55,7 @@ void require_room_for_code() {
 
 MatmulPlan::MatmulPlan(const MatmulKey& key, const dnnl::engine& engine, int workers) {
   require_room_for_code();
+  const UncheckedMemory guard(code_of_products);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (key.accumulate) {
@@ -81,6 +85,7 @@ void MatmulPlan::run(int worker, const dnnl::stream& stream, const void* a, cons
   arguments.at(DNNL_ARG_WEIGHTS).set_data_handle(const_cast<void*>(b));
   arguments.at(DNNL_ARG_DST).set_data_handle(out);
   arguments.at(DNNL_ARG_SCRATCHPAD).set_data_handle(scratch);
+  const UncheckedMemory guard(code_of_products);  // some code is written when it first runs
   primitive_.execute(stream, arguments);
 }
 
