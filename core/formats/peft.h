@@ -24,11 +24,12 @@ struct LoraPatterns {
 };
 
 struct LoraConfig {
-  std::int64_t rank = 8;
-  double alpha = 16;
-  double dropout = 0;               // 0 <= dropout < 1, on the input of A
-  bool rslora = false;              // Kalajdzievski 2023: alpha / sqrt(r) instead of alpha / r
-  std::vector<Projection> targets;  // without repetition, in the order of Projection
+  std::int64_t rank = 16;
+  double alpha = 32;
+  double dropout = 0;   // 0 <= dropout < 1, on the input of A
+  bool rslora = false;  // Kalajdzievski 2023: alpha / sqrt(r) instead of alpha / r
+  // Without repetition, in the order of Projection.
+  std::vector<Projection> targets = {all_projections.begin(), all_projections.end()};
   LoraPatterns patterns = {};
   bool operator==(const LoraConfig&) const = default;
 };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <nlohmann/json.hpp>
+
 #include "core/formats/upload_slice.h"
 #include "ops/transfer.h"
 
@@ -27,6 +29,13 @@ bool is_aligned(const void* address, DType dtype) {
 }
 
 }  // namespace
+
+nlohmann::ordered_json identity(const ModelOptions& options) {
+  nlohmann::ordered_json all{{"precision", name(options.precision)}};
+  // Not said of most runs, so that checkpoints of older versions go on.
+  if (options.base_precision != Quantisation::none) all["base-precision"] = name(options.base_precision);
+  return all;
+}
 
 Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& backend, const Groups& groups,
              Arena& arena, const StoredWeights& in_place)

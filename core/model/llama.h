@@ -44,6 +44,9 @@ struct ModelOptions {
   bool one_block = false;
 };
 
+// How results are rounded, by the names of the options. Adapters, projector and seed are not in it.
+nlohmann::ordered_json identity(const ModelOptions& options);
+
 // Where the tensors of a base are stored, by name. A file that a tensor names stays mapped as long as somebody has it.
 using StoredWeights = std::function<TensorView(const std::string& name)>;
 

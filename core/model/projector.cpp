@@ -23,6 +23,10 @@ constexpr std::uint32_t first_stream = 0x40000000;
 
 std::string_view name(ProjectorKind kind) { return kind == ProjectorKind::linear ? "linear" : "mlp"; }
 
+nlohmann::ordered_json identity(const ProjectorConfig& config) {
+  return {{"projector", name(config.kind)}, {"projector-hidden", config.hidden}};
+}
+
 bool is_projector_tensor(std::string_view name) { return name.starts_with(projector_prefix); }
 
 Projector::Projector(const ProjectorConfig& config, std::int64_t width, Backend& backend,

@@ -23,6 +23,9 @@ struct ProjectorConfig {
   bool operator==(const ProjectorConfig&) const = default;
 };
 
+// What a projector computes, by the names of the options.
+nlohmann::ordered_json identity(const ProjectorConfig& config);
+
 // Maps rows f of features into the model's width (Liu et al. 2023, section 4.1; biases as torch.nn.Linear has them):
 //
 //   linear   y = W1 f + b1                      W1 [D, d]

@@ -116,17 +116,14 @@ bool has_candidates(const Dataset& dataset) {
   return std::all_of(seen.begin(), seen.end(), [](int times) { return times == 1; });
 }
 
-Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
-                    bool prefix_sharing, Arena& arena, const Progress& progress,
-                    const StopRequested& stop_requested) {
+Evaluation evaluate(const Model& model, const Dataset& dataset, BatchOptions options, Arena& arena,
+                    const Progress& progress, const StopRequested& stop_requested) {
   const Clock clock;
   const Groups& groups = model.groups();
   // One step of all samples, so that no tree is cut more often than micro-batches and ranks ask for.
-  const Batches batches(dataset, {.batch_size = std::ssize(dataset.samples),
-                                  .tokens_per_microbatch = tokens_per_microbatch,
-                                  .data_ranks = groups.data.size(),
-                                  .shuffle = false,
-                                  .prefix_sharing = prefix_sharing});
+  options.batch_size = std::ssize(dataset.samples);
+  options.shuffle = false;
+  const Batches batches(dataset, options, groups.data.size());
   const Batches::Step step = batches.step(0, groups.data.rank());
   Evaluation evaluation;
   evaluation.tokens = step.tokens;

@@ -25,10 +25,10 @@ struct Evaluation {
 
 // Scores every sample of a split once: all labels of an utterance are branches of its tree, so nothing is generated.
 // Every rank returns the same. Throws Error if a sample was not scored exactly once, DataError with the first utterance
-// where a score is not finite, and Interrupted, on all ranks, within one micro-batch of a request to stop. Collective.
-Evaluation evaluate(const Model& model, const Dataset& dataset, std::int64_t tokens_per_microbatch,
-                    bool prefix_sharing, Arena& arena, const Progress& progress,
-                    const StopRequested& stop_requested = {});
+// where a score is not finite, and Interrupted, on all ranks, within one micro-batch of a request to stop. Micro-batches are
+// those of `options`, and all samples one step. Collective.
+Evaluation evaluate(const Model& model, const Dataset& dataset, BatchOptions options, Arena& arena,
+                    const Progress& progress, const StopRequested& stop_requested = {});
 
 // The prompt of each utterance, up to its answer.
 std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset);

@@ -67,30 +67,29 @@ nlohmann::ordered_json content_identity(const TrainingInputs& inputs) {
 
 nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInputs& inputs,
                                     const Schedule& schedule, std::int64_t eval_steps) {
-  nlohmann::ordered_json all{
-      {version_key, identity_version},         {"method", config.method == Method::lora ? "lora" : "full"},
-      {"precision", name(config.precision)},   {"seed", config.seed},
-      {"max-grad-norm", config.max_grad_norm}, {"eval-steps", eval_steps}};
+  nlohmann::ordered_json all{{version_key, identity_version},
+                             {"method", config.method == Method::lora ? "lora" : "full"}};
+  all.update(identity(config.model));
+  all.update(
+      {{"seed", config.batches.seed}, {"max-grad-norm", config.max_grad_norm}, {"eval-steps", eval_steps}});
   // Not said of most runs, so that checkpoints of older versions go on.
-  if (config.base_precision != Quantisation::none) all["base-precision"] = name(config.base_precision);
   if (config.lora_plus_ratio != 1) all["lora-plus-ratio"] = config.lora_plus_ratio;
   if (eval_steps > 0 && inputs.dev != nullptr) {
     const DevMetric metric = resolve(config.dev_metric, *inputs.dev);
     if (metric != resolve(DevMetric::automatic, *inputs.dev)) all["dev-metric"] = name(metric);
   }
   if (config.patience > 0) all[patience_key] = config.patience;
-  all.update(identity(batch_options(config, 1)));
+  all.update(identity(config.batches));
   all.update(identity(schedule));
-  all.update(identity(adamw_options(config)));
-  if (config.method == Method::lora) all.update(identity(lora_config(config)));
+  all.update(identity(config.adamw));
+  if (config.method == Method::lora) all.update(identity(config.lora));
   all.update(inputs.content != nullptr ? *inputs.content : content_identity(inputs));
   if (eval_steps == 0) all.erase("content of dev");
   all["samples of the data"] = inputs.train.samples();
   all["tokens of the data"] = inputs.train.tokens();
   all["tokenizer of the data"] = hexadecimal(inputs.train.origin().tokenizer_hash);
   if (const FeatureTable& features = inputs.train.features(); features.width > 0) {
-    all["projector"] = name(config.projector);
-    all["projector-hidden"] = config.projector_hidden;
+    all.update(identity(config.projector));
     all["features of the data"] = {features.rows(), features.width};
   }
   return all;

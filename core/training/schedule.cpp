@@ -1,5 +1,6 @@
 #include "core/training/schedule.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -34,6 +35,15 @@ void validate(const Schedule& schedule) {
                               ": it must be a number of at least 0");
   require<ConfigurationError>(total >= 0 && warmup >= 0, "a schedule of ", total, " steps with ", warmup,
                               " steps of warm-up: neither may be negative");
+}
+
+Schedule make_schedule(const ScheduleConfig& config, std::int64_t total_steps) {
+  const auto by_ratio =
+      static_cast<std::int64_t>(std::ceil(config.warmup_ratio * static_cast<double>(total_steps)));
+  const Schedule schedule{config.kind, config.peak,
+                          config.warmup_steps.value_or(std::min(by_ratio, total_steps)), total_steps};
+  validate(schedule);
+  return schedule;
 }
 
 nlohmann::ordered_json identity(const Schedule& schedule) {

@@ -18,8 +18,8 @@ Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model&
       activations_(engine.activations),
       timed_groups_(engine.groups),
       groups_(engine.groups.groups()),
-      batches_(inputs.train, batch_options(config, groups_.data.size())),
-      schedule_(make_schedule(config, chorus::total_steps(config, batches_.steps_per_epoch()))),
+      batches_(inputs.train, config.batches, groups_.data.size()),
+      schedule_(make_schedule(config.schedule, chorus::total_steps(config, batches_.steps_per_epoch()))),
       step_(model, engine.optimizer_arena, engine.activations),
       store_(config, inputs.base, model),
       eval_steps_(dev_ == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
@@ -119,7 +119,7 @@ StepReport Trainer::step() {
 
 // Clipping as torch.nn.utils.clip_grad_norm_ does it, epsilon included.
 void Trainer::update(double gradient_norm, double learning_rate) {
-  AdamWOptions options = adamw_options(config_);
+  AdamWOptions options = config_.adamw;
   options.learning_rate = learning_rate;
   options.step = state_.step + 1;
   if (config_.max_grad_norm > 0)
@@ -204,7 +204,7 @@ TrainingSummary Trainer::run(TrainingObserver& observer) {
 
 void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
   const Evaluation evaluation = evaluate(
-      model_, *dev_, config_.tokens_per_microbatch, config_.prefix_sharing, activations_,
+      model_, *dev_, config_.batches, activations_,
       [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); }, stop_requested_);
   const double metric = score_of(dev_metric_, evaluation, *dev_);
   const bool is_best = !state_.best_metric || metric > *state_.best_metric;

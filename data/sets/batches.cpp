@@ -303,7 +303,7 @@ std::vector<std::vector<std::size_t>> pack(const std::vector<Piece>& pieces, con
   return contents;
 }
 
-void validate(const DataSplit& split, const BatchOptions& options) {
+void validate(const DataSplit& split, const BatchOptions& options, int data_ranks) {
   require<DataError>(split.samples() > 0, "the ", split.origin().split, " split has no samples");
   require<ConfigurationError>(options.batch_size > 0, "--batch-size is ", options.batch_size,
                               ", it must be positive");
@@ -311,7 +311,7 @@ void validate(const DataSplit& split, const BatchOptions& options) {
                                   options.tokens_per_microbatch <= std::numeric_limits<std::int32_t>::max(),
                               "--tokens-per-microbatch is ", options.tokens_per_microbatch,
                               ", it must be positive and less than 2^31");
-  require<ConfigurationError>(options.data_ranks > 0, options.data_ranks, " data-parallel ranks");
+  require<ConfigurationError>(data_ranks > 0, data_ranks, " data-parallel ranks");
   require<ConfigurationError>(split.longest_sample() <= options.tokens_per_microbatch,
                               "the longest sample of the ", split.origin().split, " split is ",
                               split.longest_sample(), " tokens long and does not fit into a micro-batch of ",
@@ -330,8 +330,9 @@ std::int64_t rows_with_targets(const MicroBatch& batch) {
   return rows;
 }
 
-Batches::Batches(DataSplit split, const BatchOptions& options) : split_(std::move(split)), options_(options) {
-  validate(split_, options);
+Batches::Batches(DataSplit split, const BatchOptions& options, int data_ranks)
+    : split_(std::move(split)), options_(options), data_ranks_(data_ranks) {
+  validate(split_, options, data_ranks);
 }
 
 std::int64_t Batches::steps_per_epoch() const {
@@ -376,8 +377,8 @@ std::vector<Batches::SamplesOfTree> Batches::samples_of(std::int64_t step) const
 }
 
 Batches::Step Batches::step(std::int64_t step, int data_rank) const {
-  require(step >= 0 && data_rank >= 0 && data_rank < options_.data_ranks, "step ", step, " of data rank ",
-          data_rank, " of ", options_.data_ranks);
+  require(step >= 0 && data_rank >= 0 && data_rank < data_ranks_, "step ", step, " of data rank ", data_rank,
+          " of ", data_ranks_);
   const std::vector<SamplesOfTree> chosen = samples_of(step);
   std::vector<std::int64_t> trees, samples;
   for (const SamplesOfTree& each : chosen) trees.push_back(each.tree);
@@ -387,7 +388,7 @@ Batches::Step Batches::step(std::int64_t step, int data_rank) const {
       samples.push_back(excerpt.data.tree_samples[i] + chosen[i].first + sample);
   }
   std::vector<Piece> pieces = pieces_of(excerpt.data, samples, options_);
-  const Assignment assignment = balance(excerpt.data, pieces, options_.data_ranks);
+  const Assignment assignment = balance(excerpt.data, pieces, data_ranks_);
 
   Step result;
   result.samples = std::ssize(samples);

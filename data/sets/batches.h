@@ -14,15 +14,15 @@ namespace chorus {
 
 struct BatchOptions {
   std::int64_t batch_size = 32;               // samples of an optimizer step, over all data ranks
-  std::int64_t tokens_per_microbatch = 4096;  // bounds the tokens and also the targets of a micro-batch
-  int data_ranks = 1;
-  bool shuffle = true;  // of trees; samples follow in the order of their tree
+  std::int64_t tokens_per_microbatch = 2048;  // bounds the tokens and also the targets of a micro-batch
+  bool shuffle = true;                        // of trees; samples follow in the order of their tree
   std::uint64_t seed = 0;
   bool prefix_sharing = true;  // off: every sample is a root of its own
 };
 
-// What a step learns. Its size in micro-batches, ranks and shared prefixes changes the rounding of sums and no more:
-// targets, weights and dropout masks are those of a sample's own tokens.
+// What a step learns, by the names of the options; the seed is said elsewhere, because more depends on it. The step's size in
+// micro-batches, ranks and shared prefixes changes the rounding of sums and no more: targets, weights and dropout masks are
+// those of a sample's own tokens.
 nlohmann::ordered_json identity(const BatchOptions& options);
 
 // Which samples stand in which step, rank and micro-batch: a pure function of the options, the epoch and the
@@ -36,7 +36,7 @@ class Batches {
  public:
   // Throws ConfigurationError for options that cannot work, among them a sample longer than a micro-batch;
   // DataError for a split without samples.
-  Batches(DataSplit split, const BatchOptions& options);
+  Batches(DataSplit split, const BatchOptions& options, int data_ranks = 1);
 
   std::int64_t steps_per_epoch() const;
 
@@ -58,6 +58,7 @@ class Batches {
 
   DataSplit split_;
   BatchOptions options_;
+  int data_ranks_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const EpochOrder>
       last_order_;  // steps come in order: the epoch's permutation is kept

@@ -125,8 +125,8 @@ class OperatorBenchmark {
   }
 
  private:
-  DType acc() const { return accumulator(shape_.precision); }
-  Tensor take(const Shape& shape) { return take(shape_.precision, shape); }
+  DType acc() const { return accumulator(shape_.options.precision); }
+  Tensor take(const Shape& shape) { return take(shape_.options.precision, shape); }
   Tensor take(DType dtype, const Shape& shape) {
     const Tensor tensor = arena_.take(dtype, shape);
     fill_random(backend_, tensor, 1);
@@ -143,7 +143,7 @@ class OperatorBenchmark {
     Arena::Scope scope(arena_);
     const Tensor a = take(options.transpose_a ? Shape{k, m} : Shape{m, k});
     const Tensor b = take(options.transpose_b ? Shape{n, k} : Shape{k, n});
-    const Tensor out = take(options.transpose_a ? acc() : shape_.precision, {m, n});
+    const Tensor out = take(options.transpose_a ? acc() : shape_.options.precision, {m, n});
     const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
     measure("matmul", name, fmt::format("[{}, {}] x [{}, {}]", m, k, k, n), bytes_of({a, b, out}), flops,
             [&] { backend_.matmul(out, a, b, options); });
@@ -151,7 +151,7 @@ class OperatorBenchmark {
 
   void products() {
     const std::int64_t n = shape_.tokens, d = model_.hidden_size, f = model_.intermediate_size,
-                       r = shape_.lora_rank;
+                       r = shape_.lora.rank;
     product("q, k, v, o", n, d, d, {.transpose_b = true});
     product("gate, up", n, f, d, {.transpose_b = true});
     product("down", n, d, f, {.transpose_b = true});
@@ -191,7 +191,7 @@ class OperatorBenchmark {
 
   void low_rank_paths_of(std::int64_t inputs, int count, float dropout) {
     Arena::Scope scope(arena_);
-    const std::int64_t n = shape_.tokens, r = shape_.lora_rank;
+    const std::int64_t n = shape_.tokens, r = shape_.lora.rank;
     const Tensor x = take({n, inputs}), scratch = take({n, inputs});
     std::vector<std::int64_t> ids(static_cast<std::size_t>(n));
     std::iota(ids.begin(), ids.end(), 0);
@@ -319,7 +319,7 @@ class OperatorBenchmark {
     Arena::Scope scope(arena_);
     // As many as the adapters of all projections have.
     const std::int64_t count =
-        model_.layers * shape_.lora_rank * (11 * model_.hidden_size + 3 * model_.intermediate_size);
+        model_.layers * shape_.lora.rank * (11 * model_.hidden_size + 3 * model_.intermediate_size);
     const std::string shape = fmt::format("[{}]", count);
     const Tensor value = take(acc(), {count}), m = take(acc(), {count}), v = take(acc(), {count});
     const Tensor gradient = take(acc(), {count}), sum = take(acc(), {1});
@@ -428,15 +428,8 @@ std::vector<Measurement> measure_operators(const BenchmarkShape& shape, Backend&
 
 std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Backend& backend,
                                                TimedGroups& groups, double least_seconds) {
-  ModelOptions options;
-  options.precision = shape.precision;
-  options.base_precision = shape.base_precision;
-  options.recompute = shape.recompute;
-  options.lora = LoraConfig{};
-  options.lora->rank = shape.lora_rank;
-  options.lora->alpha = 2 * static_cast<double>(shape.lora_rank);
-  options.lora->dropout = shape.lora_dropout;
-  options.lora->targets.assign(all_projections.begin(), all_projections.end());
+  ModelOptions options = shape.options;
+  options.lora = shape.lora;
   BaseSetup base(shape.model, options, backend, groups.groups());
   ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});
   base.llama.fill([&](const ModelTensor& tensor, Tensor part) { fill_weight(backend, tensor, part); },
@@ -455,8 +448,9 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   const auto score = [&] {
     Arena::Scope scope(setup.activations);
     const DeviceBatch batch = setup.model.upload(microbatch, setup.activations);
-    setup.model.score(setup.activations.take(accumulator(shape.precision), {std::ssize(microbatch.targets)}),
-                      batch, setup.activations);
+    setup.model.score(
+        setup.activations.take(accumulator(shape.options.precision), {std::ssize(microbatch.targets)}), batch,
+        setup.activations);
   };
   const auto compute = [&] { step.accumulate(microbatch, 1e-3, 0); };
   const auto update = [&] {

@@ -45,14 +45,11 @@ class Stopwatch {
 
 struct BenchmarkShape {
   ModelConfig model;
-  DType precision = DType::f32;
-  Quantisation base_precision = Quantisation::none;
+  ModelOptions options;
+  LoraConfig lora;
   std::int64_t tokens = 512;               // N of a micro-batch
   std::int64_t sequence_length = 256;      // of its dialogues
   std::int64_t targets_per_sequence = 16;  // the last tokens of each
-  std::int64_t lora_rank = 16;
-  double lora_dropout = 0;
-  Recompute recompute = Recompute::none;
 };
 
 // What measurements take of an arena, found by calling measure(backend, world, arena, 0 seconds) on a backend that

@@ -19,12 +19,6 @@ double tile_list_bytes(const Forest& forest) {
   return static_cast<double>(device_memory::tile_lists(AttentionTiles(forest).bytes()));
 }
 
-ModelOptions options_of(const PlanRequest& request) {
-  ModelOptions options = model_options(request.train);
-  options.projector = request.projector;
-  return options;
-}
-
 // One rank that runs the code of a training step, priced.
 class PricedRank {
  public:
@@ -37,9 +31,8 @@ class PricedRank {
               grid.data_size),
         tensor_(request.machine, price_, PricedCommunicator::Use::tensor, places_.tensor, grid.tensor_rank(),
                 grid.tensor_size),
-        options_(options_of(request)),
-        base_(request.model, options_, backend_, {grid, world_, data_, tensor_}, memory_),
-        model_(base_, options_, memory_),
+        base_(request.model, request.options, backend_, {grid, world_, data_, tensor_}, memory_),
+        model_(base_, request.options, memory_),
         step_(model_, memory_, activations_) {}
 
   Price microbatches(const std::vector<MicroBatch>& batches) {
@@ -66,7 +59,6 @@ class PricedRank {
   GridPlaces places_;
   PricedBackend backend_;
   PricedCommunicator world_, data_, tensor_;
-  ModelOptions options_;
   Arena memory_ = Arena::measuring(), activations_ = Arena::measuring();
   Llama base_;
   Model model_;
@@ -81,7 +73,7 @@ std::vector<std::int64_t> evenly_spread(std::int64_t count, std::int64_t most) {
 }
 
 EpochWork epoch_work(const PlanRequest& request, const DataSplit& data, bool prefix_sharing) {
-  BatchOptions options = batch_options(request.train, 1);
+  BatchOptions options = request.train.batches;
   options.prefix_sharing = prefix_sharing;
   const Batches batches(data, options);
   EpochWork work;
@@ -100,9 +92,10 @@ EpochWork epoch_work(const PlanRequest& request, const DataSplit& data, bool pre
   work.tokens *= all;
   work.rows *= all;
   work.pairs *= all;
-  work.steps = static_cast<double>((static_cast<std::int64_t>(samples) + request.train.batch_size - 1) /
-                                   request.train.batch_size);
-  work.flops = training_flops(request.model, options_of(request),
+  work.steps =
+      static_cast<double>((static_cast<std::int64_t>(samples) + request.train.batches.batch_size - 1) /
+                          request.train.batches.batch_size);
+  work.flops = training_flops(request.model, request.options,
                               {static_cast<std::int64_t>(work.tokens), static_cast<std::int64_t>(work.rows),
                                static_cast<std::int64_t>(work.pairs)});
   return work;
@@ -129,7 +122,7 @@ std::vector<int> tensor_sizes(const PlanRequest& request, int ranks) {
 // What the steps looked at take, by the slowest data rank of each.
 void price_steps(GridPlan& plan, const PlanRequest& request, const DataSplit& data) {
   PricedRank rank(request, make_grid(plan.ranks, plan.tensor, 0));
-  const Batches batches(data, batch_options(request.train, plan.data));
+  const Batches batches(data, request.train.batches, plan.data);
   const std::vector<std::int64_t> steps = evenly_spread(batches.steps_per_epoch(), request.sampled_steps);
   const std::vector<std::int64_t> looked_at =
       evenly_spread(plan.data, plan.data > most_ranks ? ranks_instead : plan.data);
@@ -165,18 +158,18 @@ void price_steps(GridPlan& plan, const PlanRequest& request, const DataSplit& da
   plan.update = rank.update();
   plan.step_seconds = plan.microbatches.seconds + plan.update.seconds;
   plan.step_flops =
-      training_flops(request.model, options_of(request),
+      training_flops(request.model, request.options,
                      {static_cast<std::int64_t>(plan.step_tokens), static_cast<std::int64_t>(rows * share),
                       static_cast<std::int64_t>(pairs * share)});
 }
 
 void plan_device_memory(GridPlan& plan, const PlanRequest& request) {
-  plan.memory =
-      memory_kinds(request.model, options_of(request), make_grid(plan.ranks, plan.tensor, 0),
-                   {.tokens = request.train.tokens_per_microbatch, .training = true}, request.in_place);
+  plan.memory = memory_kinds(request.model, request.options, make_grid(plan.ranks, plan.tensor, 0),
+                             {.tokens = request.train.batches.tokens_per_microbatch, .training = true},
+                             request.in_place);
   if (request.machine.gpu)
     plan.beside.workspace = static_cast<double>(device_memory::workspace(
-        request.train.tokens_per_microbatch * request.model.query_heads / plan.tensor));
+        request.train.batches.tokens_per_microbatch * request.model.query_heads / plan.tensor));
   const int groups = (plan.ranks > 1 ? 1 : 0) + (plan.data > 1 ? 1 : 0) + (plan.tensor > 1 ? 1 : 0);
   plan.beside.communicators = groups * request.machine.communicator_bytes;
   plan.beside.reserved = request.machine.reserved_bytes;
@@ -194,8 +187,8 @@ GridPlan plan_grid(const PlanRequest& request, const DataSplit& data, const Epoc
   plan.epoch_seconds = plan.step_seconds * work.steps;
   plan.run_seconds = plan.step_seconds * steps;
   plan.device_hours = plan.run_seconds * ranks / 3600;
-  plan.peak_share =
-      plan.step_flops / plan.step_seconds / (ranks * request.machine.peak_flops(request.train.precision));
+  plan.peak_share = plan.step_flops / plan.step_seconds /
+                    (ranks * request.machine.peak_flops(request.train.model.precision));
   return plan;
 }
 
@@ -212,7 +205,7 @@ std::optional<std::size_t> least(const std::vector<GridPlan>& grids, const Measu
 
 Plan make_plan(const PlanRequest& asked, const DataSplit& data) {
   PlanRequest request = asked;
-  request.projector = projector_config(request.train, data.features(), request.model);
+  request.options = model_options(request.train, data.features(), request.model);
   validate(request.train);
   require<ConfigurationError>(data.origin().vocabulary_size <= request.model.vocabulary_size,
                               "the data was prepared for ", data.origin().vocabulary_size,
@@ -223,7 +216,7 @@ Plan make_plan(const PlanRequest& asked, const DataSplit& data) {
                               request.model.bound_of_texts());
   Plan plan;
   plan.request = request;
-  plan.shared = epoch_work(request, data, request.train.prefix_sharing);
+  plan.shared = epoch_work(request, data, request.train.batches.prefix_sharing);
   plan.unshared = epoch_work(request, data, false);
   const auto steps_per_epoch = static_cast<std::int64_t>(plan.shared.steps);
   const auto steps = static_cast<double>(total_steps(request.train, steps_per_epoch));

@@ -22,7 +22,7 @@ struct PlanRequest {
   std::optional<int> tensor_parallel;             // unset: 1, 2, 4, … as the model and a node allow
   std::int64_t sampled_steps = 8;                 // of the first epoch, evenly spread
   std::optional<std::int64_t> samples_per_epoch;  // unset: those of the data set
-  std::optional<ProjectorConfig> projector;       // set by make_plan() where the data has features
+  ModelOptions options;                           // of the model that is trained; set by make_plan()
   StoredWeights in_place;                         // what a rank would read where it is stored; none on GPUs
 };
 

@@ -35,7 +35,7 @@ std::string work_table(const Plan& plan) {
   std::string table = fmt::format(
       "an epoch: {:.0f} samples in {:.0f} steps\n  {:<24}{:>14}{:>14}{:>18}{:>12}\n", plan.shared.samples,
       plan.shared.steps, "", "tokens", "rows asked", "attended pairs", "FLOP");
-  if (plan.request.train.prefix_sharing) table += work_row("shared prefixes", plan.shared);
+  if (plan.request.train.batches.prefix_sharing) table += work_row("shared prefixes", plan.shared);
   return table + work_row("separate prompts", plan.unshared);
 }
 
@@ -92,7 +92,7 @@ std::string link_text(const LinkRate& link) {
 
 std::string assumptions(const Plan& plan) {
   const Machine& machine = plan.request.machine;
-  const DType dtype = plan.request.train.precision;
+  const DType dtype = plan.request.train.model.precision;
   std::string text = fmt::format(
       "assumed of {}: products at {:.0f} % and attention at {:.0f} % of {:.4g} TFLOP/s ({}), all else at "
       "{:.0f} % of "

@@ -6,6 +6,7 @@
 
 #include "data/sets/data_split.h"
 #include "data/text/text.h"
+#include "launch/commands/training_options.h"
 
 namespace chorus {
 
@@ -35,9 +36,8 @@ void add_asking(OptionTable& table, AskOptions& options) {
       .add("max-tokens", options.max_tokens,
            "a longer prompt loses its oldest lines; 0: 1024, or the base's positions if they are fewer")
       .at_least(0);
-  table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
-      .at_least(1);
-  add_computation(table, options.model.precision, options.model.base_precision, options.model.runtime);
+  add_tokens_per_microbatch(table, options.batches);
+  add_computation(table, options.model.options, options.model.runtime);
 }
 
 // Any split tells it: all of a folder are made alike.
@@ -68,7 +68,7 @@ AskedModel::AskedModel(const AskOptions& options, PromptForm form, SharedFacts f
   form_.require_askable();
   facts.emplace_back("labels", joined(form_.labels, ", "));
   opened_.agree(std::move(facts), make_runtime);
-  opened_.load({.tokens = options.tokens_per_microbatch}, false);
+  opened_.load({.tokens = options.batches.tokens_per_microbatch}, false);
 }
 
 std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool last_line_only,
@@ -78,9 +78,8 @@ std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool
                               .last_line_only = last_line_only};
   const Dataset dataset = questions_about(dialogues, form_, opened_.tokenizer(), limits);
   require_fits(dataset, "the prompts", opened_.base());
-  const Evaluation evaluation =
-      evaluate(opened_.model(), dataset, options_.tokens_per_microbatch, true, opened_.activations(),
-               progress, [&] { return runtime().stop_requested(); });
+  const Evaluation evaluation = evaluate(opened_.model(), dataset, options_.batches, opened_.activations(),
+                                         progress, [&] { return runtime().stop_requested(); });
   std::vector<AskedLine> lines;
   for (AnsweredUtterance& answered : answered_utterances(evaluation, dataset)) {
     lines.push_back({answered.key.dialogue, answered.key.utterance, answered.speaker, answered.text,

@@ -7,6 +7,7 @@
 
 #include "core/scoring/predictions.h"
 #include "data/prompts/prompt_form.h"
+#include "data/sets/batches.h"
 #include "launch/commands/opened_model.h"
 
 namespace chorus {
@@ -15,7 +16,7 @@ struct AskOptions {
   ModelChoice model;
   std::string data;  // prepared data to take the prompts from; empty: prompts.json beside the adapter or base
   std::int64_t max_tokens = 0;  // of a prompt; 0: as `chorus prepare` has it, or the base's positions
-  std::int64_t tokens_per_microbatch = 2048;
+  BatchOptions batches;
 };
 
 void add_asking(OptionTable& table, AskOptions& options);

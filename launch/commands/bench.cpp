@@ -15,13 +15,10 @@ struct Options {
   std::string model = "tiny", output;
   std::vector<std::string> compare;
   std::optional<std::int64_t> layers;
-  std::int64_t tokens = 512, sequence_length = 256, targets_per_sequence = 16, lora_rank = 16, matrix = 1024;
-  double lora_dropout = 0;
+  BenchmarkShape shape;
+  std::int64_t matrix = 1024;
   bool operators = true, step = true;
   double least_seconds = 0.2;
-  DType precision = DType::f32;
-  Quantisation base_precision = Quantisation::none;
-  Recompute recompute = Recompute::none;
   RuntimeOptions runtime;
 };
 
@@ -32,15 +29,8 @@ int compare(const std::string& first, const std::string& second) {
 }
 
 int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
-  BenchmarkShape shape{.model = benchmark_model(options.model),
-                       .precision = options.precision,
-                       .base_precision = options.base_precision,
-                       .tokens = options.tokens,
-                       .sequence_length = options.sequence_length,
-                       .targets_per_sequence = options.targets_per_sequence,
-                       .lora_rank = options.lora_rank,
-                       .lora_dropout = options.lora_dropout,
-                       .recompute = options.recompute};
+  BenchmarkShape shape = options.shape;
+  shape.model = benchmark_model(options.model);
   if (options.layers) shape.model.layers = *options.layers;
   std::optional<BenchmarkRun> former;
   if (!options.compare.empty()) former = read_benchmark(options.compare[0]);
@@ -53,9 +43,9 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
       .name = "now",
       .version = std::string(version()),
       .machine = fmt::format("{}; {} with {} layers, {}{}, {} tokens a rank{}",
-                             runtime->description(shape.precision), options.model, shape.model.layers,
-                             name(shape.precision), in_base_precision(shape.base_precision), shape.tokens,
-                             recomputed(shape.recompute)),
+                             runtime->description(shape.options.precision), options.model, shape.model.layers,
+                             name(shape.options.precision), in_base_precision(shape.options.base_precision),
+                             shape.tokens, recomputed(shape.options.recompute)),
       .ceilings = {},
       .measurements = {}};
   console.print(now.machine + "\n");
@@ -66,7 +56,7 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
   };
   Ceilings& ceilings = now.ceilings;
   const auto measure = [&](Backend& on, Communicator& world, Arena& arena, double least_seconds) {
-    ceilings = measure_ceilings(on, world, arena, shape.precision, options.matrix, least_seconds);
+    ceilings = measure_ceilings(on, world, arena, shape.options.precision, options.matrix, least_seconds);
     if (options.operators) add(measure_operators(shape, on, world, arena, least_seconds));
     if (world.size() > 1) add(measure_all_reduce(on, world, arena, least_seconds));
   };
@@ -93,15 +83,16 @@ int bench(const Arguments& arguments) {
     OptionTable table("bench", "measures operators, a training step and all-reduce on this machine");
     table.add("model", options.model, "sizes of tiny, 15m, 110m, 1b, 7b or 13b; weights are random");
     table.add("layers", options.layers, "blocks of the model; none: as many as it has").at_least(1);
-    table.add("tokens", options.tokens, "of a micro-batch").at_least(1);
-    table.add("sequence-length", options.sequence_length, "of the dialogues in it, in tokens").at_least(1);
-    table.add("targets-per-sequence", options.targets_per_sequence, "learned tokens at the end of each")
+    table.add("tokens", options.shape.tokens, "of a micro-batch").at_least(1);
+    table.add("sequence-length", options.shape.sequence_length, "of the dialogues in it, in tokens")
         .at_least(1);
-    table.add("lora-rank", options.lora_rank, "rank r of the adapters").at_least(1);
-    table.add("lora-dropout", options.lora_dropout, "of the adapters' inputs in the step")
+    table.add("targets-per-sequence", options.shape.targets_per_sequence, "learned tokens at the end of each")
+        .at_least(1);
+    table.add("lora-rank", options.shape.lora.rank, "rank r of the adapters").at_least(1);
+    table.add("lora-dropout", options.shape.lora.dropout, "of the adapters' inputs in the step")
         .at_least(0)
         .less_than(1);
-    add_recompute(table, options.recompute);
+    add_recompute(table, options.shape.options.recompute);
     table.add("matrix", options.matrix, "width of the square product that is the ceiling").between(1, 65536);
     table.add("operators", options.operators, "measure each operator");
     table.add("step", options.step, "measure a training step");
@@ -113,7 +104,7 @@ int bench(const Arguments& arguments) {
              "JSON of a former run, whose numbers stand beside those of this one; two: these alone, and "
              "nothing is measured")
         .shown_as("FILE,...");
-    add_computation(table, options.precision, options.base_precision, options.runtime);
+    add_computation(table, options.shape.options, options.runtime);
     if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
     require<ConfigurationError>(options.compare.size() <= 2, "--compare takes one file or two, not ",
                                 options.compare.size());

@@ -13,6 +13,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/evaluation_report.h"
 #include "launch/commands/model_setup.h"
+#include "launch/commands/training_options.h"
 #include "launch/process/environment.h"
 
 namespace chorus::command {
@@ -25,10 +26,10 @@ struct Options {
   std::string base, adapter, data, split = "test", output, predictions, exclude;
   Decode decode = Decode::score;
   MatchRule match = MatchRule::words;
-  bool compare_base = true, prefix_sharing = true;
-  std::int64_t tokens_per_microbatch = 2048, max_new_tokens = 16;
-  DType precision = DType::f32;
-  Quantisation base_precision = Quantisation::none;
+  bool compare_base = true;
+  BatchOptions batches;
+  std::int64_t max_new_tokens = 16;
+  ModelOptions model;
   RuntimeOptions runtime;
 };
 
@@ -45,9 +46,7 @@ bool base_can_answer(const Options& options, const Dataset& dataset) {
 }
 
 ModelOptions model_options(const Options& options, const Contestant& contestant) {
-  ModelOptions model;
-  model.precision = options.precision;
-  model.base_precision = options.base_precision;
+  ModelOptions model = options.model;
   if (contestant.adapter != nullptr) model.lora = contestant.adapter->config;
   if (contestant.projector) model.projector = contestant.projector->config;
   return model;
@@ -61,8 +60,7 @@ class Answers {
         base_(base),
         dataset_(dataset),
         runtime_(runtime),
-        setup_(take_base(base, {.precision = options.precision, .base_precision = options.base_precision},
-                         runtime)) {
+        setup_(take_base(base, options.model, runtime)) {
     setup_.llama.load(base);
   }
 
@@ -73,10 +71,11 @@ class Answers {
  private:
   // Every label of every utterance in one forward pass.
   Evaluation score(const Contestant& contestant, const Progress& progress) {
-    ModelSetup setup(setup_, model_options(options_, contestant), {.tokens = options_.tokens_per_microbatch});
+    ModelSetup setup(setup_, model_options(options_, contestant),
+                     {.tokens = options_.batches.tokens_per_microbatch});
     load(setup.model, contestant);
-    return chorus::evaluate(setup.model, dataset_, options_.tokens_per_microbatch, options_.prefix_sharing,
-                            setup.activations, progress, [&] { return runtime_.stop_requested(); });
+    return chorus::evaluate(setup.model, dataset_, options_.batches, setup.activations, progress,
+                            [&] { return runtime_.stop_requested(); });
   }
 
   // A generated answer per utterance.
@@ -157,10 +156,10 @@ int run_evaluation(const Options& options, const OptionTable& table, const MakeR
   begin_output(options, runtime->is_first(), lock);
   runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
                                        fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
-                                       runtime->description(options.precision)));
+                                       runtime->description(options.model.precision)));
 
   for (const std::string& remark :
-       remarks(base, adapter, options.base_precision, options.decode == Decode::greedy))
+       remarks(base, adapter, options.model.base_precision, options.decode == Decode::greedy))
     runtime->console().print(remark);
   if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
     runtime->console().print(remark);
@@ -213,11 +212,9 @@ int evaluate(const Arguments& arguments) {
         "does it");
     table.add("compare-base", options.compare_base, "also score the base without the adapter");
     table.add("max-new-tokens", options.max_new_tokens, "of a generated answer").at_least(1);
-    table.add("prefix-sharing", options.prefix_sharing,
-              "compute the common beginning of prompts once; same result");
-    table.add("tokens-per-microbatch", options.tokens_per_microbatch, "what one rank computes at once")
-        .at_least(1);
-    add_computation(table, options.precision, options.base_precision, options.runtime);
+    add_prefix_sharing(table, options.batches);
+    add_tokens_per_microbatch(table, options.batches);
+    add_computation(table, options.model, options.runtime);
     if (!table.parse(arguments)) return 0;
     require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
                                 "--match says nothing without --decode greedy");

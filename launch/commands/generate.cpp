@@ -45,7 +45,7 @@ int generate(const Arguments& arguments) {
     table.add("adapter", options.model.adapter, "PEFT adapter").shown_as("DIR");
     table.positional("prompt", options.prompt, "text to continue").required();
     table.add("max-new-tokens", options.max_new_tokens, "length of the continuation").at_least(1);
-    add_computation(table, options.model.precision, options.model.base_precision, options.model.runtime);
+    add_computation(table, options.model.options, options.model.runtime);
     if (!table.parse(arguments)) return 0;
     return run(options, table, make_runtime);
   });

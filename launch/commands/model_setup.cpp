@@ -112,17 +112,16 @@ GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokeniz
   return options;
 }
 
-void add_precision(OptionTable& table, DType& precision, Quantisation& base_precision) {
-  table.choice("precision", precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
+void add_precision(OptionTable& table, ModelOptions& model) {
+  table.choice("precision", model.precision, {{"f32", DType::f32}, {"bf16", DType::bf16}},
                "of weights and activations");
-  table.choice("base-precision", base_precision,
+  table.choice("base-precision", model.base_precision,
                {{"same", Quantisation::none}, {"int8", Quantisation::int8}, {"nf4", Quantisation::nf4}},
                "of the projections of a frozen base: as --precision, or held in 8 bits, or in QLoRA's 4");
 }
 
-void add_computation(OptionTable& table, DType& precision, Quantisation& base_precision,
-                     RuntimeOptions& runtime) {
-  add_precision(table, precision, base_precision);
+void add_computation(OptionTable& table, ModelOptions& model, RuntimeOptions& runtime) {
+  add_precision(table, model);
   add_ranks(table, runtime);
 }
 

@@ -48,9 +48,8 @@ GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokeniz
                                  std::int64_t max_new_tokens);
 
 // The options of every command that runs a model, and the two parts of them.
-void add_computation(OptionTable& table, DType& precision, Quantisation& base_precision,
-                     RuntimeOptions& runtime);
-void add_precision(OptionTable& table, DType& precision, Quantisation& base_precision);
+void add_computation(OptionTable& table, ModelOptions& model, RuntimeOptions& runtime);
+void add_precision(OptionTable& table, ModelOptions& model);
 void add_ranks(OptionTable& table, RuntimeOptions& runtime);
 
 // "", or " on a base in nf4".

@@ -15,9 +15,9 @@ void OpenedModel::agree(SharedFacts facts, const MakeRuntime& make_runtime) {
 }
 
 void OpenedModel::load(const PassLimits& limits, bool generates) {
-  for (const std::string& remark : remarks(base_, adapter_, choice_.base_precision, generates))
+  for (const std::string& remark : remarks(base_, adapter_, choice_.options.base_precision, generates))
     runtime_->console().print(remark);
-  ModelOptions options{.precision = choice_.precision, .base_precision = choice_.base_precision};
+  ModelOptions options = choice_.options;
   if (adapter_) options.lora = adapter_->config;
   base_setup_.reset(new BaseSetup(take_base(base_, options, *runtime_)));
   base_setup_->llama.load(base_);

@@ -11,8 +11,7 @@ namespace chorus {
 // What is asked, and how it is computed.
 struct ModelChoice {
   std::string base, adapter;  // adapter: empty for the base alone
-  DType precision = DType::f32;
-  Quantisation base_precision = Quantisation::none;
+  ModelOptions options;
   RuntimeOptions runtime;
 };
 

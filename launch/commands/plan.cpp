@@ -75,7 +75,7 @@ StoredWeights stored_weights(const Options& options, const ModelConfig& model) {
   if (!options.train.base.empty() && has_weights(options.train.base)) {
     return [base = BaseModel(options.train.base)](const std::string& name) { return base.tensor(name); };
   }
-  const FileDType dtype = options.train.precision == DType::bf16 ? FileDType::bf16 : FileDType::f32;
+  const FileDType dtype = options.train.model.precision == DType::bf16 ? FileDType::bf16 : FileDType::f32;
   std::map<std::string, TensorView> tensors;
   for (const ModelTensor& tensor : model_tensors(model))
     tensors[tensor.name] = {tensor.name, dtype, tensor.shape};
@@ -93,7 +93,7 @@ PlanRequest request_of(const Options& options) {
   request.tensor_parallel = options.tensor_parallel;
   request.sampled_steps = options.steps;
   request.samples_per_epoch = options.samples;
-  request.machine = options.machine == "this" ? measure_this_machine(options.train.precision)
+  request.machine = options.machine == "this" ? measure_this_machine(options.train.model.precision)
                                               : load_machine(options.machine);
   if (!request.machine.gpu) request.in_place = stored_weights(options, request.model);
   return request;
@@ -108,7 +108,7 @@ DataSplit data_of(const Options& options, const ModelConfig& model) {
   require<ConfigurationError>(options.sequence_length <= model.longest_text(), "--sequence-length ",
                               options.sequence_length, " is too long: the model has ",
                               model.bound_of_texts());
-  return even_dataset(options.train.batch_size, options.sequence_length, options.targets_per_sample,
+  return even_dataset(options.train.batches.batch_size, options.sequence_length, options.targets_per_sample,
                       model.vocabulary_size);
 }
 
@@ -161,11 +161,11 @@ void add_work(OptionTable& table, Options& options) {
   table.add("samples", options.samples, "per epoch; none: those of the data, or one step of equal ones")
       .at_least(1);
   table.group("Training");
-  add_method_choice(table, c);
-  add_adapters(table, c);
-  add_projector(table, c);
+  add_method_choice(table, c.method);
+  add_adapters(table, c.lora);
+  add_projector(table, c.projector);
   add_batches(table, c);
-  add_order(table, c);
+  add_order(table, c.batches);
 }
 
 void add_machine(OptionTable& table, Options& options) {
@@ -178,8 +178,8 @@ void add_machine(OptionTable& table, Options& options) {
       .add("tensor-parallel", options.tensor_parallel,
            "ranks that share one copy of the base; none: all that work")
       .at_least(1);
-  add_precision(table, c.precision, c.base_precision);
-  add_division_of_work(table, c);
+  add_precision(table, c.model);
+  add_division_of_work(table, c.model);
   table.add("steps", options.steps, "of the first epoch that are looked at").at_least(1);
   table.add("grids", options.grids, "also write the grids as JSON").shown_as("FILE");
 }
@@ -188,7 +188,7 @@ void add_machine(OptionTable& table, Options& options) {
 
 int plan(const Arguments& arguments) {
   Options options;
-  options.train.precision = DType::bf16;
+  options.train.model.precision = DType::bf16;
   OptionTable table("plan", "tells memory, time and cost of a training on machines that need not be there");
   add_work(table, options);
   add_machine(table, options);

@@ -45,7 +45,7 @@ void require_startable(const Arguments& training, int ranks, const std::optional
   const TrainingFiles files = read_training_files(config, table);
   require_writable_place(std::filesystem::path(config.output) / "", "--output");  // itself, where it is there
   const ProcessGrid grid = make_grid(ranks, runtime.tensor_parallel, 0);
-  const PassLimits limits{.tokens = config.tokens_per_microbatch, .training = true};
+  const PassLimits limits{.tokens = config.batches.tokens_per_microbatch, .training = true};
   // Says whether tensors can be split so.
   plan_memory(files.base.config(), files.model_options(config), grid, limits);
   if (machine) require_room(config, files, grid, *machine);

@@ -195,8 +195,8 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   std::optional<FolderLock> lock;
   if (runtime->is_first()) begin_output(config, console, lock);
   console.print(table.print_changed());
-  console.print(runtime->description(config.precision));
-  for (const std::string& remark : remarks(inputs.base, inputs.adapter, config.base_precision))
+  console.print(runtime->description(config.model.precision));
+  for (const std::string& remark : remarks(inputs.base, inputs.adapter, config.model.base_precision))
     console.print(remark);
   if (!inputs.dev)
     console.print(inputs.no_dev + ": nothing is scored while training, and the last " +
@@ -204,7 +204,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
 
   const ModelOptions model = inputs.model_options(config);
   BaseSetup base = take_base(inputs.base, model, *runtime);
-  ModelSetup setup(base, model, {.tokens = config.tokens_per_microbatch, .training = true});
+  ModelSetup setup(base, model, {.tokens = config.batches.tokens_per_microbatch, .training = true});
   console.print(setup.plan.to_table());
   // Made before the base is loaded: for the identity of the run it reads samples of the file, and gives the pages back.
   Trainer trainer(config, to_read, setup.model, {runtime->groups(), setup.optimizer, setup.activations, [&] {
@@ -238,7 +238,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
   if (runtime->is_first()) describe_run(config, table, inputs.train.origin(), trainer.identity());
   TrainLog log(
       config, console, runtime->is_first(), trainer.state(), [&] { return runtime->memory_in_use(); },
-      runtime->activity(), peak_flops(*runtime, config.precision));
+      runtime->activity(), peak_flops(*runtime, config.model.precision));
   const TrainingSummary summary = trainer.run(log);
   if (runtime->is_first())
     write_results(config, trainer, summary, setup.plan, trainable, inputs.train.origin().labels);

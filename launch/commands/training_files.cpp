@@ -11,39 +11,32 @@ namespace {
 
 // The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
 // dropout, which is of the training, stays an option.
-void take_over(const LoraConfig& lora, const OptionTable& table, TrainConfig& config) {
-  const LoraConfig asked = lora_config(config);
+void take_over(const LoraConfig& saved, const OptionTable& table, TrainConfig& config) {
+  LoraConfig& lora = config.lora;
   const auto agree = [&](const char* option, bool same) {
     require<ConfigurationError>(same || !table.changed(option), "--", option,
                                 " differs from that of --adapter ", config.adapter, ": leave it out");
   };
-  agree("lora-rank", asked.rank == lora.rank);
-  agree("lora-alpha", asked.alpha == lora.alpha);
-  agree("lora-targets", asked.targets == lora.targets);
-  agree("rslora", asked.rslora == lora.rslora);
-  config.lora_rank = lora.rank;
-  config.lora_alpha = lora.alpha;
-  config.rslora = lora.rslora;
-  config.lora_patterns = lora.patterns;
-  if (!table.changed("lora-dropout")) config.lora_dropout = lora.dropout;
-  config.lora_targets.clear();
-  for (const Projection target : lora.targets) {
-    config.lora_targets += fmt::format("{}{}", config.lora_targets.empty() ? "" : ",", name(target));
-  }
+  agree("lora-rank", lora.rank == saved.rank);
+  agree("lora-alpha", lora.alpha == saved.alpha);
+  agree("lora-targets", lora.targets == saved.targets);
+  agree("rslora", lora.rslora == saved.rslora);
+  const double dropout = table.changed("lora-dropout") ? lora.dropout : saved.dropout;
+  lora = saved;
+  lora.dropout = dropout;
 }
 
 // The same of the projector that lies beside the adapter, or beside a base of --method full.
 void take_over(const ProjectorConfig& saved, const std::string& folder, const OptionTable& table,
                TrainConfig& config) {
-  const std::int64_t hidden = config.projector_hidden;
-  require<ConfigurationError>(!table.changed("projector") || config.projector == saved.kind,
+  const std::int64_t hidden = config.projector.hidden;
+  require<ConfigurationError>(!table.changed("projector") || config.projector.kind == saved.kind,
                               "--projector differs from that in ", folder, ", ", name(saved.kind),
                               ": leave it out");
   require<ConfigurationError>(!table.changed("projector-hidden") || hidden == 0 || hidden == saved.hidden,
                               "--projector-hidden ", hidden, " differs from that in ", folder, ", ",
                               saved.hidden, ": leave it out");
-  config.projector = saved.kind;
-  config.projector_hidden = saved.hidden;
+  config.projector = saved;
 }
 
 // A base or an adapter of text alone gets a fresh projector.
@@ -64,9 +57,7 @@ TrainingInputs TrainingFiles::to_train() const {
 }
 
 ModelOptions TrainingFiles::model_options(const TrainConfig& config) const {
-  ModelOptions options = chorus::model_options(config);
-  options.projector = projector_config(config, train.features(), base.config());
-  return options;
+  return chorus::model_options(config, train.features(), base.config());
 }
 
 void TrainingFiles::load_or_initialise(Model& model) const {

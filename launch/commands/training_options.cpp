@@ -11,7 +11,7 @@ void add_method(OptionTable& table, TrainConfig& c) {
   table.add("base", c.base, "Hugging Face folder of the base model").required().shown_as("DIR");
   table.add("data", c.data, "folder that `chorus prepare` wrote").required().shown_as("DIR");
   table.add("output", c.output, "new folder for adapter, checkpoints and logs").required().shown_as("DIR");
-  add_method_choice(table, c);
+  add_method_choice(table, c.method);
   table
       .add("adapter", c.adapter,
            "PEFT adapter to start from where no checkpoint is resumed; it decides rank, alpha and targets")
@@ -26,8 +26,8 @@ void add_method(OptionTable& table, TrainConfig& c) {
 
 void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   table.group("Computation");
-  add_computation(table, c.precision, c.base_precision, runtime);
-  add_division_of_work(table, c);
+  add_computation(table, c.model, runtime);
+  add_division_of_work(table, c.model);
   table.group("Logging and saving");
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
   table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
@@ -60,7 +60,7 @@ void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
 void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   add_method(table, c);
   table.group("Features of the data, where it has some");
-  add_projector(table, c);
+  add_projector(table, c.projector);
   add_optimisation(table, c);
   add_running(table, c, runtime);
 }
@@ -75,9 +75,9 @@ void pass_over_training(OptionTable& table) {
 
 void add_lora(OptionTable& table, TrainConfig& c) {
   table.group("LoRA");
-  add_adapters(table, c);
-  table.add("lora-alpha", c.lora_alpha, "the adapter's product is scaled by alpha / r").more_than(0);
-  table.add("rslora", c.rslora, "scale by alpha / sqrt(r) instead");
+  add_adapters(table, c.lora);
+  table.add("lora-alpha", c.lora.alpha, "the adapter's product is scaled by alpha / r").more_than(0);
+  table.add("rslora", c.lora.rslora, "scale by alpha / sqrt(r) instead");
   table
       .add("lora-plus-ratio", c.lora_plus_ratio,
            "learning rate of the factors B, as a multiple of the others'")
@@ -86,56 +86,66 @@ void add_lora(OptionTable& table, TrainConfig& c) {
 
 void add_optimisation(OptionTable& table, TrainConfig& c) {
   table.group("Optimisation");
-  table.add("learning-rate", c.learning_rate, "peak learning rate").at_least(0);
-  table.choice("schedule", c.schedule,
+  table.add("learning-rate", c.schedule.peak, "peak learning rate").at_least(0);
+  table.choice("schedule", c.schedule.kind,
                {{"constant", ScheduleKind::constant},
                 {"linear", ScheduleKind::linear},
                 {"cosine", ScheduleKind::cosine}},
                "what follows the warm-up");
-  table.add("warmup-ratio", c.warmup_ratio, "share of the steps for the warm-up").between(0, 1);
-  table.add("warmup-steps", c.warmup_steps, "steps for the warm-up, instead of --warmup-ratio").at_least(0);
+  table.add("warmup-ratio", c.schedule.warmup_ratio, "share of the steps for the warm-up").between(0, 1);
+  table.add("warmup-steps", c.schedule.warmup_steps, "steps for the warm-up, instead of --warmup-ratio")
+      .at_least(0);
   add_batches(table, c);
-  table.add("weight-decay", c.weight_decay, "decoupled, of AdamW").at_least(0);
+  table.add("weight-decay", c.adamw.weight_decay, "decoupled, of AdamW").at_least(0);
   table.add("max-grad-norm", c.max_grad_norm, "gradients are clipped to this global norm; 0: off")
       .at_least(0);
-  table.add("adam-beta1", c.adam_beta1, "decay of the first moments").at_least(0).less_than(1);
-  table.add("adam-beta2", c.adam_beta2, "decay of the second moments").at_least(0).less_than(1);
-  table.add("adam-epsilon", c.adam_epsilon, "of AdamW").more_than(0);
-  add_order(table, c);
+  table.add("adam-beta1", c.adamw.beta1, "decay of the first moments").at_least(0).less_than(1);
+  table.add("adam-beta2", c.adamw.beta2, "decay of the second moments").at_least(0).less_than(1);
+  table.add("adam-epsilon", c.adamw.epsilon, "of AdamW").more_than(0);
+  add_order(table, c.batches);
 }
 
-void add_method_choice(OptionTable& table, TrainConfig& c) {
-  table.choice("method", c.method, {{"lora", Method::lora}, {"full", Method::full}},
+void add_method_choice(OptionTable& table, Method& method) {
+  table.choice("method", method, {{"lora", Method::lora}, {"full", Method::full}},
                "train adapters on the frozen base, or all of its weights");
 }
 
-void add_adapters(OptionTable& table, TrainConfig& c) {
-  table.add("lora-rank", c.lora_rank, "rank r of the adapters").at_least(1);
-  table.add("lora-dropout", c.lora_dropout, "share of the adapter's inputs that is dropped")
+void add_adapters(OptionTable& table, LoraConfig& lora) {
+  table.add("lora-rank", lora.rank, "rank r of the adapters").at_least(1);
+  table.add("lora-dropout", lora.dropout, "share of the adapter's inputs that is dropped")
       .at_least(0)
       .less_than(1);
-  table.add("lora-targets", c.lora_targets,
-            "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
+  table.text("lora-targets", lora.targets, parse_targets, print_targets,
+             "projections with an adapter: all, or some of q,k,v,o,gate,up,down");
 }
 
-void add_projector(OptionTable& table, TrainConfig& c) {
-  table.choice("projector", c.projector, {{"linear", ProjectorKind::linear}, {"mlp", ProjectorKind::mlp}},
+void add_projector(OptionTable& table, ProjectorConfig& projector) {
+  table.choice("projector", projector.kind, {{"linear", ProjectorKind::linear}, {"mlp", ProjectorKind::mlp}},
                "what maps their rows into the model: one layer, or two with a ReLU between");
-  table.add("projector-hidden", c.projector_hidden, "width between the two layers; 0: the model's")
-      .at_least(0);
+  table.add("projector-hidden", projector.hidden, "width between the two layers; 0: the model's").at_least(0);
 }
 
 void add_batches(OptionTable& table, TrainConfig& c) {
-  table.add("batch-size", c.batch_size, "samples per optimizer step, over all ranks").at_least(1);
-  table.add("tokens-per-microbatch", c.tokens_per_microbatch, "what one rank computes at once").at_least(1);
+  table.add("batch-size", c.batches.batch_size, "samples per optimizer step, over all ranks").at_least(1);
+  add_tokens_per_microbatch(table, c.batches);
   table.add("epochs", c.epochs, "passes over the data").at_least(0);
   table.add("max-steps", c.max_steps, "optimizer steps, instead of --epochs; 0: off").at_least(0);
 }
 
-void add_order(OptionTable& table, TrainConfig& c) {
-  table.add("seed", c.seed, "of initial adapters, dropout and shuffling");
-  table.add("shuffle", c.shuffle, "new order of the dialogues in every epoch; off: as in the file");
-  table.add("prefix-sharing", c.prefix_sharing, "compute the common beginning of prompts once; same result");
+void add_order(OptionTable& table, BatchOptions& batches) {
+  table.add("seed", batches.seed, "of initial adapters, dropout and shuffling");
+  table.add("shuffle", batches.shuffle, "new order of the dialogues in every epoch; off: as in the file");
+  add_prefix_sharing(table, batches);
+}
+
+void add_tokens_per_microbatch(OptionTable& table, BatchOptions& batches) {
+  table.add("tokens-per-microbatch", batches.tokens_per_microbatch, "what one rank computes at once")
+      .at_least(1);
+}
+
+void add_prefix_sharing(OptionTable& table, BatchOptions& batches) {
+  table.add("prefix-sharing", batches.prefix_sharing,
+            "compute the common beginning of prompts once; same result");
 }
 
 void add_recompute(OptionTable& table, Recompute& recompute) {
@@ -154,12 +164,12 @@ std::string_view recomputed(Recompute recompute) {
                                         : ", blocks recomputed";
 }
 
-void add_division_of_work(OptionTable& table, TrainConfig& c) {
-  add_recompute(table, c.recompute);
-  table.add("sequence-parallel", c.sequence_parallel,
+void add_division_of_work(OptionTable& table, ModelOptions& model) {
+  add_recompute(table, model.recompute);
+  table.add("sequence-parallel", model.sequence_parallel,
             "tensor ranks divide norms and residuals too: less memory, same result");
   table
-      .add("overlap-chunks", c.overlap_chunks,
+      .add("overlap-chunks", model.overlap_chunks,
            "send each of so many pieces of o and down while the next is multiplied; same result")
       .at_least(1);
 }

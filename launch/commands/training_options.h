@@ -17,12 +17,14 @@ void add_lora(OptionTable& table, TrainConfig& c);
 void add_optimisation(OptionTable& table, TrainConfig& c);
 
 // Those that say how much it computes, which a plan has as well.
-void add_method_choice(OptionTable& table, TrainConfig& c);
-void add_adapters(OptionTable& table, TrainConfig& c);
-void add_projector(OptionTable& table, TrainConfig& c);
-void add_batches(OptionTable& table, TrainConfig& c);  // and how many of them
-void add_order(OptionTable& table, TrainConfig& c);    // of samples, and what they share
-void add_division_of_work(OptionTable& table, TrainConfig& c);
+void add_method_choice(OptionTable& table, Method& method);
+void add_adapters(OptionTable& table, LoraConfig& lora);
+void add_projector(OptionTable& table, ProjectorConfig& projector);
+void add_batches(OptionTable& table, TrainConfig& c);       // and how many of them
+void add_order(OptionTable& table, BatchOptions& batches);  // of samples, and what they share
+void add_tokens_per_microbatch(OptionTable& table, BatchOptions& batches);
+void add_prefix_sharing(OptionTable& table, BatchOptions& batches);
+void add_division_of_work(OptionTable& table, ModelOptions& model);
 void add_recompute(OptionTable& table, Recompute& recompute);
 // ", blocks recomputed", behind what else is said of a step; nothing where nothing is.
 std::string_view recomputed(Recompute recompute);

@@ -38,15 +38,15 @@ void report_files(const FilesToCheck& files, Console& console, Activity& activit
 // The same steps computed as simply as can be. Their results must not depend on any of this.
 TrainConfig plain(const TrainConfig& config, const DataSplit& train) {
   TrainConfig plain = config;
-  plain.prefix_sharing = plain.sequence_parallel = false;
-  plain.recompute = Recompute::none;
-  plain.overlap_chunks = 1;
-  plain.tokens_per_microbatch = std::max<std::int64_t>(train.longest_sample(), 1);
+  plain.batches.prefix_sharing = plain.model.sequence_parallel = false;
+  plain.model.recompute = Recompute::none;
+  plain.model.overlap_chunks = 1;
+  plain.batches.tokens_per_microbatch = std::max<std::int64_t>(train.longest_sample(), 1);
   return plain;
 }
 
 PassLimits limits_of(const TrainConfig& config) {
-  return {.tokens = config.tokens_per_microbatch, .training = true};
+  return {.tokens = config.batches.tokens_per_microbatch, .training = true};
 }
 
 // A training on some ranks, ready for its first step. All references must outlive it.
@@ -96,11 +96,11 @@ RecordedSteps record_alone(const TrainConfig& config, std::int64_t steps, const 
 }
 
 std::string way_of(const TrainConfig& config) {
-  std::string way = fmt::format("micro-batches of {} tokens, {}", config.tokens_per_microbatch,
-                                config.prefix_sharing ? "shared prefixes" : "prompts apart");
-  way += recomputed(config.recompute);
-  if (config.sequence_parallel) way += ", sequences divided";
-  if (config.overlap_chunks > 1) way += fmt::format(", sums in {} pieces", config.overlap_chunks);
+  std::string way = fmt::format("micro-batches of {} tokens, {}", config.batches.tokens_per_microbatch,
+                                config.batches.prefix_sharing ? "shared prefixes" : "prompts apart");
+  way += recomputed(config.model.recompute);
+  if (config.model.sequence_parallel) way += ", sequences divided";
+  if (config.model.overlap_chunks > 1) way += fmt::format(", sums in {} pieces", config.model.overlap_chunks);
   return way;
 }
 
@@ -120,12 +120,12 @@ int compare(const Options& options, const TrainingFiles& files, TrainingInputs& 
   console.finish();
   const auto broken = std::ranges::count(agreements, false, &Agreement::holds);
   console.print(fmt::format("compared: {} steps of one rank alone ({})", steps, way_of(reference_config)));
-  console.print(fmt::format("with those of {} ({})", runtime.description(options.train.precision),
+  console.print(fmt::format("with those of {} ({})", runtime.description(options.train.model.precision),
                             way_of(options.train)));
   console.print(to_table(agreements));
   require<DataError>(
       broken == 0, broken, " of ", agreements.size(), " quantities differ by more than rounding explains: ",
-      options.train.precision == DType::bf16 ? "see first whether --precision f32 holds; " : "",
+      options.train.model.precision == DType::bf16 ? "see first whether --precision f32 holds; " : "",
       "leave out one option of the configuration, or one kind of ranks, at a time to see which it "
       "is, and train without it");
   console.print("the steps are those of one rank, up to rounding");
@@ -166,14 +166,14 @@ void add_options(OptionTable& table, Options& options) {
       .add("steps", options.steps,
            "optimizer steps that are compared with those of one rank alone; 0: only files are read")
       .at_least(0);
-  add_method_choice(table, c);
+  add_method_choice(table, c.method);
   add_lora(table, c);
   table.group("Features of the data, where it has some");
-  add_projector(table, c);
+  add_projector(table, c.projector);
   add_optimisation(table, c);
   table.group("Computation");
-  add_computation(table, c.precision, c.base_precision, options.runtime);
-  add_division_of_work(table, c);
+  add_computation(table, c.model, options.runtime);
+  add_division_of_work(table, c.model);
 }
 
 }  // namespace

@@ -139,6 +139,20 @@ Option& OptionTable::new_option(std::string name, std::string help) {
   return option;
 }
 
+Option& OptionTable::bind_text(std::string name, std::string help, std::function<void(std::string_view)> read,
+                               std::function<std::string()> print) {
+  Option& option = new_option(std::move(name), std::move(help));
+  option.expected_ = option_value::expected(std::string());
+  option.placeholder_ = option_value::placeholder(std::string());
+  option.default_ = print();
+  option.print_ = std::move(print);
+  option.read_ = [read = std::move(read)](std::string_view text) {
+    read(text);
+    return true;
+  };
+  return option;
+}
+
 Option& OptionTable::bind_word(std::string name, std::string help, const std::vector<std::string>& words,
                                std::function<void(std::size_t)> select,
                                std::function<std::size_t()> selected) {

@@ -88,6 +88,9 @@ class OptionTable {
   requires std::is_enum_v<T> Option& choice(std::string name, T& field,
                                             std::vector<std::pair<std::string, T>> choices, std::string help);
   Option& choice(std::string name, std::string& field, std::vector<std::string> words, std::string help);
+  // `parse` makes the value of a text, or throws ConfigurationError that says what is wrong; `print` undoes it.
+  template <typename T, typename Parse, typename Print>
+  Option& text(std::string name, T& field, Parse parse, Print print, std::string help);
   // Also filled by the arguments without a name: a string by the next of them, a list by all that remain.
   template <typename T>
   Option& positional(std::string name, T& field, std::string help);
@@ -128,6 +131,8 @@ class OptionTable {
   Option& new_option(std::string name, std::string help);
   template <typename T>
   Option& bind(std::string name, T& field, std::string help);
+  Option& bind_text(std::string name, std::string help, std::function<void(std::string_view)> read,
+                    std::function<std::string()> print);
   Option& bind_word(std::string name, std::string help, const std::vector<std::string>& words,
                     std::function<void(std::size_t)> select, std::function<std::size_t()> selected);
   Option* find(std::string_view name) const;
@@ -182,6 +187,13 @@ Option& OptionTable::bind(std::string name, T& field, std::string help) {
 template <typename T>
 Option& OptionTable::add(std::string name, T& field, std::string help) {
   return bind(std::move(name), field, std::move(help));
+}
+
+template <typename T, typename Parse, typename Print>
+Option& OptionTable::text(std::string name, T& field, Parse parse, Print print, std::string help) {
+  return bind_text(
+      std::move(name), std::move(help), [&field, parse](std::string_view text) { field = parse(text); },
+      [&field, print] { return print(field); });
 }
 
 template <typename T>

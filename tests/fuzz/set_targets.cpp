@@ -40,7 +40,7 @@ void use(const Dataset& dataset) {
   dataset.unshared_tokens();
   dataset.has_gold();
   for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i) dataset.sequence(i);
-  const Batches batches(dataset, {.batch_size = 2, .tokens_per_microbatch = 64, .data_ranks = 1});
+  const Batches batches(dataset, {.batch_size = 2, .tokens_per_microbatch = 64});
   if (!dataset.samples.empty()) unless_refused([&] { batches.step(0, 0); });
 }
 
@@ -50,7 +50,7 @@ void read_dataset(const std::string& input) { use(Dataset::read(file("set.h5", i
 void read_shard(const std::string& input) {
   const DataSplit split(SplitFiles{"dev", {file("dev-00001-of-00001.h5", input)}});
   split.content_hash();
-  const Batches batches(split, {.batch_size = 2, .tokens_per_microbatch = 64, .data_ranks = 1});
+  const Batches batches(split, {.batch_size = 2, .tokens_per_microbatch = 64});
   unless_refused([&] { batches.step(0, 0); });
 }
 

@@ -318,7 +318,8 @@ Learned learn(bool informative) {
     training_step.update({.learning_rate = 1e-2, .step = step + 1});
   }
   Learned learned;
-  const Evaluation evaluation = evaluate(tiny.model, dev, 256, true, tiny.activations, {});
+  const Evaluation evaluation =
+      evaluate(tiny.model, dev, {.tokens_per_microbatch = 256}, tiny.activations, {});
   learned.f1 = Scores(dev.origin.labels, evaluation.predictions).weighted_f1();
   for (const Prediction& prediction : evaluation.predictions)
     learned.predicted.push_back(prediction.predicted);

@@ -58,7 +58,8 @@ Evaluation evaluate_as(const Dataset& dataset, const Case& how) {
     options.lora = test::tiny_lora(0.5);
     test::TinyModel tiny(test::tiny_config(), options, backend, groups, how.tokens);
     const Evaluation evaluation =
-        evaluate(tiny.model, dataset, how.tokens, how.sharing, tiny.activations, {});
+        evaluate(tiny.model, dataset, {.tokens_per_microbatch = how.tokens, .prefix_sharing = how.sharing},
+                 tiny.activations, {});
     if (groups.world.rank() == 0) result = evaluation;
   });
   return result;
@@ -110,8 +111,8 @@ TEST(Evaluate, ScoresThatAreNotFiniteAreRefusedOnEveryRank) {
     std::vector<float> values(static_cast<std::size_t>(trained.full.elements()), 0.5F);
     values[1] = std::numeric_limits<float>::quiet_NaN();
     tiny.model.parameters().assign(trained, values);
-    messages[static_cast<std::size_t>(groups.world.rank())] =
-        test::message_of<DataError>([&] { evaluate(tiny.model, dataset, 64, true, tiny.activations, {}); });
+    messages[static_cast<std::size_t>(groups.world.rank())] = test::message_of<DataError>(
+        [&] { evaluate(tiny.model, dataset, {.tokens_per_microbatch = 64}, tiny.activations, {}); });
   });
   EXPECT_EQ(messages[0].substr(0, messages[0].find(';')), messages[1].substr(0, messages[1].find(';')));
   EXPECT_NE(messages[0].find("utterance 0 of dialogue 0 (test, test): the score of the label 'a' is "),
@@ -138,7 +139,7 @@ TEST(Evaluate, LabelsThatAreEquallyProbableAreNoAnswer) {
       if (tensor.role == TensorRole::head) std::ranges::fill(values, 0.0F);
       return values;
     });
-    evaluation = evaluate(tiny.model, dataset, 200, true, tiny.activations, {});
+    evaluation = evaluate(tiny.model, dataset, {.tokens_per_microbatch = 200}, tiny.activations, {});
   });
   const auto words = std::log(static_cast<double>(config.vocabulary_size));
   EXPECT_NEAR(evaluation.loss, words, 1e-5 * words);

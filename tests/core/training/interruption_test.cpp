@@ -85,11 +85,11 @@ class StoppedTraining : public testing::Test {
   TrainConfig config(const std::string& output) const {
     TrainConfig config;
     config.output = scratch_ / output;
-    config.lora_rank = 3;
-    config.lora_dropout = 0.25;
-    config.learning_rate = 1e-2;
-    config.batch_size = 8;
-    config.tokens_per_microbatch = 24;
+    config.lora.rank = 3;
+    config.lora.dropout = 0.25;
+    config.schedule.peak = 1e-2;
+    config.batches.batch_size = 8;
+    config.batches.tokens_per_microbatch = 24;
     config.max_steps = 4;
     config.eval_steps = 2;
     config.save_steps = 3;
@@ -104,8 +104,8 @@ class StoppedTraining : public testing::Test {
     run_on_threads(grid.first, grid.second, [&](const Groups& groups) {
       CpuBackend backend(1);
       TimedGroups timed(groups);
-      test::TinyModel tiny(test::tiny_config(), model_options(config), backend, timed.groups(),
-                           config.tokens_per_microbatch);
+      test::TinyModel tiny(test::tiny_config(), model_options(config, {}, test::tiny_config()), backend,
+                           timed.groups(), config.batches.tokens_per_microbatch);
       int& asked = session.asked[static_cast<std::size_t>(groups.world.rank())];
       const bool signalled = groups.world.rank() == rank;
       Trainer trainer(
@@ -205,7 +205,7 @@ TEST_F(StoppedTraining, SurvivesManySignalsOnManyRanks) {
 // run had that was stopped.
 TEST_F(StoppedTraining, PatienceEndsItWhereverItWasStopped) {
   TrainConfig impatient = config("straight");
-  impatient.learning_rate = 0;
+  impatient.schedule.peak = 0;
   impatient.max_steps = 8;
   impatient.eval_steps = 1;
   impatient.patience = 2;

@@ -126,9 +126,9 @@ class CheckedTraining : public testing::Test {
   TrainConfig config(std::int64_t check_replicas, std::int64_t save_steps) const {
     TrainConfig config;
     config.output = scratch_ / "run";
-    config.lora_rank = 3;
-    config.batch_size = 7;
-    config.tokens_per_microbatch = 48;
+    config.lora.rank = 3;
+    config.batches.batch_size = 7;
+    config.batches.tokens_per_microbatch = 48;
     config.max_steps = 8;
     config.check_replicas = check_replicas;
     config.save_steps = save_steps;
@@ -140,8 +140,8 @@ class CheckedTraining : public testing::Test {
     run_on_threads(1, 2, [&](const Groups& groups) {
       CpuBackend backend(1);
       TimedGroups timed(groups);
-      test::TinyModel tiny(test::tiny_config(), model_options(config), backend, timed.groups(),
-                           config.tokens_per_microbatch);
+      test::TinyModel tiny(test::tiny_config(), model_options(config, {}, test::tiny_config()), backend,
+                           timed.groups(), config.batches.tokens_per_microbatch);
       Trainer trainer(config, {*base_, dataset_}, tiny.model,
                       {timed, tiny.optimizer_arena, tiny.activations});
       Flipping observer(tiny.model, flip_after);

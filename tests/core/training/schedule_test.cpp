@@ -7,7 +7,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/training/train_config.h"
 #include "ops/base/error.h"
 #include "tests/support/scratch.h"
 
@@ -51,7 +50,7 @@ TEST(Schedule, ALongerWarmUpIsThatOfALongerTraining) {
     EXPECT_DOUBLE_EQ(learning_rate({kind, 1e-3, 100, 4}, 3), 3e-5);
     EXPECT_EQ(learning_rate({kind, 1e-3, 100, 4}, 2), learning_rate({kind, 1e-3, 100, 400}, 2));
   }
-  TrainConfig config;
+  ScheduleConfig config;
   config.warmup_steps = 100;
   EXPECT_EQ(make_schedule(config, 4).warmup_steps, 100);
   config.warmup_steps = std::nullopt;

@@ -124,19 +124,19 @@ class StepsOfGrids : public testing::Test {
  protected:
   TrainConfig config() const {
     TrainConfig config;
-    config.lora_rank = 3;
-    config.lora_dropout = 0.25;
-    config.learning_rate = 1e-2;
-    config.batch_size = 7;
-    config.tokens_per_microbatch = 48;
+    config.lora.rank = 3;
+    config.lora.dropout = 0.25;
+    config.schedule.peak = 1e-2;
+    config.batches.batch_size = 7;
+    config.batches.tokens_per_microbatch = 48;
     config.max_steps = 8;
-    config.warmup_steps = 0;
+    config.schedule.warmup_steps = 0;
     return config;
   }
 
   // With samples apart, one rank alone.
   RecordedSteps alone(TrainConfig config) const {
-    config.prefix_sharing = config.sequence_parallel = false;
+    config.batches.prefix_sharing = config.model.sequence_parallel = false;
     RecordedSteps steps;
     run_on_threads(1, 1, [&](const Groups& groups) {
       with_trainer(config, groups, [&](Trainer& trainer, test::TinyModel& tiny) {
@@ -172,8 +172,8 @@ class StepsOfGrids : public testing::Test {
                     const std::function<void(Trainer&, test::TinyModel&)>& use) const {
     CpuBackend backend(1);
     TimedGroups timed(groups);
-    test::TinyModel tiny(test::tiny_config(), model_options(config), backend, timed.groups(),
-                         config.tokens_per_microbatch);
+    test::TinyModel tiny(test::tiny_config(), model_options(config, {}, test::tiny_config()), backend,
+                         timed.groups(), config.batches.tokens_per_microbatch);
     Trainer trainer(config, {*base_, dataset_}, tiny.model, {timed, tiny.optimizer_arena, tiny.activations});
     use(trainer, tiny);
   }
@@ -187,10 +187,10 @@ class StepsOfGrids : public testing::Test {
 // In f32: the weights of the tiny model are so large that bf16 is far from any other rounding.
 TEST_F(StepsOfGrids, AreThoseOfOneRank) {
   TrainConfig divided = config(), full = config();
-  divided.sequence_parallel = true;
-  divided.recompute = Recompute::all;
+  divided.model.sequence_parallel = true;
+  divided.model.recompute = Recompute::all;
   full.method = Method::full;
-  full.learning_rate = 1e-3;
+  full.schedule.peak = 1e-3;
   for (const TrainConfig& run : {config(), divided, full}) {
     for (const auto& grid : {std::pair{1, 1}, {2, 1}, {1, 2}, {2, 2}}) {
       const std::vector<Agreement> agreements = compare(run, grid);

@@ -49,14 +49,14 @@ class TrainerTest : public testing::Test {
   TrainConfig config(const std::string& output) const {
     TrainConfig config;
     config.output = scratch_ / output;
-    config.lora_rank = 3;
-    config.lora_alpha = 6;
-    config.lora_dropout = 0.25;
-    config.learning_rate = 1e-2;
-    config.batch_size = 7;
-    config.tokens_per_microbatch = 48;
+    config.lora.rank = 3;
+    config.lora.alpha = 6;
+    config.lora.dropout = 0.25;
+    config.schedule.peak = 1e-2;
+    config.batches.batch_size = 7;
+    config.batches.tokens_per_microbatch = 48;
     config.max_steps = 8;
-    config.warmup_steps = 2;
+    config.schedule.warmup_steps = 2;
     return config;
   }
 
@@ -67,10 +67,9 @@ class TrainerTest : public testing::Test {
     run_on_threads(data_size, tensor_size, [&](const Groups& groups) {
       CpuBackend backend(1);
       TimedGroups timed(groups);
-      ModelOptions options = model_options(config);
-      options.projector = projector_config(config, dataset_.features, test::tiny_config());
+      const ModelOptions options = model_options(config, dataset_.features, test::tiny_config());
       test::TinyModel tiny(test::tiny_config(), options, backend, timed.groups(),
-                           config.tokens_per_microbatch);
+                           config.batches.tokens_per_microbatch);
       Trainer trainer(config, {*base_, shards_ ? *shards_ : DataSplit(dataset_)}, tiny.model,
                       {timed, tiny.optimizer_arena, tiny.activations});
       const auto before = gather(tiny);
@@ -167,8 +166,8 @@ TEST_F(TrainerTest, LoraPlusMultipliesTheRateOfB) {
   for (const auto& [data_size, tensor_size] : {std::pair{1, 1}, std::pair{2, 2}}) {
     TrainConfig run = config("plain");
     run.max_steps = 1;
-    run.warmup_steps = 0;
-    run.weight_decay = 0.5;
+    run.schedule.warmup_steps = 0;
+    run.adamw.weight_decay = 0.5;
     const Trained plain = train(run, data_size, tensor_size);
     run.lora_plus_ratio = 4;
     const Trained faster = train(run, data_size, tensor_size);
@@ -177,7 +176,7 @@ TEST_F(TrainerTest, LoraPlusMultipliesTheRateOfB) {
       for (std::size_t i = 0; i < before.size(); ++i) {
         const double moved = plain.after.at(name)[i] - before[i];
         EXPECT_NEAR(faster.after.at(name)[i] - before[i], ratio * moved,
-                    1e-6 * run.learning_rate * ratio + 1e-7)
+                    1e-6 * run.schedule.peak * ratio + 1e-7)
             << name;
         EXPECT_NE(moved, 0) << name;
       }
@@ -223,7 +222,7 @@ TEST_F(TrainerTest, GridsGiveTheSameProjector) {
   };
   for (const ProjectorKind kind : {ProjectorKind::linear, ProjectorKind::mlp}) {
     TrainConfig run = config(fmt::format("{}_1x1", name(kind)));
-    run.projector = kind;
+    run.projector.kind = kind;
     const Trained solo = train(run, 1, 1);
     ASSERT_TRUE(solo.after.contains("multi_modal_projector.linear_1.weight"));
     const std::pair<int, int> grids[] = {{2, 1}, {1, 2}, {2, 2}};
@@ -231,14 +230,14 @@ TEST_F(TrainerTest, GridsGiveTheSameProjector) {
       run.output = scratch_ / fmt::format("{}_{}x{}", name(kind), data_size, tensor_size);
       expect_same(solo, run, data_size, tensor_size, 1e-4);
     }
-    run.sequence_parallel = true;
-    run.recompute = kind == ProjectorKind::mlp ? Recompute::some : Recompute::all;
+    run.model.sequence_parallel = true;
+    run.model.recompute = kind == ProjectorKind::mlp ? Recompute::some : Recompute::all;
     run.output = scratch_ / fmt::format("{}_2x2_divided", name(kind));
     expect_same(solo, run, 2, 2, 1e-4);
   }
   TrainConfig full = config("full_1x1");
   full.method = Method::full;
-  full.learning_rate = 1e-3;
+  full.schedule.peak = 1e-3;
   const Trained solo = train(full, 1, 1);
   full.output = scratch_ / "full_2x2";
   expect_same(solo, full, 2, 2, 1e-3);
@@ -256,15 +255,15 @@ TEST_F(TrainerTest, DividedSequencesAndPiecewiseSumsGiveTheSameAdapter) {
     EXPECT_LT(difference_of_updates(solo, other), 1e-4) << what;
   };
   TrainConfig divided = solo_config, chunked = solo_config;
-  divided.sequence_parallel = true;
+  divided.model.sequence_parallel = true;
   expect_same(divided, 1, 1, "divided 1x1");
   expect_same(divided, 1, 2, "divided 1x2");
   expect_same(divided, 2, 2, "divided 2x2");
-  divided.recompute = Recompute::all;
+  divided.model.recompute = Recompute::all;
   expect_same(divided, 1, 2, "divided, recomputed");
-  divided.recompute = Recompute::some;
+  divided.model.recompute = Recompute::some;
   expect_same(divided, 1, 2, "divided, some recomputed");
-  chunked.overlap_chunks = 3;
+  chunked.model.overlap_chunks = 3;
   expect_same(chunked, 1, 2, "in 3 pieces");
 }
 
@@ -283,8 +282,8 @@ TEST_F(TrainerTest, DividedSequencesTakeLessMemory) {
 TEST_F(TrainerTest, WeightsThatTheLastUpdateDestroyedAreNotWritten) {
   TrainConfig destroying = config("destroyed");
   destroying.max_steps = 1;
-  destroying.warmup_steps = 0;
-  destroying.learning_rate = 1e39;
+  destroying.schedule.warmup_steps = 0;
+  destroying.schedule.peak = 1e39;
   for (const std::int64_t save_steps : {0, 1}) {
     destroying.save_steps = save_steps;
     EXPECT_TRUE(test::holds(test::message_of<DataError>([&] { train(destroying, 2, 2); }),
@@ -295,8 +294,8 @@ TEST_F(TrainerTest, WeightsThatTheLastUpdateDestroyedAreNotWritten) {
 
 TEST_F(TrainerTest, TheLossOfOneBatchFalls) {
   TrainConfig run = config("run");
-  run.batch_size = std::ssize(dataset_.samples);
-  run.lora_dropout = 0;
+  run.batches.batch_size = std::ssize(dataset_.samples);
+  run.lora.dropout = 0;
   run.max_steps = 30;
   const Trained trained = train(run, 1, 1);
   EXPECT_LT(trained.losses.back(), 0.8 * trained.losses.front());
@@ -305,7 +304,7 @@ TEST_F(TrainerTest, TheLossOfOneBatchFalls) {
 TEST_F(TrainerTest, GridsGiveTheSameFullModel) {
   TrainConfig full = config("full");
   full.method = Method::full;
-  full.learning_rate = 1e-3;
+  full.schedule.peak = 1e-3;
   const Trained solo = train(full, 1, 1);
   full.output = scratch_ / "full 2x2";
   const Trained grid = train(full, 2, 2);
@@ -323,10 +322,10 @@ TEST_F(TrainerTest, TwoRunsOfOneGridGiveTheSameBits) {
 TEST_F(TrainerTest, MicroBatchesAndSharingDoNotMatter) {
   const Trained normal = train(config("normal"), 1, 1);
   TrainConfig other = config("large");
-  other.tokens_per_microbatch = 1000;
+  other.batches.tokens_per_microbatch = 1000;
   EXPECT_LT(difference_of_updates(normal, train(other, 1, 1)), 1e-4);
   other = config("separate");
-  other.prefix_sharing = false;
+  other.batches.prefix_sharing = false;
   EXPECT_LT(difference_of_updates(normal, train(other, 1, 1)), 1e-4);
 }
 
@@ -378,7 +377,7 @@ TEST_F(TrainerTest, TheProjectorIsSavedAndResumedBitForBit) {
   TrainConfig stopped = config("stopped");
   stopped.max_time = 1e-9;
   train(stopped, 1, 1);
-  stopped.projector = ProjectorKind::linear;
+  stopped.projector.kind = ProjectorKind::linear;
   const std::string message = test::message_of<ConfigurationError>([&] { train(stopped, 1, 1, true); });
   EXPECT_TRUE(test::holds(message, "projector was \"mlp\" and is now \"linear\""));
 }
@@ -437,7 +436,7 @@ TEST_F(TrainerTest, ResumeRefusesAnotherRun) {
   TrainConfig run = config("run");
   run.max_time = 1e-9;
   train(run, 1, 1);
-  run.batch_size = 8;
+  run.batches.batch_size = 8;
   const std::string message = test::message_of<ConfigurationError>([&] { train(run, 1, 1, true); });
   EXPECT_TRUE(test::holds(message, "batch-size was 7 and is now 8"));
 }

@@ -122,10 +122,9 @@ TEST(Batches, WhatAStepAsksDoesNotDependOnTheLayout) {
     for (const bool sharing : {true, false}) {
       for (const int ranks : {1, 2, 3, 8}) {
         for (const std::int64_t limit : {60, 100, 4096}) {
-          options.data_ranks = ranks;
           options.prefix_sharing = sharing;
           options.tokens_per_microbatch = limit;
-          const Batches batches(dataset, options);
+          const Batches batches(dataset, options, ranks);
           EXPECT_EQ(questions_of_step(batches, step, ranks), expected)
               << "step " << step << " sharing " << sharing << " ranks " << ranks << " limit " << limit;
         }
@@ -139,12 +138,9 @@ TEST(Batches, MicroBatchesKeepTheirPromises) {
   const Dataset dataset = dialogues(40);
   for (const bool sharing : {true, false}) {
     for (const int ranks : {1, 3}) {
-      const BatchOptions options{.batch_size = 17,
-                                 .tokens_per_microbatch = 70,
-                                 .data_ranks = ranks,
-                                 .seed = 1,
-                                 .prefix_sharing = sharing};
-      const Batches batches(dataset, options);
+      const BatchOptions options{
+          .batch_size = 17, .tokens_per_microbatch = 70, .seed = 1, .prefix_sharing = sharing};
+      const Batches batches(dataset, options, ranks);
       for (std::int64_t s = 0; s < batches.steps_per_epoch(); ++s) {
         std::int64_t samples = 0, supervised = 0, tokens = 0, unshared = 0;
         Batches::Step step;
@@ -278,7 +274,7 @@ TEST(Batches, SegmentsAreRenumberedWhenSomeAreLeftOut) {
 TEST(Batches, RanksAreBalancedEvenWithFewTrees) {
   const Dataset dataset = dialogues(60);
   const int ranks = 4;
-  const Batches batches(dataset, {.batch_size = 32, .data_ranks = ranks, .seed = 2});
+  const Batches batches(dataset, {.batch_size = 32, .seed = 2}, ranks);
   std::int64_t busiest = 0, total = 0;
   for (std::int64_t step = 0; step + 1 < batches.steps_per_epoch(); ++step) {
     std::int64_t most = 0;
@@ -295,7 +291,7 @@ TEST(Batches, RanksAreBalancedEvenWithFewTrees) {
 
 TEST(Batches, RanksWithoutWorkGetNoMicroBatch) {
   const Dataset dataset = dialogues(3);
-  const Batches batches(dataset, {.batch_size = 2, .data_ranks = 8, .shuffle = false});
+  const Batches batches(dataset, {.batch_size = 2, .shuffle = false}, 8);
   int with_work = 0;
   for (int rank = 0; rank < 8; ++rank) with_work += batches.step(0, rank).microbatches.empty() ? 0 : 1;
   EXPECT_GE(with_work, 1);
@@ -317,8 +313,7 @@ TEST(Batches, RefusesWhatCannotWork) {
                   "--batch-size is 0");
   expect_contains(message_of<ConfigurationError>([&] { Batches(dataset, {.tokens_per_microbatch = 0}); }),
                   "--tokens-per-microbatch is 0");
-  expect_contains(message_of<ConfigurationError>([&] { Batches(dataset, {.data_ranks = 0}); }),
-                  "0 data-parallel");
+  expect_contains(message_of<ConfigurationError>([&] { Batches(dataset, {}, 0); }), "0 data-parallel");
   DatasetOrigin origin;
   origin.corpora = {"invented"};
   origin.split = "dev";
@@ -331,7 +326,7 @@ TEST(Batches, WeightsOfAStepAreThoseOfItsTargets) {
   Dataset dataset = dialogues(9);
   for (std::size_t i = 0; i < dataset.samples.size(); ++i)
     dataset.samples[i].weight = static_cast<float>(i % 4) / 4;
-  const Batches batches(dataset, {.batch_size = 11, .data_ranks = 3, .seed = 5});
+  const Batches batches(dataset, {.batch_size = 11, .seed = 5}, 3);
   for (std::int64_t step = 0; step < batches.steps_per_epoch(); ++step) {
     double sum = 0;
     for (int rank = 0; rank < 3; ++rank) {
@@ -350,7 +345,7 @@ TEST(Batches, WeightsOfAStepAreThoseOfItsTargets) {
 // Time of the processor, so that other tests that run beside it do not count. A sanitizer's build makes no sense here.
 TEST(Batches, CostLittle) {
   const Dataset dataset = dialogues(2000);
-  const Batches batches(dataset, {.batch_size = 64, .data_ranks = 4, .seed = 1});
+  const Batches batches(dataset, {.batch_size = 64, .seed = 1}, 4);
   std::int64_t tokens = 0;
   const std::clock_t begin = std::clock();
   for (std::int64_t step = 0; step < batches.steps_per_epoch(); ++step)

@@ -108,8 +108,8 @@ TEST(DataSplit, ShardsAreTheSameSplitAsOneFile) {
   EXPECT_EQ(mapped.take(some), held.take(some));
 
   for (const int ranks : {1, 3}) {
-    const BatchOptions options{.batch_size = 9, .tokens_per_microbatch = 40, .data_ranks = ranks, .seed = 5};
-    const Batches of_one(dataset, options), of_many(mapped, options);
+    const BatchOptions options{.batch_size = 9, .tokens_per_microbatch = 40, .seed = 5};
+    const Batches of_one(dataset, options, ranks), of_many(mapped, options, ranks);
     ASSERT_EQ(of_many.steps_per_epoch(), of_one.steps_per_epoch());
     for (std::int64_t step = 0; step < 2 * of_one.steps_per_epoch(); ++step) {
       for (int rank = 0; rank < ranks; ++rank) expect_same(of_many.step(step, rank), of_one.step(step, rank));

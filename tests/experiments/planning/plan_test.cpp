@@ -121,9 +121,9 @@ TEST(PricedCommunicator, SumsBesideProductsCostWhatIsLeft) {
 PlanRequest request_7b() {
   PlanRequest request;
   request.model = benchmark_model("7b");
-  request.train.precision = DType::bf16;
-  request.train.batch_size = 16;
-  request.train.tokens_per_microbatch = 4096;
+  request.train.model.precision = DType::bf16;
+  request.train.batches.batch_size = 16;
+  request.train.batches.tokens_per_microbatch = 4096;
   request.train.epochs = 1;
   request.machine = load_machine("h100");
   request.ranks = {1};
@@ -165,16 +165,16 @@ TEST(Plan, CountsWhatRanksSend) {
 TEST(Plan, RecomputeAndDividedRanksTakeLessMemory) {
   PlanRequest request = request_7b();
   request.machine = load_machine("a100-40");
-  request.train.tokens_per_microbatch = 8192;
+  request.train.batches.tokens_per_microbatch = 8192;
   const Dataset data = even_dataset(32, 256, 16, 32000);
   const Plan plain = make_plan(request, data);
   EXPECT_FALSE(plain.cheapest) << "46 GiB do not fit";
   EXPECT_THAT(to_table(plain), HasSubstr("nothing fits into"));
-  request.train.recompute = Recompute::all;
+  request.train.model.recompute = Recompute::all;
   const Plan again = make_plan(request, data);
   EXPECT_TRUE(again.cheapest);
   EXPECT_GT(again.grids[0].step_seconds, 1.2 * plain.grids[0].step_seconds);
-  request.train.recompute = Recompute::some;
+  request.train.model.recompute = Recompute::some;
   const Plan some = make_plan(request, data);
   EXPECT_TRUE(some.cheapest);
   EXPECT_GT(some.grids[0].step_seconds, 1.005 * plain.grids[0].step_seconds);
@@ -185,10 +185,10 @@ TEST(Plan, LooksAtTheRealShards) {
   PlanRequest request;
   request.model = test::tiny_config();
   request.machine = parse_machine(machine_text, "file");
-  request.train.batch_size = 7;
-  request.train.tokens_per_microbatch = 64;
+  request.train.batches.batch_size = 7;
+  request.train.batches.tokens_per_microbatch = 64;
   request.train.epochs = 2;
-  request.train.lora_rank = 3;
+  request.train.lora.rank = 3;
   request.ranks = {1, 2, 8};
   request.tensor_parallel = 1;
   const Dataset data = test::random_dataset(20, 37, 5);

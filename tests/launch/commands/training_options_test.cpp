@@ -3,10 +3,12 @@
 #include <set>
 #include <sstream>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/training/run_identity.h"
 #include "tests/launch/program.h"
+#include "tests/support/message_of.h"
 
 namespace chorus {
 namespace {
@@ -49,7 +51,7 @@ class TrainingOptions : public testing::Test {
     try {
       if (!table.parse(arguments)) return std::nullopt;
       return run_identity(config, {*base_, data_, &dev_},
-                          make_schedule(config, total_steps(config, steps_per_epoch)),
+                          make_schedule(config.schedule, total_steps(config, steps_per_epoch)),
                           config.eval_steps.value_or(steps_per_epoch));
     } catch (const ConfigurationError&) {
       return std::nullopt;
@@ -94,6 +96,24 @@ TEST_F(TrainingOptions, ChangeTheIdentityOfARunOrItsResultsNot) {
   std::set<std::string> expected = changes_nothing;
   expected.insert(by_content.begin(), by_content.end());
   EXPECT_EQ(unseen, expected);
+}
+
+// Their text is shortest where it is printed, however it was given.
+TEST_F(TrainingOptions, TargetsAreReadInPlace) {
+  TrainConfig config;
+  OptionTable table("train", "");
+  add_adapters(table, config.lora);
+  EXPECT_THAT(table.help(), testing::HasSubstr("--lora-targets TEXT"));
+  ASSERT_TRUE(table.parse({}));
+  EXPECT_FALSE(table.changed("lora-targets"));
+  ASSERT_TRUE(table.parse({"--lora-targets", "v_proj,q"}));
+  EXPECT_EQ(config.lora.targets, (std::vector{Projection::q, Projection::v}));
+  EXPECT_TRUE(table.changed("lora-targets"));
+  EXPECT_THAT(table.print_effective(), testing::HasSubstr("\nlora-targets = q,v\n"));
+  EXPECT_EQ(test::message_of<ConfigurationError>([&] {
+              static_cast<void>(table.parse({"--lora-targets", "q,z"}));
+            }),
+            "--lora-targets q,z: \"z\" is no projection; there are q, k, v, o, gate, up, down and all");
 }
 
 }  // namespace
