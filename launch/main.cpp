@@ -19,7 +19,7 @@ namespace {
 struct Command {
   std::string_view name;
   std::string_view summary;
-  int (*run)(const Arguments& arguments);
+  ExitCode (*run)(const Arguments& arguments);
   bool stops_in_order = false;  // when a signal asks for it; the others end at once
 };
 
@@ -75,27 +75,22 @@ const Command& find_command(const std::string& name) {
   return *found;
 }
 
-int run(const Arguments& words) {
+ExitCode run(const Arguments& words) {
   if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
     std::fputs(overview().c_str(), stdout);
-    return words.empty() ? static_cast<int>(ExitCode::configuration) : static_cast<int>(ExitCode::done);
+    return words.empty() ? ExitCode::configuration : ExitCode::done;
   }
   if (words[0] == "--version") {
     std::fputs(fmt::format("chorus {}\n{}", version(), build_description()).c_str(), stdout);
-    return static_cast<int>(ExitCode::done);
+    return ExitCode::done;
   }
   const Command& command = find_command(words[0]);
   if (command.stops_in_order) catch_stop_signals();
   return command.run(Arguments(words.begin() + 1, words.end()));
 }
 
-}  // namespace
-}  // namespace chorus
-
-int main(int argument_count, char** argument_values) {
-  using namespace chorus;
-  Arguments words;
-  for (int i = 1; i < argument_count; ++i) words.emplace_back(argument_values[i]);
+// The whole program: what goes wrong is said, and is its exit code.
+ExitCode run_and_report(const Arguments& words) {
   const std::string name = words.empty() || words[0].starts_with("-") ? "chorus" : "chorus " + words[0];
   try {
     take_signals_apart();
@@ -104,4 +99,13 @@ int main(int argument_count, char** argument_values) {
   } catch (const std::exception& error) {
     return report_error(name, error);
   }
+}
+
+}  // namespace
+}  // namespace chorus
+
+int main(int argument_count, char** argument_values) {
+  chorus::Arguments words;
+  for (int i = 1; i < argument_count; ++i) words.emplace_back(argument_values[i]);
+  return static_cast<int>(chorus::run_and_report(words));
 }

@@ -76,8 +76,8 @@ std::unique_ptr<MpiSession::Grid> MpiSession::make_groups(int tensor_size) const
   return std::make_unique<MpiGrid>(make_grid(size_, tensor_size, rank_));
 }
 
-void MpiSession::abort(int exit_code) const {
-  MPI_Abort(MPI_COMM_WORLD, exit_code);
+void MpiSession::abort(ExitCode exit_code) const {
+  MPI_Abort(MPI_COMM_WORLD, static_cast<int>(exit_code));
   std::abort();
 }
 

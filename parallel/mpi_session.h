@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "ops/base/error.h"
 #include "parallel/communicator.h"
 #include "parallel/hang_judge.h"
 
@@ -45,7 +46,7 @@ class MpiSession {
   void watch(HangLimits limits, std::function<void(const std::string&)> say) const;
 
   // Ends all ranks at once. For failures that the others cannot know of.
-  [[noreturn]] void abort(int exit_code) const;
+  [[noreturn]] void abort(ExitCode exit_code) const;
 
  private:
   int rank_ = 0, size_ = 1, node_rank_ = 0, node_size_ = 1;

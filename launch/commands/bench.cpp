@@ -22,13 +22,13 @@ struct Options {
   RuntimeOptions runtime;
 };
 
-int compare(const std::string& first, const std::string& second) {
+ExitCode compare(const std::string& first, const std::string& second) {
   const BenchmarkRun runs[] = {read_benchmark(first), read_benchmark(second)};
   Console().print(comparison_table(runs[0], runs[1]));
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
-int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+ExitCode run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   BenchmarkShape shape = options.shape;
   shape.model = benchmark_model(options.model);
   if (options.layers) shape.model.layers = *options.layers;
@@ -72,12 +72,12 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
   console.print(to_table(measurements, ceilings));
   if (former) console.print(comparison_table(*former, now));
   if (!options.output.empty() && runtime->is_first()) write_benchmark(options.output, now);
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int bench(const Arguments& arguments) {
+ExitCode bench(const Arguments& arguments) {
   return run_on_ranks("chorus bench", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table("bench", "measures operators, a training step and all-reduce on this machine");
@@ -105,7 +105,7 @@ int bench(const Arguments& arguments) {
              "nothing is measured")
         .shown_as("FILE,...");
     add_computation(table, options.shape.options, options.runtime);
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    if (!table.parse(arguments)) return ExitCode::done;
     require<ConfigurationError>(options.compare.size() <= 2, "--compare takes one file or two, not ",
                                 options.compare.size());
     if (options.compare.size() == 2) return compare(options.compare[0], options.compare[1]);

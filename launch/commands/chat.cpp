@@ -90,7 +90,7 @@ void converse(const Options& options, const ChatTemplate& form, const OptionTabl
       });
 }
 
-int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+ExitCode run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const PromptForm form = form_of(options.ask);
   for (const char* option : conversation_options) {
     require<ConfigurationError>(form.chat || !table.changed(option), "--", option,
@@ -103,12 +103,12 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
   } else {
     label(options.ask, form, table, make_runtime);
   }
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int chat(const Arguments& arguments) {
+ExitCode chat(const Arguments& arguments) {
   return run_on_ranks("chorus chat", [&](const MakeRuntime& make_runtime) {
     Options options;
     ConversationOptions& conversation = options.conversation;
@@ -125,7 +125,7 @@ int chat(const Arguments& arguments) {
              "of the probabilities by which tokens are drawn; 0: always the most probable")
         .at_least(0);
     table.add("seed", conversation.seed, "of the draws");
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    if (!table.parse(arguments)) return ExitCode::done;
     return run(options, table, make_runtime);
   });
 }

@@ -31,15 +31,15 @@ complete -o filenames -F _chorus chorus
 
 }  // namespace
 
-int completion(const Arguments& arguments) {
+ExitCode completion(const Arguments& arguments) {
   Shell shell = Shell::bash;
   OptionTable table("completion", "prints what makes a shell complete commands, options and their words");
   table.choice("shell", shell, {{"bash", Shell::bash}, {"zsh", Shell::zsh}},
                "bash: source <(chorus completion); zsh: source <(chorus completion --shell zsh)");
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
   if (shell == Shell::zsh) std::fputs("autoload -U +X bashcompinit && bashcompinit\n", stdout);
   std::fputs(script, stdout);
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace chorus::command

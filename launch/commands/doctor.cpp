@@ -88,7 +88,7 @@ std::string to_text(const std::vector<std::vector<Finding>>& ranks) {
   return text;
 }
 
-int run(const Options& options, const MakeRuntime& make_runtime) {
+ExitCode run(const Options& options, const MakeRuntime& make_runtime) {
   RuntimeOptions on_cpu = options.runtime;
   on_cpu.device = DeviceKind::cpu;
   std::unique_ptr<Runtime> runtime = make_runtime(on_cpu, {});
@@ -125,12 +125,12 @@ int run(const Options& options, const MakeRuntime& make_runtime) {
                                        : count(Finding::Level::advice) > 0
                                            ? "a run would work; what is marked ! could be better\n"
                                            : "nothing is wrong\n"));
-  return static_cast<int>(stops ? ExitCode::configuration : ExitCode::done);
+  return stops ? ExitCode::configuration : ExitCode::done;
 }
 
 }  // namespace
 
-int doctor(const Arguments& arguments) {
+ExitCode doctor(const Arguments& arguments) {
   return run_on_ranks("chorus doctor", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table("doctor",
@@ -139,7 +139,7 @@ int doctor(const Arguments& arguments) {
     table.add("seconds", options.least_seconds, "for which a sum over the ranks is repeated, three times")
         .more_than(0);
     add_ranks(table, options.runtime);
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    if (!table.parse(arguments)) return ExitCode::done;
     return run(options, make_runtime);
   });
 }

@@ -131,7 +131,7 @@ void begin_output(const Options& options, bool is_first, std::optional<FolderLoc
   if (!options.output.empty() && is_first) lock.emplace(options.output, FolderLock::Former::refused);
 }
 
-int run_evaluation(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+ExitCode run_evaluation(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const BaseModel base(options.base);
   std::optional<PeftAdapter> adapter;
   if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
@@ -186,12 +186,12 @@ int run_evaluation(const Options& options, const OptionTable& table, const MakeR
   const EvaluationReport report(dataset.origin.labels, results, options.exclude);
   runtime->console().print(fmt::format("\n{}", report.to_text()));
   if (runtime->is_first()) write_results(options, dataset, report, results.back());
-  return 0;
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int evaluate(const Arguments& arguments) {
+ExitCode evaluate(const Arguments& arguments) {
   return run_on_ranks("chorus evaluate", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table("evaluate", "scores a base, with or without adapter, on a data set");
@@ -215,7 +215,7 @@ int evaluate(const Arguments& arguments) {
     add_prefix_sharing(table, options.batches);
     add_tokens_per_microbatch(table, options.batches);
     add_computation(table, options.model, options.runtime);
-    if (!table.parse(arguments)) return 0;
+    if (!table.parse(arguments)) return ExitCode::done;
     require<ConfigurationError>(options.decode == Decode::greedy || !table.changed("match"),
                                 "--match says nothing without --decode greedy");
     return run_evaluation(options, table, make_runtime);

@@ -150,7 +150,7 @@ std::vector<std::string> remarks_on(const PortableChanges& changes) {
   return lines;
 }
 
-int write_for_others(const Options& options) {
+ExitCode write_for_others(const Options& options) {
   const PeftAdapter adapter = read_peft(options.adapter);
   FolderLock output(options.output, FolderLock::Former::refused);
   const PortableChanges changes = write_portable(adapter, output.begin_contents());
@@ -159,10 +159,10 @@ int write_for_others(const Options& options) {
   console.print(fmt::format("{}: an adapter of rank {} for vLLM, llama.cpp and PEFT, the same as {}",
                             options.output, changes.rank, options.adapter));
   for (const std::string& remark : remarks_on(changes)) console.print(remark);
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
-int merge(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+ExitCode merge(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const BaseModel base(options.base);
   const PeftAdapter adapter = read_peft(options.adapter);
   require_fits(adapter, base.config());
@@ -201,12 +201,12 @@ int merge(const Options& options, const OptionTable& table, const MakeRuntime& m
   console.print(fmt::format("{}: {} with {} in {} of its projections", options.output, options.base,
                             options.adapter, projections));
   console.print(to_table(logits, merge_rounding(base, adapter), std::ssize(tokens)));
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int export_model(const Arguments& arguments) {
+ExitCode export_model(const Arguments& arguments) {
   return run_on_ranks("chorus export", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table(
@@ -221,7 +221,7 @@ int export_model(const Arguments& arguments) {
     table.add("text", options.text, "on which base + adapter and the merged model are compared")
         .shown_as("TEXT");
     table.add("threads", options.runtime.threads, "CPU threads; 0: all cores").between(0, most_threads);
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    if (!table.parse(arguments)) return ExitCode::done;
     check(options, table);
     return options.portable ? write_for_others(options) : merge(options, table, make_runtime);
   });

@@ -12,7 +12,7 @@ struct Options {
   std::int64_t max_new_tokens = 64;
 };
 
-int run(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+ExitCode run(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   OpenedModel opened(options.model);
   opened.agree(facts_of(table, {"base", "adapter"}), make_runtime);
 
@@ -32,12 +32,12 @@ int run(Options& options, const OptionTable& table, const MakeRuntime& make_runt
   std::vector<std::int32_t> all = words;
   all.insert(all.end(), answers[0].begin(), answers[0].end());
   opened.runtime().console().print(tokenizer.decode(all));
-  return 0;
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int generate(const Arguments& arguments) {
+ExitCode generate(const Arguments& arguments) {
   return run_on_ranks("chorus generate", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table("generate", "continues a prompt with the most probable tokens and prints both");
@@ -46,7 +46,7 @@ int generate(const Arguments& arguments) {
     table.positional("prompt", options.prompt, "text to continue").required();
     table.add("max-new-tokens", options.max_new_tokens, "length of the continuation").at_least(1);
     add_computation(table, options.model.options, options.model.runtime);
-    if (!table.parse(arguments)) return 0;
+    if (!table.parse(arguments)) return ExitCode::done;
     return run(options, table, make_runtime);
   });
 }

@@ -8,7 +8,7 @@
 
 namespace chorus::command {
 
-int init(const Arguments& arguments) {
+ExitCode init(const Arguments& arguments) {
   std::string output, tokenizer_file;
   std::uint64_t seed = 42;
   ModelConfig config;
@@ -46,7 +46,7 @@ int init(const Arguments& arguments) {
   table.add("tied-head", config.tied_head, "the output projection is the embedding");
   table.choice("precision", precision, {{"f32", FileDType::f32}, {"bf16", FileDType::bf16}}, "of the files");
   table.add("seed", seed, "of the initial weights");
-  if (!table.parse(arguments)) return 0;
+  if (!table.parse(arguments)) return ExitCode::done;
 
   require<ConfigurationError>(config.query_heads % config.key_value_heads == 0, "--key-value-heads ",
                               config.key_value_heads, " does not divide --query-heads ", config.query_heads);
@@ -68,7 +68,7 @@ int init(const Arguments& arguments) {
   const std::string_view family = config.family == Family::llama ? "LLaMA" : model_type(config.family);
   Console().print(
       fmt::format("{}: an untrained {} of {} parameters", output, family, parameter_count(config)));
-  return 0;
+  return ExitCode::done;
 }
 
 }  // namespace chorus::command

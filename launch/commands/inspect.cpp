@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Choices {
+struct Options {
   std::vector<std::string> inputs;
   std::string corpus, output, base, tokenizer;
   std::int64_t show = 0;
@@ -30,53 +30,53 @@ struct Choices {
   std::int64_t leakage_words = 6;
 };
 
-void bind(OptionTable& table, Choices& choices) {
+void bind(OptionTable& table, Options& options) {
   table
       .positional(
-          "input", choices.inputs,
+          "input", options.inputs,
           "with --corpus: its folder; with --leakage: two corpora, NAME=FOLDER each; else data sets that "
           "prepare wrote, SPLIT.h5 or their folder")
       .required()
       .shown_as("PATH");
-  table.add("corpus", choices.corpus, "layout of the folder: " + joined(dialogue_corpora(), ", "))
+  table.add("corpus", options.corpus, "layout of the folder: " + joined(dialogue_corpora(), ", "))
       .shown_as("NAME");
-  table.add("skip-bad-rows", choices.skip_bad_rows, "count malformed rows instead of stopping");
+  table.add("skip-bad-rows", options.skip_bad_rows, "count malformed rows instead of stopping");
 
   table.group("Prompts of data sets");
-  table.add("show", choices.show, "print so many prompts of each data set, with their right answers")
+  table.add("show", options.show, "print so many prompts of each data set, with their right answers")
       .at_least(0);
-  table.add("base", choices.base, "base whose tokenizer they were made with").shown_as("DIR");
-  table.add("tokenizer", choices.tokenizer, "tokenizer.model or tokenizer.json, instead of the base's")
+  table.add("base", options.base, "base whose tokenizer they were made with").shown_as("DIR");
+  table.add("tokenizer", options.tokenizer, "tokenizer.model or tokenizer.json, instead of the base's")
       .shown_as("FILE");
 
   table.group("What corpora share");
-  table.add("leakage", choices.leakage, "count the test utterances of each that the other holds as well");
-  table.add("leakage-words", choices.leakage_words, "compare utterances with at least so many words")
+  table.add("leakage", options.leakage, "count the test utterances of each that the other holds as well");
+  table.add("leakage-words", options.leakage_words, "compare utterances with at least so many words")
       .at_least(1);
-  table.add("output", choices.output, "new file for these utterances, as JSON lines").shown_as("FILE");
+  table.add("output", options.output, "new file for these utterances, as JSON lines").shown_as("FILE");
 }
 
-void check(const Choices& choices, const OptionTable& table) {
+void check(const Options& options, const OptionTable& table) {
   require<ConfigurationError>(
-      !choices.leakage || choices.corpus.empty(),
+      !options.leakage || options.corpus.empty(),
       "--leakage takes the names of corpora with their folders, as in meld=FOLDER: leave "
       "--corpus out");
   for (const char* option : {"leakage-words", "output"}) {
-    require<ConfigurationError>(choices.leakage || !table.changed(option), "--", option,
+    require<ConfigurationError>(options.leakage || !table.changed(option), "--", option,
                                 " is for --leakage: give both, or leave it out");
   }
-  const bool data_sets = choices.corpus.empty() && !choices.leakage;
+  const bool data_sets = options.corpus.empty() && !options.leakage;
   require<ConfigurationError>(
-      choices.show == 0 || (data_sets && !(choices.base.empty() && choices.tokenizer.empty())),
+      options.show == 0 || (data_sets && !(options.base.empty() && options.tokenizer.empty())),
       "--show prints prompts of data sets that prepare wrote: it needs their --base or "
       "--tokenizer, and neither --corpus nor --leakage");
-  const bool one_folder = choices.corpus.empty() || choices.inputs.size() == 1;
-  require<ConfigurationError>(one_folder, "--corpus ", choices.corpus, " takes one folder, not ",
-                              choices.inputs.size());
+  const bool one_folder = options.corpus.empty() || options.inputs.size() == 1;
+  require<ConfigurationError>(one_folder, "--corpus ", options.corpus, " takes one folder, not ",
+                              options.inputs.size());
   require<ConfigurationError>(
-      !choices.leakage || choices.inputs.size() == 2,
-      "--leakage compares two corpora, as in meld=FOLDER emorynlp=FOLDER; given: ", choices.inputs.size());
-  if (!choices.output.empty()) begin_new_file(choices.output, "--output");
+      !options.leakage || options.inputs.size() == 2,
+      "--leakage compares two corpora, as in meld=FOLDER emorynlp=FOLDER; given: ", options.inputs.size());
+  if (!options.output.empty()) begin_new_file(options.output, "--output");
 }
 
 // Without the line break at its end, which the console adds.
@@ -85,9 +85,9 @@ void print_table(std::string table) {
   Console().print(table);
 }
 
-void print_corpus(const Choices& choices) {
+void print_corpus(const Options& options) {
   std::vector<SplitLedger> ledgers;
-  const Corpus corpus = read_corpus(choices.corpus, choices.inputs[0], {choices.skip_bad_rows}, ledgers);
+  const Corpus corpus = read_corpus(options.corpus, options.inputs[0], {options.skip_bad_rows}, ledgers);
   for (const CorpusSplit& split : corpus.splits)
     Console().print(fmt::format("{}: {}", split.name, split.file));
   print_table(statistics_of(corpus, ledgers).to_table());
@@ -101,12 +101,12 @@ Corpus read_named_corpus(const std::string& input, const CorpusOptions& options)
   return read_corpus(input.substr(0, equals), input.substr(equals + 1), options, ledgers);
 }
 
-void print_leakage(const Choices& choices) {
-  const Corpus first = read_named_corpus(choices.inputs[0], {choices.skip_bad_rows});
-  const Corpus second = read_named_corpus(choices.inputs[1], {choices.skip_bad_rows});
-  const std::vector<LeakageReport> reports{find_leakage(first, second, choices.leakage_words),
-                                           find_leakage(second, first, choices.leakage_words)};
-  if (!choices.output.empty()) write_file_atomically(choices.output, to_json_lines(reports));
+void print_leakage(const Options& options) {
+  const Corpus first = read_named_corpus(options.inputs[0], {options.skip_bad_rows});
+  const Corpus second = read_named_corpus(options.inputs[1], {options.skip_bad_rows});
+  const std::vector<LeakageReport> reports{find_leakage(first, second, options.leakage_words),
+                                           find_leakage(second, first, options.leakage_words)};
+  if (!options.output.empty()) write_file_atomically(options.output, to_json_lines(reports));
   print_table(to_table(reports));
 }
 
@@ -162,17 +162,17 @@ void print_prompts(const Dataset& dataset, std::int64_t count, const Tokenizer& 
   }
 }
 
-void print_data_sets(const Choices& choices) {
+void print_data_sets(const Options& options) {
   std::optional<Tokenizer> tokenizer;
-  if (choices.show > 0) {
-    tokenizer = Tokenizer::load(choices.tokenizer.empty() ? choices.base : choices.tokenizer);
+  if (options.show > 0) {
+    tokenizer = Tokenizer::load(options.tokenizer.empty() ? options.base : options.tokenizer);
   }
   std::vector<DatasetStatistics> statistics;
   const auto look_at = [&](const Dataset& dataset) {
     statistics.push_back(statistics_of(dataset));
-    if (tokenizer) print_prompts(dataset, choices.show, *tokenizer);
+    if (tokenizer) print_prompts(dataset, options.show, *tokenizer);
   };
-  for (const std::string& input : choices.inputs) {
+  for (const std::string& input : options.inputs) {
     if (!fs::is_directory(input)) {
       Console().print(input);
       look_at(Dataset::read(input));
@@ -188,21 +188,21 @@ void print_data_sets(const Choices& choices) {
 
 }  // namespace
 
-int inspect(const Arguments& arguments) {
-  Choices choices;
+ExitCode inspect(const Arguments& arguments) {
+  Options options;
   OptionTable table("inspect",
                     "prints what a corpus or prepared data sets hold, or what two corpora have in common");
-  bind(table, choices);
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-  check(choices, table);
-  if (choices.leakage) {
-    print_leakage(choices);
-  } else if (!choices.corpus.empty()) {
-    print_corpus(choices);
+  bind(table, options);
+  if (!table.parse(arguments)) return ExitCode::done;
+  check(options, table);
+  if (options.leakage) {
+    print_leakage(options);
+  } else if (!options.corpus.empty()) {
+    print_corpus(options);
   } else {
-    print_data_sets(choices);
+    print_data_sets(options);
   }
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace chorus::command

@@ -384,13 +384,13 @@ std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<st
   return JobQueue(jobs, launcher, console).run(side_by_side);
 }
 
-int exit_code_of(std::span<const JobOutcome> outcomes) {
+ExitCode exit_code_of(std::span<const JobOutcome> outcomes) {
   using enum JobOutcome::State;
   if (stop_requested() || std::ranges::count(outcomes, stopped, &JobOutcome::state) > 0)
-    return static_cast<int>(ExitCode::preempted);
+    return ExitCode::preempted;
   const auto first = std::ranges::find(outcomes, failed, &JobOutcome::state);
-  if (first == outcomes.end()) return static_cast<int>(ExitCode::done);
-  return first->exit_code > 0 ? first->exit_code : static_cast<int>(ExitCode::internal);
+  if (first == outcomes.end()) return ExitCode::done;
+  return first->exit_code > 0 ? static_cast<ExitCode>(first->exit_code) : ExitCode::internal;
 }
 
 }  // namespace chorus

@@ -8,6 +8,7 @@
 
 #include "experiments/studies/job.h"
 #include "launch/process/console.h"
+#include "ops/base/error.h"
 
 namespace chorus {
 
@@ -38,7 +39,7 @@ std::vector<JobOutcome> run_jobs(std::span<const Job> jobs, const std::vector<st
                                  std::size_t side_by_side, Console& console);
 
 // 6 if one was stopped, so that the same call goes on; else the exit code of the first that failed, and 0 if none did.
-int exit_code_of(std::span<const JobOutcome> outcomes);
+ExitCode exit_code_of(std::span<const JobOutcome> outcomes);
 
 // What to say after a request to stop.
 inline constexpr std::string_view stopped_early = "stopped by a signal; the same command goes on";

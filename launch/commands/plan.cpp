@@ -133,7 +133,7 @@ nlohmann::ordered_json to_json(const GridPlan& grid) {
           {"rank_hours", grid.device_hours}};
 }
 
-int run(const Options& options) {
+ExitCode run(const Options& options) {
   if (!options.grids.empty()) begin_file(options.grids, "--grids");
   const PlanRequest request = request_of(options);
   const Plan plan = make_plan(request, data_of(options, request.model));
@@ -145,7 +145,7 @@ int run(const Options& options) {
         {"version", version()}, {"machine", request.machine.name}, {"grids", grids}};
     write_file_atomically(options.grids, all.dump(2) + "\n");
   }
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 void add_work(OptionTable& table, Options& options) {
@@ -186,14 +186,14 @@ void add_machine(OptionTable& table, Options& options) {
 
 }  // namespace
 
-int plan(const Arguments& arguments) {
+ExitCode plan(const Arguments& arguments) {
   Options options;
   options.train.model.precision = DType::bf16;
   OptionTable table("plan", "tells memory, time and cost of a training on machines that need not be there");
   add_work(table, options);
   add_machine(table, options);
   pass_over_training(table);  // which is planned by its configuration
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
   return run(options);
 }
 

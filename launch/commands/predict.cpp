@@ -82,7 +82,7 @@ std::string to_table(const std::vector<AskedLine>& lines) {
   return text;
 }
 
-int run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+ExitCode run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const std::vector<Dialogue> dialogues = read_dialogues(options.input);
   SharedFacts facts = facts_of(table, {"base", "adapter", "data", "input", "output"});
   add_content(facts, "input", content_hash(dialogues));
@@ -98,17 +98,17 @@ int run(const Options& options, const OptionTable& table, const MakeRuntime& mak
     std::string text = to_json_lines(lines);
     text.pop_back();
     console.print(text);
-    return static_cast<int>(ExitCode::done);
+    return ExitCode::done;
   }
   console.print(to_table(lines));
   if (!options.output.empty() && model.runtime().is_first())
     write_file_atomically(options.output, to_json_lines(lines));
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int predict(const Arguments& arguments) {
+ExitCode predict(const Arguments& arguments) {
   return run_on_ranks("chorus predict", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table("predict", "labels the lines of dialogues that have no labels");
@@ -124,7 +124,7 @@ int predict(const Arguments& arguments) {
              "also write labels and probabilities to this new file as JSON lines; -: print these instead")
         .shown_as("FILE");
     add_asking(table, options.ask);
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    if (!table.parse(arguments)) return ExitCode::done;
     return run(options, table, make_runtime);
   });
 }

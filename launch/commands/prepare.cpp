@@ -25,8 +25,8 @@
 namespace chorus::command {
 namespace {
 
-struct Choices {
-  PrepareOptions options;
+struct Options {
+  PrepareOptions prepare;
   std::string base;
   std::int64_t shard_mib = 128;
 };
@@ -35,41 +35,41 @@ constexpr std::int64_t tokens_at_once = 2048;  // of the texts that the base map
 
 std::string list(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
-void add_input(OptionTable& table, Choices& choices) {
-  PrepareOptions& options = choices.options;
+void add_input(OptionTable& table, Options& options) {
+  PrepareOptions& prepare = options.prepare;
   std::vector<std::string> corpora = dialogue_corpora();
   const std::string dialogues = list(corpora);
   corpora.insert(corpora.end(), {"mixed", "messages", "tokens", "text"});
   table
       .positional(
-          "input", options.inputs,
+          "input", prepare.inputs,
           "a corpus of dialogues: its path; mixed: CORPUS=PATH of each; messages, tokens, text: FILE for "
           "train, or SPLIT=FILE of each; messages: or a folder of SPLIT.jsonl")
       .required()
       .shown_as("PATH");
-  table.add("output", options.output, "new folder for SPLIT.h5, ledger.json, config.ini")
+  table.add("output", prepare.output, "new folder for SPLIT.h5, ledger.json, config.ini")
       .required()
       .shown_as("DIR");
-  table.choice("corpus", options.corpus, corpora,
+  table.choice("corpus", prepare.corpus, corpora,
                dialogues +
                    ": dialogues; mixed: several of these in one; messages: conversations with an assistant; "
                    "tokens: JSON lines of input_ids and labels; text: plain paragraphs");
-  table.add("shard-size", choices.shard_mib, "MiB of a file: a larger split is written in shards of so much")
+  table.add("shard-size", options.shard_mib, "MiB of a file: a larger split is written in shards of so much")
       .between(1, 1 << 20);
-  table.add("skip-bad-rows", options.skip_bad_rows, "count malformed rows in the ledger instead of stopping");
+  table.add("skip-bad-rows", prepare.skip_bad_rows, "count malformed rows in the ledger instead of stopping");
 
   table.group("Tokens");
-  table.add("base", choices.base, "base model that the data is for: gives tokenizer and vocabulary")
+  table.add("base", options.base, "base model that the data is for: gives tokenizer and vocabulary")
       .shown_as("DIR");
-  table.add("tokenizer", options.tokenizer, "tokenizer.model or tokenizer.json, where no base is given")
+  table.add("tokenizer", prepare.tokenizer, "tokenizer.model or tokenizer.json, where no base is given")
       .shown_as("FILE");
-  table.add("vocabulary-size", options.vocabulary_size, "of the base; 0: the base's, else the tokenizer's")
+  table.add("vocabulary-size", prepare.vocabulary_size, "of the base; 0: the base's, else the tokenizer's")
       .at_least(0);
   table.group("Text");
-  table.add("context", options.context, "tokens of a sample").at_least(2);
+  table.add("context", prepare.context, "tokens of a sample").at_least(2);
   table.group("Token lists");
   table
-      .add("lines-per-tree", options.lines_per_tree,
+      .add("lines-per-tree", prepare.lines_per_tree,
            "neighbours that begin alike share it, so many at most; 1: none do")
       .at_least(1);
 }
@@ -178,37 +178,37 @@ void check_tokenizer(const std::string& given, const std::string& base,
                               "the option out");
 }
 
-void take_from_base(Choices& choices, const OptionTable& table) {
-  PrepareOptions& options = choices.options;
+void take_from_base(Options& options, const OptionTable& table) {
+  PrepareOptions& prepare = options.prepare;
   std::int64_t longest_text = std::numeric_limits<std::int64_t>::max();
-  if (!choices.base.empty()) {
-    const ModelConfig config = read_model_config(choices.base);
+  if (!options.base.empty()) {
+    const ModelConfig config = read_model_config(options.base);
     const std::int64_t vocabulary_size = config.vocabulary_size;
-    require<ConfigurationError>(options.vocabulary_size == 0 || options.vocabulary_size == vocabulary_size,
-                                "--vocabulary-size is ", options.vocabulary_size, " but that of ",
-                                choices.base, " is ", vocabulary_size, ": leave the option out");
-    options.vocabulary_size = vocabulary_size;
-    longest_text = options.longest_text = config.longest_text();
-    options.bound_of_texts = config.bound_of_texts();
-    const auto tokenizer = tokenizer_file(choices.base);
-    if (!options.tokenizer.empty()) check_tokenizer(options.tokenizer, choices.base, tokenizer);
+    require<ConfigurationError>(prepare.vocabulary_size == 0 || prepare.vocabulary_size == vocabulary_size,
+                                "--vocabulary-size is ", prepare.vocabulary_size, " but that of ",
+                                options.base, " is ", vocabulary_size, ": leave the option out");
+    prepare.vocabulary_size = vocabulary_size;
+    longest_text = prepare.longest_text = config.longest_text();
+    prepare.bound_of_texts = config.bound_of_texts();
+    const auto tokenizer = tokenizer_file(options.base);
+    if (!prepare.tokenizer.empty()) check_tokenizer(prepare.tokenizer, options.base, tokenizer);
     // The base's own also where they are alike: what stands beside tokenizer.json says how texts end.
-    if (tokenizer) options.tokenizer = *tokenizer;
+    if (tokenizer) prepare.tokenizer = *tokenizer;
   }
   require<ConfigurationError>(
-      options.corpus == "tokens" || !options.tokenizer.empty(), "the ", options.corpus,
+      prepare.corpus == "tokens" || !prepare.tokenizer.empty(), "the ", prepare.corpus,
       " corpus needs a tokenizer: give --base with a tokenizer inside, or --tokenizer");
   require<ConfigurationError>(
-      options.vocabulary_size > 0 || !options.tokenizer.empty(),
+      prepare.vocabulary_size > 0 || !prepare.tokenizer.empty(),
       "the tokens corpus needs to know the vocabulary: give --base or --vocabulary-size");
-  if (!table.changed("max-tokens")) options.max_tokens = std::min(options.max_tokens, longest_text);
-  if (!table.changed("context")) options.context = std::min(options.context, longest_text);
+  if (!table.changed("max-tokens")) prepare.max_tokens = std::min(prepare.max_tokens, longest_text);
+  if (!table.changed("context")) prepare.context = std::min(prepare.context, longest_text);
 }
 
-void say_unused_rows(const Choices& choices, Console& console) {
-  if (choices.base.empty() || choices.options.tokenizer.empty()) return;
-  const std::int64_t pieces = Tokenizer::load(choices.options.tokenizer).size();
-  const std::string remark = unused_rows(choices.base, choices.options.vocabulary_size, pieces);
+void say_unused_rows(const Options& options, Console& console) {
+  if (options.base.empty() || options.prepare.tokenizer.empty()) return;
+  const std::int64_t pieces = Tokenizer::load(options.prepare.tokenizer).size();
+  const std::string remark = unused_rows(options.base, options.prepare.vocabulary_size, pieces);
   if (!remark.empty()) console.print(remark);
 }
 
@@ -251,17 +251,17 @@ void stop_if_requested() {
 }
 
 // Maps texts to vectors with the base; it is loaded when it is first needed.
-EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runtime) {
-  if (choices.base.empty()) return {};
-  return [&choices, &make_runtime](std::span<const std::string> texts) {
-    const BaseModel base(choices.base);
+EmbedTexts embed_with_base(const Options& options, const MakeRuntime& make_runtime) {
+  if (options.base.empty()) return {};
+  return [&options, &make_runtime](std::span<const std::string> texts) {
+    const BaseModel base(options.base);
     SharedFacts facts;
     add_content(facts, base, std::nullopt);
     const std::unique_ptr<Runtime> runtime = make_runtime({}, facts);
     BaseSetup base_setup = take_base(base, {}, *runtime);
     base_setup.llama.load(base);
     ModelSetup setup(base_setup, {}, {.tokens = tokens_at_once});
-    auto vectors = embed_texts(setup.model, Tokenizer::load(choices.options.tokenizer), texts, tokens_at_once,
+    auto vectors = embed_texts(setup.model, Tokenizer::load(options.prepare.tokenizer), texts, tokens_at_once,
                                setup.activations, [&](std::int64_t done, std::int64_t total) {
                                  runtime->console().progress("vectors of lines", done, total);
                                  stop_if_requested();
@@ -271,44 +271,44 @@ EmbedTexts embed_with_base(const Choices& choices, const MakeRuntime& make_runti
   };
 }
 
-int run(Choices& choices, const OptionTable& table, const MakeRuntime& make_runtime) {
-  choices.options.config = table.print_effective();
-  choices.options.shard_bytes = choices.shard_mib << 20;
-  check_kind(choices.options, table);
-  take_from_base(choices, table);
-  require_writable_place(choices.options.output, "--output");
+ExitCode run(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+  options.prepare.config = table.print_effective();
+  options.prepare.shard_bytes = options.shard_mib << 20;
+  check_kind(options.prepare, table);
+  take_from_base(options, table);
+  require_writable_place(options.prepare.output, "--output");
   Console console;
-  say_unused_rows(choices, console);
+  say_unused_rows(options, console);
   const Ledger ledger = chorus::prepare(
-      choices.options,
+      options.prepare,
       [&](std::string_view what, std::int64_t done, std::int64_t total) {
         console.progress(what, done, total);
         stop_if_requested();
       },
-      embed_with_base(choices, make_runtime));
+      embed_with_base(options, make_runtime));
   console.finish();
   std::string lines = ledger.to_table();
   while (lines.ends_with('\n')) lines.pop_back();
   console.print(lines);
   if (!ledger.example.empty()) console.print(ledger.example);
-  console.print(fmt::format("the data sets are in {}", choices.options.output));
-  return static_cast<int>(ExitCode::done);
+  console.print(fmt::format("the data sets are in {}", options.prepare.output));
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int prepare(const Arguments& arguments) {
+ExitCode prepare(const Arguments& arguments) {
   return run_on_ranks("chorus prepare", [&](const MakeRuntime& make_runtime) {
-    Choices choices;
+    Options options;
     OptionTable table("prepare",
                       "turns a corpus into prompts, tokens and data sets, and accounts for every row");
-    add_input(table, choices);
-    add_messages(table, choices.options);
-    add_prompts(table, choices.options);
-    add_selection(table, choices.options);
-    add_features(table, choices.options);
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
-    return run(choices, table, make_runtime);
+    add_input(table, options);
+    add_messages(table, options.prepare);
+    add_prompts(table, options.prepare);
+    add_selection(table, options.prepare);
+    add_features(table, options.prepare);
+    if (!table.parse(arguments)) return ExitCode::done;
+    return run(options, table, make_runtime);
   });
 }
 

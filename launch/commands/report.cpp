@@ -8,7 +8,7 @@
 
 namespace chorus::command {
 
-int report(const Arguments& arguments) {
+ExitCode report(const Arguments& arguments) {
   std::vector<std::string> inputs;
   std::string output, title = "Chorus report";
   OptionTable table("report",
@@ -22,7 +22,7 @@ int report(const Arguments& arguments) {
       .required()
       .shown_as("FILE.html");
   table.add("title", title, "of the page");
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
   const std::filesystem::path page = output, rows = std::filesystem::path(output).replace_extension(".csv");
   for (const std::filesystem::path& file : {page, rows}) begin_new_file(file, "--output");
   const Report found = Report::collect({inputs.begin(), inputs.end()});
@@ -32,7 +32,7 @@ int report(const Arguments& arguments) {
   for (const std::string& remark : found.remarks) console.print(remark);
   console.print(fmt::format("{} trainings and {} evaluations are in {}", found.trainings.size(),
                             found.evaluations.size(), output));
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace chorus::command

@@ -6,7 +6,7 @@
 
 namespace chorus::command {
 
-int sample(const Arguments& arguments) {
+ExitCode sample(const Arguments& arguments) {
   std::string output;
   SampleCorpusOptions options;
   OptionTable table("sample",
@@ -19,13 +19,13 @@ int sample(const Arguments& arguments) {
   table.add("test-dialogues", options.test_dialogues, "of the test split").at_least(1);
   table.add("paragraphs", options.paragraphs, "of pretraining.txt").at_least(1);
   table.add("seed", options.seed, "another one gives another corpus");
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
 
   write_sample_corpus(output, options);
   Console().print(fmt::format(
       "{}: {} dialogues to train on, {} for dev, {} for test, and {} paragraphs of text", output,
       options.train_dialogues, options.dev_dialogues, options.test_dialogues, options.paragraphs));
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace chorus::command

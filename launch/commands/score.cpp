@@ -55,7 +55,7 @@ nlohmann::ordered_json exclude(const std::string& file, std::vector<AnsweredRun>
   return {{"file", file}, {"removed", remainder.removed}, {"unmatched", remainder.unmatched}};
 }
 
-int run(const Options& options) {
+ExitCode run(const Options& options) {
   if (!options.output.empty()) begin_new_file(options.output, "--output");
   std::vector<AnsweredRun> runs = read_runs(options.files);
   for (AnsweredRun& run : read_runs(options.against)) runs.push_back(std::move(run));
@@ -72,12 +72,12 @@ int run(const Options& options) {
     json["without_excluded"] = std::move(excluded);
   }
   if (!options.output.empty()) write_file_atomically(options.output, json.dump(2) + "\n");
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int score(const Arguments& arguments) {
+ExitCode score(const Arguments& arguments) {
   Options options;
   OptionTable table("score", "scores files of predictions, one per seed, and compares them with others");
   table.positional("predictions", options.files, "predictions.jsonl of `chorus evaluate`, one per seed")
@@ -90,7 +90,7 @@ int score(const Arguments& arguments) {
   table.add("samples", options.bootstrap.samples, "resamples of the bootstrap").at_least(1);
   table.add("seed", options.bootstrap.seed, "of the resamples");
   table.add("output", options.output, "also write the numbers as JSON").shown_as("FILE");
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
   return run(options);
 }
 

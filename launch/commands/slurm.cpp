@@ -310,14 +310,14 @@ void check_trainings(const Options& o) {
   }
 }
 
-int run(Options& options) {
+ExitCode run(Options& options) {
   if (!options.sweep.empty()) options.trials = trainings_of_sweep(options.sweep);
   check(options);
   if (options.check) check_trainings(options);
   const std::string text = script(options, options.program.empty() ? own_program() : options.program);
   if (options.script == "-") {
     std::fputs(text.c_str(), stdout);
-    return static_cast<int>(ExitCode::done);
+    return ExitCode::done;
   }
   begin_new_file(options.script, "--script");
   write_file_atomically(options.script, text);
@@ -325,19 +325,19 @@ int run(Options& options) {
       fmt::format("{}: {} of {} ranks on {} nodes; submit it by:\n{}", options.script,
                   options.tasks() == 1 ? "a training" : fmt::format("{} trainings", options.tasks()),
                   options.nodes * options.ranks_of_node(), options.nodes, submission(options)));
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 }  // namespace
 
-int slurm(const Arguments& arguments) {
+ExitCode slurm(const Arguments& arguments) {
   Options options;
   OptionTable table("slurm",
                     "writes a batch script for Slurm that trains, saves before its limit, and goes on");
   add_work(table, options);
   add_resources(table, options);
   add_survival(table, options);
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
   return run(options);
 }
 

@@ -110,7 +110,7 @@ StudyTable make_table(const Study& study, StudyRequest request) {
 }
 
 // The exit code of the whole is that of the first failure.
-int run(const Options& options, const OptionTable& option_table) {
+ExitCode run(const Options& options, const OptionTable& option_table) {
   const Study study = Study::load(options.file);
   const StudyRequest request = make_request(options);
   const StudyPlan plan = plan_study(study, request);
@@ -120,7 +120,7 @@ int run(const Options& options, const OptionTable& option_table) {
     console.print(fmt::format("{}left out: {}", options.dry_run ? "# " : "", text));
   if (options.dry_run) {
     for (const Job& job : plan.jobs) console.print(shell_line(command_line(job, launcher)));
-    return static_cast<int>(ExitCode::done);
+    return ExitCode::done;
   }
   check_records(plan.jobs);
   std::optional<FolderLock> lock;
@@ -136,8 +136,8 @@ int run(const Options& options, const OptionTable& option_table) {
   if (failed > 0)
     console.print(
         fmt::format("{} of {} jobs failed; the same command runs them again", failed, outcomes.size()));
-  const int exit_code = exit_code_of(outcomes);
-  if (exit_code == static_cast<int>(ExitCode::preempted)) console.print(stopped_early);
+  const ExitCode exit_code = exit_code_of(outcomes);
+  if (exit_code == ExitCode::preempted) console.print(stopped_early);
   return exit_code;
 }
 
@@ -169,11 +169,11 @@ void bind(OptionTable& table, Options& options) {
 
 }  // namespace
 
-int study(const Arguments& arguments) {
+ExitCode study(const Arguments& arguments) {
   Options options;
   OptionTable table("study", "runs every row of a paper's table and prints ours beside it");
   bind(table, options);
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
   return run(options, table);
 }
 

@@ -100,7 +100,7 @@ class Sweep {
         launcher_(split_words(options.launcher, "--launcher")),
         console_(console) {}
 
-  int run() {
+  ExitCode run() {
     std::vector<std::size_t> trials = all_trials(request_);
     if (options_.trial >= 0) trials = {static_cast<std::size_t>(options_.trial)};
     for (int rung = 0; rung < request_.rungs && !trials.empty(); ++rung) {
@@ -108,7 +108,7 @@ class Sweep {
         console_.print(fmt::format("round {} of {}: {} trials of {:g} epochs", rung + 1, request_.rungs,
                                    trials.size(), epochs_of(request_, rung)));
       const std::vector<TrialResult> results = train(trials, rung);
-      if (exit_code_ == static_cast<int>(ExitCode::preempted)) {
+      if (exit_code_ == ExitCode::preempted) {
         console_.print(stopped_early);
         return exit_code_;
       }
@@ -127,8 +127,8 @@ class Sweep {
   void run_all(const std::vector<Job>& jobs) {
     check_records(jobs);
     const std::vector<JobOutcome> outcomes = run_jobs(jobs, launcher_, options_.jobs, console_);
-    const int exit_code = exit_code_of(outcomes);
-    if (exit_code_ == 0 || exit_code == static_cast<int>(ExitCode::preempted)) exit_code_ = exit_code;
+    const ExitCode exit_code = exit_code_of(outcomes);
+    if (exit_code_ == ExitCode::done || exit_code == ExitCode::preempted) exit_code_ = exit_code;
   }
 
   std::vector<TrialResult> train(const std::vector<std::size_t>& trials, int rung) {
@@ -186,7 +186,7 @@ class Sweep {
   std::vector<std::string> launcher_;
   Console& console_;
   std::vector<TrialResult> results_;
-  int exit_code_ = 0;
+  ExitCode exit_code_ = ExitCode::done;
 };
 
 void check_alone(const Options& options) {
@@ -194,7 +194,7 @@ void check_alone(const Options& options) {
                               " compare them: leave one out");
 }
 
-int run(const Options& options, const OptionTable& table) {
+ExitCode run(const Options& options, const OptionTable& table) {
   const SweepRequest request = make_request(options);
   Console console;
   require<ConfigurationError>(options.trial < std::ssize(request.trials), "--trial is ", options.trial,
@@ -203,7 +203,7 @@ int run(const Options& options, const OptionTable& table) {
   if (options.dry_run) {
     for (const Job& job : training_jobs(request, all_trials(request), 0))
       console.print(shell_line(command_line(job, split_words(options.launcher, "--launcher"))));
-    return static_cast<int>(ExitCode::done);
+    return ExitCode::done;
   }
   // Tasks of an array work side by side, each in the folder of its trial.
   std::optional<FolderLock> lock;
@@ -249,12 +249,12 @@ void bind(OptionTable& table, Options& options) {
 
 }  // namespace
 
-int sweep(const Arguments& arguments) {
+ExitCode sweep(const Arguments& arguments) {
   Options options;
   OptionTable table("sweep",
                     "searches options of train: a grid or random points, the best by dev scored on test");
   bind(table, options);
-  if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+  if (!table.parse(arguments)) return ExitCode::done;
   return run(options, table);
 }
 

@@ -153,15 +153,15 @@ void say_cut_warmup(const Schedule& schedule, Console& console) {
                   learning_rate(schedule, schedule.total_steps - 1), schedule.peak));
 }
 
-int report_end(const TrainConfig& config, const Trainer& trainer, const TrainingSummary& summary,
-               Console& console) {
+ExitCode report_end(const TrainConfig& config, const Trainer& trainer, const TrainingSummary& summary,
+                    Console& console) {
   console.finish();
   if (!summary.finished) {
     console.print(
         fmt::format("stopped by {} after step {}{}; a checkpoint is in {}; go on with --resume auto",
                     summary.interrupted ? "a signal" : "--max-time", summary.state.step,
                     summary.state.evaluation_due ? ", before dev was scored" : "", config.output));
-    return static_cast<int>(ExitCode::preempted);
+    return ExitCode::preempted;
   }
   if (summary.stopped_early)
     console.print(
@@ -172,7 +172,7 @@ int report_end(const TrainConfig& config, const Trainer& trainer, const Training
   console.print(fmt::format("trained {} steps in {}; the {} is in {}", summary.state.step,
                             print_duration(summary.seconds),
                             config.method == Method::lora ? "adapter" : "model", config.output));
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 // Of all ranks together, in the products of this precision; 0 where it is not known what their device reaches.
@@ -181,8 +181,8 @@ double peak_flops(Runtime& runtime, DType precision) {
   return machine ? machine->peak_flops(precision) * runtime.groups().groups().world.size() : 0;
 }
 
-int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
-        const MakeRuntime& make_runtime) {
+ExitCode run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
+             const MakeRuntime& make_runtime) {
   const TrainingFiles inputs = read_training_files(config, table);
   TrainingInputs to_read = inputs.to_train();
   const nlohmann::ordered_json content = content_identity(to_read);
@@ -218,7 +218,7 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
     if (runtime->is_first() && !read_identity(config.output))
       console.print(
           "an older version of Chorus wrote it: whether it is the run of these options is not known");
-    return static_cast<int>(ExitCode::done);
+    return ExitCode::done;
   }
   require<DataError>(checkpoint || start.damage.empty(), "no checkpoint in ", config.output,
                      " can be gone on from: ", joined(start.damage, "; "),
@@ -247,13 +247,13 @@ int run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& t
 
 }  // namespace
 
-int train(const Arguments& arguments) {
+ExitCode train(const Arguments& arguments) {
   return run_on_ranks("chorus train", [&](const MakeRuntime& make_runtime) {
     TrainConfig config;
     RuntimeOptions options;
     OptionTable table("train", "fine-tunes a base with LoRA, or trains all of its weights");
     add_training(table, config, options);
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    if (!table.parse(arguments)) return ExitCode::done;
     return run(config, options, table, make_runtime);
   });
 }

@@ -104,7 +104,8 @@ std::string way_of(const TrainConfig& config) {
   return way;
 }
 
-int compare(const Options& options, const TrainingFiles& files, TrainingInputs& inputs, Runtime& runtime) {
+ExitCode compare(const Options& options, const TrainingFiles& files, TrainingInputs& inputs,
+                 Runtime& runtime) {
   Console& console = runtime.console();
   const TrainConfig reference_config = plain(options.train, files.train);
   RecordedSteps reference;
@@ -129,10 +130,10 @@ int compare(const Options& options, const TrainingFiles& files, TrainingInputs& 
       "leave out one option of the configuration, or one kind of ranks, at a time to see which it "
       "is, and train without it");
   console.print("the steps are those of one rank, up to rounding");
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
-int run_training(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+ExitCode run_training(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   const TrainingFiles files = read_training_files(options.train, table);
   TrainingInputs inputs = files.to_train();
   const nlohmann::ordered_json content = content_identity(inputs);
@@ -144,14 +145,14 @@ int run_training(Options& options, const OptionTable& table, const MakeRuntime& 
   return compare(options, files, inputs, *runtime);
 }
 
-int run_files(const Options& options) {
+ExitCode run_files(const Options& options) {
   require<ConfigurationError>(
       !options.train.base.empty() || !options.train.adapter.empty() || !options.train.data.empty(),
       "nothing to verify: give --base, --adapter or --data, or the configuration of a training");
   Console console;
   Activity nobody_waits;
   report_files(options.files(), console, nobody_waits);
-  return static_cast<int>(ExitCode::done);
+  return ExitCode::done;
 }
 
 void add_options(OptionTable& table, Options& options) {
@@ -178,7 +179,7 @@ void add_options(OptionTable& table, Options& options) {
 
 }  // namespace
 
-int verify(const Arguments& arguments) {
+ExitCode verify(const Arguments& arguments) {
   return run_on_ranks("chorus verify", [&](const MakeRuntime& make_runtime) {
     Options options;
     OptionTable table(
@@ -188,7 +189,7 @@ int verify(const Arguments& arguments) {
         "alone. Writes nothing");
     add_options(table, options);
     pass_over_training(table);  // which is verified by its configuration
-    if (!table.parse(arguments)) return static_cast<int>(ExitCode::done);
+    if (!table.parse(arguments)) return ExitCode::done;
     const bool trains = options.steps > 0 && !options.train.base.empty() && !options.train.data.empty();
     return trains ? run_training(options, table, make_runtime) : run_files(options);
   });

@@ -6,7 +6,6 @@
 #include <new>
 #include <system_error>
 
-#include "ops/base/error.h"
 #include "parallel/interruption.h"
 
 namespace chorus {
@@ -34,20 +33,20 @@ Reported describe(const std::exception& error) {
 
 }  // namespace
 
-int report_error(const std::string& who, const std::exception& error) {
+ExitCode report_error(const std::string& who, const std::exception& error) {
   const Reported reported = describe(error);
   std::fflush(stdout);
   const bool failed = dynamic_cast<const Interrupted*>(&error) == nullptr;
   const std::string line = fmt::format("{}: {}{}\n", who, failed ? "error: " : "", reported.text);
   std::fwrite(line.data(), 1, line.size(), stderr);  // which may be a terminal that was closed
   std::fflush(stderr);
-  return static_cast<int>(reported.exit_code);
+  return reported.exit_code;
 }
 
-int finish_streams(const std::string& who, int exit_code) {
+ExitCode finish_streams(const std::string& who, ExitCode exit_code) {
   errno = 0;
   const bool flushed = std::fflush(stdout) == 0;
-  if (exit_code != static_cast<int>(ExitCode::done)) return exit_code;
+  if (exit_code != ExitCode::done) return exit_code;
   if (std::ferror(stdin) != 0)  // which std::cin takes for the end
     return report_error(who, DataError("the standard input could not be read to its end"));
   if (flushed && std::ferror(stdout) == 0) return exit_code;

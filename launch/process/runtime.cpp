@@ -132,8 +132,8 @@ void watch(const MpiSession& session, double hang_limit, const std::string& comm
 
 }  // namespace
 
-int run_on_ranks(const std::string& command,
-                 const std::function<int(const MakeRuntime& make_runtime)>& body) {
+ExitCode run_on_ranks(const std::string& command,
+                      const std::function<ExitCode(const MakeRuntime& make_runtime)>& body) {
   std::optional<MpiSession> session;
   if (started_by_mpi()) session.emplace();
   try {
@@ -146,7 +146,7 @@ int run_on_ranks(const std::string& command,
     });
   } catch (const Interrupted& interruption) {
     // All ranks are here, or those that are not will be: nothing is to be ended.
-    if (session && session->rank() != 0) return static_cast<int>(interruption.exit_code());
+    if (session && session->rank() != 0) return interruption.exit_code();
     throw;
   } catch (const std::exception& error) {
     if (session && session->size() > 1) abort_all(*session, command, error);

@@ -8,6 +8,7 @@
 #include "launch/process/device.h"
 #include "launch/process/same_on_ranks.h"
 #include "ops/backend.h"
+#include "ops/base/error.h"
 #include "parallel/timed_communicator.h"
 
 namespace chorus {
@@ -48,6 +49,7 @@ class Runtime {
 // have alike. A failure is printed once, by the first rank that has it, and ends all ranks with its exit code.
 using MakeRuntime =
     std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options, const SharedFacts& facts)>;
-int run_on_ranks(const std::string& command, const std::function<int(const MakeRuntime& make_runtime)>& body);
+ExitCode run_on_ranks(const std::string& command,
+                      const std::function<ExitCode(const MakeRuntime& make_runtime)>& body);
 
 }  // namespace chorus

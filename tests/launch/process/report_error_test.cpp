@@ -17,8 +17,8 @@ using testing::HasSubstr;
 // What is said of an error, and its exit code.
 std::pair<std::string, ExitCode> reported(const std::exception& error) {
   testing::internal::CaptureStderr();
-  const int code = report_error("chorus test", error);
-  return {testing::internal::GetCapturedStderr(), static_cast<ExitCode>(code)};
+  const ExitCode code = report_error("chorus test", error);
+  return {testing::internal::GetCapturedStderr(), code};
 }
 
 TEST(ReportError, WhatTheSystemRefusesIsNoDefect) {
