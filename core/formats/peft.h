@@ -28,7 +28,7 @@ struct LoraConfig {
   double alpha = 32;
   double dropout = 0;   // 0 <= dropout < 1, on the input of A
   bool rslora = false;  // Kalajdzievski 2023: alpha / sqrt(r) instead of alpha / r
-  // Without repetition, in the order of Projection.
+  // Projections with a path, each once, in the order of Projection.
   std::vector<Projection> targets = {all_projections.begin(), all_projections.end()};
   LoraPatterns patterns = {};
   bool operator==(const LoraConfig&) const = default;
@@ -42,7 +42,7 @@ struct LoraPath {
   std::int64_t rank = 0;
   double scale = 1;  // s
 };
-// None where there is no path.
+// Nothing where the projection has no path.
 std::optional<LoraPath> path_of(const LoraConfig& config, std::int64_t layer, Projection projection);
 
 // One of the paths of an adapter.
@@ -51,7 +51,7 @@ struct PlacedPath {
   Projection projection = Projection::q;
   LoraPath path;
 };
-// All of a model of so many layers, by layer, then as the targets are ordered.
+// The paths of a model of so many layers, by layer, then as the targets are ordered.
 std::vector<PlacedPath> paths_of(const LoraConfig& config, std::int64_t layers);
 
 // "all", or names separated by commas: q or q_proj, … Throws ConfigurationError for others and for

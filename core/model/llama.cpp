@@ -32,7 +32,7 @@ bool is_aligned(const void* address, DType dtype) {
 
 nlohmann::ordered_json identity(const ModelOptions& options) {
   nlohmann::ordered_json all{{"precision", name(options.precision)}};
-  // Not said of most runs, so that checkpoints of older versions go on.
+  // A newer option: not said at its default, so that checkpoints of older versions go on.
   if (options.base_precision != Quantisation::none) all["base-precision"] = name(options.base_precision);
   return all;
 }

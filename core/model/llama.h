@@ -72,9 +72,9 @@ class Llama {
   // Reads this rank's slices: those in place into the memory where they are mapped, the others a few MiB at a time.
   // `base` must be what the constructor was given, if it was given one, and with options.one_block outlive the object.
   void load(const BaseModel& base);
-  // The same from memory, for models with nothing in place; `read` gives a full tensor.
+  // Fills the weights from memory, for models with nothing in place; `read` gives a full tensor.
   void load(const std::function<std::vector<float>(const ModelTensor&)>& read);
-  // The same of a frozen base on the device: each sets this rank's part of a tensor.
+  // Fills a frozen base on the device: each function sets this rank's part of a tensor.
   void fill(
       const std::function<void(const ModelTensor& tensor, Tensor part)>& write,
       const std::function<void(const ModelTensor& tensor, const QuantisedMatrix& part)>& write_quantised);
@@ -85,14 +85,14 @@ class Llama {
   TokenDivision division() const;
   // Frozen norms, which are whole on every rank, with their names; not those that are read where they are stored.
   std::vector<std::pair<std::string, ConstTensor>> norms_in_memory() const;
-  // Of the weights that are read where they are stored.
+  // Bytes of the weights that are read where they are stored.
   std::int64_t bytes_in_place() const;
   // A batch must have a multiple of so many tokens.
   std::int64_t token_multiple() const { return rows_.multiple(); }
 
   // log_probability[t] = log p(target t)                     acc [T]
   void score(Tensor log_probability, const DeviceBatch& batch, const Additions& added, Arena& arena) const;
-  // The same with dropout of `step`, and adds the gradient of - scale · sum of weight · log_probability to that of what is
+  // Scores with dropout of `step`, and adds the gradient of - scale · sum of weight · log_probability to that of what is
   // trained.
   void score_and_backward(Tensor log_probability, const DeviceBatch& batch, const Additions& added,
                           double scale, std::uint32_t step, Arena& arena) const;
@@ -117,7 +117,7 @@ class Llama {
   struct BoundTensor {
     ModelTensor tensor;
     Weight* weight;
-    // Of a frozen one, where it is: memory to copy it to, or the stored part itself.
+    // Where a frozen tensor is: memory to copy it to, or the stored part itself.
     Tensor copy = {};
     std::optional<TensorView> in_place = {};
   };
@@ -128,7 +128,7 @@ class Llama {
   // Whether the tensor's memory is that of all blocks.
   bool is_shared(const BoundTensor& bound) const;
   void upload_part(const BoundTensor& bound, const BaseModel& base) const;
-  // With options.one_block, before a block is computed.
+  // Reads a block before it is computed, with options.one_block.
   void read_block(std::int64_t layer) const;
   // What this rank has of a tensor along its split dim, or along the first.
   Shard part_of(const ModelTensor& tensor) const;
@@ -137,7 +137,7 @@ class Llama {
   void embed(Tensor x, const DeviceBatch& batch, const Projector* projector, Arena& arena) const;
   void backward_embedding(ConstTensor dx, const DeviceBatch& batch, const Projector* projector,
                           Arena& arena) const;
-  // Of every block.
+  // How deep the backward pass of every block goes.
   std::vector<Depth> backward_depths(const DeviceBatch& batch, const Adapters* adapters) const;
   // Memory for the input of every block, and the output of the last.
   std::vector<Tensor> take_inputs(const DeviceBatch& batch, const std::vector<Depth>& depths,

@@ -60,7 +60,7 @@ class CheckpointStore {
     std::string remark;  // see remark_on_identity()
     nlohmann::json run;  // the identity of the run that wrote it
   };
-  // Of a checkpoint that require_undamaged_checkpoint() let pass. Throws ConfigurationError if it belongs to another run,
+  // Reads a checkpoint that require_undamaged_checkpoint() let pass. Throws ConfigurationError if it belongs to another run,
   // naming all that differs and is not passed by --extend.
   Resumed read(const std::filesystem::path& checkpoint, AdamW& optimizer,
                const nlohmann::ordered_json& identity) const;
@@ -70,7 +70,7 @@ class CheckpointStore {
   // The chosen parameters, full, in host memory.
   struct GatheredTensors;
   GatheredTensors gather(const std::vector<const Parameter*>& chosen, Arena& arena) const;
-  // Those of the projector, or all others.
+  // The parameters of the projector, or all others.
   std::vector<const Parameter*> parameters_of(bool projector) const;
   // All trained weights as a Hugging Face folder has them, in the types of the base: BF16, else F32.
   void write_base(const std::filesystem::path& folder, Arena& arena) const;
@@ -88,7 +88,7 @@ class CheckpointStore {
   Model& model_;
 };
 
-// Of the state and the tensors in a checkpoint, by content_hash().
+// A hash of the state and the tensors in a checkpoint, by content_hash().
 std::uint64_t checkpoint_content(const std::filesystem::path& checkpoint);
 
 // Throws DataError that names the file where the checkpoint, or the best model in it, is not what was written. Reads all
@@ -100,9 +100,9 @@ void require_undamaged_checkpoint(const std::filesystem::path& checkpoint);
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output,
                                                        std::vector<std::string>* damage = nullptr);
 
-// Those of later steps in a folder, ascending.
+// The checkpoints of later steps in a folder, ascending.
 std::vector<std::filesystem::path> checkpoints_after(const std::filesystem::path& output, std::int64_t step);
-// Their names as long as nobody needs them: a continuation from an older one sets them aside, and removes none.
+// The end of their names as long as nobody needs them: a continuation from an older one sets them aside, and removes none.
 inline constexpr const char* aside_suffix = ".aside";
 
 }  // namespace chorus

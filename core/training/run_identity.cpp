@@ -10,7 +10,7 @@ namespace chorus {
 
 namespace {
 
-// Of what is compared; a checkpoint of another one is refused like one of another run.
+// The version of the list that is compared; a checkpoint of another version is refused like one of another run.
 constexpr int identity_version = 1;
 constexpr const char* version_key = "version of this list";
 
@@ -72,7 +72,7 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   all.update(identity(config.model));
   all.update(
       {{"seed", config.batches.seed}, {"max-grad-norm", config.max_grad_norm}, {"eval-steps", eval_steps}});
-  // Not said of most runs, so that checkpoints of older versions go on.
+  // Newer options are not said where they are at their default, so that checkpoints of older versions go on.
   if (config.lora_plus_ratio != 1) all["lora-plus-ratio"] = config.lora_plus_ratio;
   if (eval_steps > 0 && inputs.dev != nullptr) {
     const DevMetric metric = resolve(config.dev_metric, *inputs.dev);

@@ -33,7 +33,7 @@ struct TrainingInputs {
 nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInputs& inputs,
                                     const Schedule& schedule, std::int64_t eval_steps);
 
-// What of it is read, by content; of dev also where nothing is scored.
+// The content of what a training reads; that of dev also where nothing is scored.
 nlohmann::ordered_json content_identity(const TrainingInputs& inputs);
 
 // "learning-rate was 0.1 and is now 0.2", for everything that differs. Of what a checkpoint without a version kept, only

@@ -79,10 +79,11 @@ class Trainer {
   // One optimizer step. Throws Interrupted, on all ranks, within one micro-batch of a request to stop: what the step
   // has computed is thrown away, and the trainer is as it was before.
   StepReport step();
-  // As the free function of this name says it of the model and its moments, after the last step.
+  // What ranks hold differently of the model and its moments, after the last step: the free function of this name says it.
   std::string differing_replicas();
   // Steps, evaluations and checkpoints until the end, which is the last step or the end of --patience; then OUTPUT holds the
-  // best model on dev, or the last one where there is nothing to choose by. After a request to stop: until a checkpoint of the last completed step is written.
+  // best model on dev, or the last one where there is nothing to choose by. After a request to stop: until a checkpoint of the
+  // last completed step is written.
   // Throws DataError where losses, scores of dev or trained weights are not finite any more.
   TrainingSummary run(TrainingObserver& observer);
 
@@ -90,7 +91,7 @@ class Trainer {
   std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
   const Schedule& schedule() const { return schedule_; }
   const TrainingState& state() const { return state_; }
-  // Of scorings of dev, where there are any.
+  // What scorings of dev are compared by, where there are any.
   DevMetric dev_metric() const { return dev_metric_; }
   const nlohmann::ordered_json& identity() const { return identity_; }
 

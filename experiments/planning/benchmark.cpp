@@ -163,7 +163,7 @@ class OperatorBenchmark {
             {.transpose_b = true});
   }
 
-  // Of down, before each product with it.
+  // The weight of down is read back before each product with it.
   void weights_in_few_bits() {
     for (const Quantisation kind : {Quantisation::int8, Quantisation::nf4}) {
       Arena::Scope scope(arena_);
@@ -317,7 +317,7 @@ class OperatorBenchmark {
 
   void optimizer() {
     Arena::Scope scope(arena_);
-    // As many as the adapters of all projections have.
+    // The adapters of all projections have so many parameters.
     const std::int64_t count =
         model_.layers * shape_.lora.rank * (11 * model_.hidden_size + 3 * model_.intermediate_size);
     const std::string shape = fmt::format("[{}]", count);
@@ -338,7 +338,7 @@ class OperatorBenchmark {
   std::vector<Measurement> measurements_;
 };
 
-// Of values that keep activations near 1 through many layers.
+// The bound of values that keep activations near 1 through many layers.
 double bound_of(const ModelTensor& tensor) { return 1 / std::sqrt(static_cast<double>(tensor.shape[1])); }
 
 void fill_weight(Backend& backend, const ModelTensor& tensor, Tensor part) {

@@ -44,7 +44,7 @@ void add_asking(OptionTable& table, AskOptions& options) {
 PromptForm form_of(const AskOptions& options) {
   if (options.data.empty()) {
     if (!options.model.adapter.empty()) return PromptForm::read(options.model.adapter);
-    // As --method full leaves it.
+    // A folder of --method full says it.
     require<ConfigurationError>(
         std::filesystem::exists(std::filesystem::path(options.model.base) / prompt_form_file),
         "a base alone does not say how it is to be asked: name the folder of "

@@ -42,7 +42,7 @@ class AskedModel {
 
   Runtime& runtime() { return opened_.runtime(); }
 
-  // Of every line, or of the last of each dialogue. Collective.
+  // Asks for every line, or for the last of each dialogue. Collective.
   std::vector<AskedLine> ask(std::span<const Dialogue> dialogues, bool last_line_only,
                              const Progress& progress = {});
 

@@ -79,7 +79,7 @@ void check(const Options& options, const OptionTable& table) {
   if (!options.output.empty()) begin_new_file(options.output, "--output");
 }
 
-// Without the line break at its end, which the console adds.
+// The line break at the table's end is left out: the console adds one.
 void print_table(std::string table) {
   while (table.ends_with('\n')) table.pop_back();
   Console().print(table);

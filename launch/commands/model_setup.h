@@ -43,7 +43,7 @@ std::vector<std::string> remarks(const BaseModel& base, const std::optional<Peft
 // "", or a line that says that `chorus train` made the adapter for other labels than those of the data.
 std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
 
-// With the ends of answers, and the tokens that they can have.
+// How answers are generated: with the base's ends of answers, and the tokens that they can have.
 GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
                                  std::int64_t max_new_tokens);
 
@@ -72,7 +72,7 @@ std::vector<std::string> splits_of(const std::string& folder);
 SplitFiles required_split(const std::string& folder, const std::string& split);
 // Reads a split and checks it against the base.
 Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base);
-// The same without holding it.
+// Opens a split without holding it, and checks it.
 DataSplit open_split(const std::string& folder, const std::string& split, const BaseModel& base);
 
 }  // namespace chorus

@@ -70,7 +70,7 @@ std::vector<int> parse_ranks(const std::vector<std::string>& words) {
   return ranks;
 }
 
-// Those of the base's files where they are there; else weights are taken to be stored as they are computed with.
+// The weights in the base's files where they are there; else they are taken to be stored as they are computed with.
 StoredWeights stored_weights(const Options& options, const ModelConfig& model) {
   if (!options.train.base.empty() && has_weights(options.train.base)) {
     return [base = BaseModel(options.train.base)](const std::string& name) { return base.tensor(name); };

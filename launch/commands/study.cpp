@@ -83,7 +83,7 @@ void begin_output(const StudyRequest& request, const Study& study, const Options
   write_file_atomically(request.output / "environment.json", describe_environment().dump(2) + "\n");
 }
 
-// Also of rows that an earlier call has run.
+// The table also has rows that an earlier call has run.
 StudyTable make_table(const Study& study, StudyRequest request) {
   request.rows.clear();
   const StudyPlan plan = plan_study(study, request);

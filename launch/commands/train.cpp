@@ -143,7 +143,7 @@ void write_results(const TrainConfig& config, const Trainer& trainer, const Trai
   write_file_atomically(std::filesystem::path(config.output) / "train_results.json", results.dump(2) + "\n");
 }
 
-// As asked: the rates are those with which a longer training begins.
+// A warm-up longer than the training is no error: the rates are those with which a longer training begins.
 void say_cut_warmup(const Schedule& schedule, Console& console) {
   if (schedule.warmup_steps <= schedule.total_steps) return;
   console.print(
@@ -175,7 +175,7 @@ ExitCode report_end(const TrainConfig& config, const Trainer& trainer, const Tra
   return ExitCode::done;
 }
 
-// Of all ranks together, in the products of this precision; 0 where it is not known what their device reaches.
+// FLOP/s of all ranks together, in products of this precision; 0 where it is not known what their device reaches.
 double peak_flops(Runtime& runtime, DType precision) {
   const std::optional<Machine> machine = shipped_machine_of(runtime.gpu_name());
   return machine ? machine->peak_flops(precision) * runtime.groups().groups().world.size() : 0;

@@ -11,7 +11,7 @@ namespace {
 
 // The adapter's own configuration wins over the defaults, but not silently over what was asked for. Only
 // dropout, which is of the training, stays an option.
-void take_over(const LoraConfig& saved, const OptionTable& table, TrainConfig& config) {
+void adopt_adapter(const LoraConfig& saved, const OptionTable& table, TrainConfig& config) {
   LoraConfig& lora = config.lora;
   const auto agree = [&](const char* option, bool same) {
     require<ConfigurationError>(same || !table.changed(option), "--", option,
@@ -26,9 +26,9 @@ void take_over(const LoraConfig& saved, const OptionTable& table, TrainConfig& c
   lora.dropout = dropout;
 }
 
-// The same of the projector that lies beside the adapter, or beside a base of --method full.
-void take_over(const ProjectorConfig& saved, const std::string& folder, const OptionTable& table,
-               TrainConfig& config) {
+// A projector that lies beside the adapter, or beside a base of --method full, wins in the same way.
+void adopt_projector(const ProjectorConfig& saved, const std::string& folder, const OptionTable& table,
+                     TrainConfig& config) {
   const std::int64_t hidden = config.projector.hidden;
   require<ConfigurationError>(!table.changed("projector") || config.projector.kind == saved.kind,
                               "--projector differs from that in ", folder, ", ", name(saved.kind),
@@ -45,7 +45,7 @@ std::optional<SavedProjector> projector_to_start_from(TrainConfig& config, const
   const std::string& folder = config.adapter.empty() ? config.base : config.adapter;
   if (!find_projector(folder)) return std::nullopt;
   std::optional<SavedProjector> projector = projector_for(folder, train, base);
-  take_over(projector->config, folder, table, config);
+  adopt_projector(projector->config, folder, table, config);
   return projector;
 }
 
@@ -77,7 +77,7 @@ TrainingFiles read_training_files(TrainConfig& config, const OptionTable& table)
   std::optional<PeftAdapter> adapter;
   if (!config.adapter.empty()) {
     adapter.emplace(read_peft(config.adapter));
-    take_over(adapter->config, table, config);
+    adopt_adapter(adapter->config, table, config);
   }
   validate(config);
   BaseModel base(config.base);

@@ -20,7 +20,7 @@ struct TrainingFiles {
 
   // These must outlive it.
   TrainingInputs to_train() const;
-  // With the projector.
+  // The model that is trained on them.
   ModelOptions model_options(const TrainConfig& config) const;
   // Adapters and projector, whatever of both the model has.
   void load_or_initialise(Model& model) const;

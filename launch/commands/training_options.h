@@ -12,11 +12,11 @@ void add_training(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime);
 // The configuration of a training can be given where `table` has only some of its options; the others are passed over.
 void pass_over_training(OptionTable& table);
 
-// Those that say what a step computes.
+// Options that say what a step computes.
 void add_lora(OptionTable& table, TrainConfig& c);
 void add_optimisation(OptionTable& table, TrainConfig& c);
 
-// Those that say how much it computes, which a plan has as well.
+// Options that say how much it computes, which a plan has as well.
 void add_method_choice(OptionTable& table, Method& method);
 void add_adapters(OptionTable& table, LoraConfig& lora);
 void add_projector(OptionTable& table, ProjectorConfig& projector);

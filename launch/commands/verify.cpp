@@ -87,7 +87,7 @@ RecordedSteps record_alone(const TrainConfig& config, std::int64_t steps, const 
                            const TrainingInputs& inputs, Runtime& runtime) {
   require_room(config, files, runtime);
   IdleCommunicator solo;
-  // It says by its calls, which exchange nothing, that it gets on: the other ranks wait.
+  // The rank says by its calls, which exchange nothing, that it gets on: the others wait.
   runtime.activity().now("one rank alone", 1);
   TimedGroups groups({make_grid(1, 1, 0), solo, solo, solo}, &runtime.activity());
   ReadyTraining training(config, files, inputs, runtime, groups);
