@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "core/scoring/dev_metric.h"
-#include "core/scoring/predictions.h"
 #include "experiments/studies/comparison.h"
 
 namespace chorus {
@@ -70,8 +71,10 @@ struct Report {
 
   // One row per training. RFC 4180.
   std::string to_csv() const;
-  // One page that needs nothing else: no network, no other file. Predictions are linked relative to `folder`, where the
-  // page will be, and those of the best evaluation of each group of seeds stand in it.
+  // What the page shows, as page/page.js reads it. Predictions are linked relative to `folder`, where the page will be,
+  // and those of the best evaluation of each group of seeds stand in it.
+  nlohmann::ordered_json to_json(const std::string& title, const std::filesystem::path& folder) const;
+  // One page that holds this object and draws it, and needs nothing else: no network, no other file.
   std::string to_html(const std::string& title, const std::filesystem::path& folder) const;
 };
 

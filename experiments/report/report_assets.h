@@ -4,8 +4,7 @@
 
 namespace chorus {
 
-// The style and the script of the page, from experiments/report_page.
-std::string_view report_style();
-std::string_view report_script();
+// page/page.html with its style and its script in it. What these draw takes the place of REPORT_AS_JSON.
+std::string_view report_page();
 
 }  // namespace chorus

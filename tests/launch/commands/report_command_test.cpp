@@ -27,7 +27,8 @@ class ReportCommand : public testing::Test {
     run_successfully({"sweep", "--base", at("base"), "--data", at("data"), "--output", at("sweep"), "--vary",
                       "lora-rank=2,4; learning-rate=1e-3,1e-2", "--seeds", "1,2", "--train-options",
                       "--max-steps 2 --threads 1 --logging-steps 1", "--evaluate-options", "--threads 1"});
-    run_successfully({"report", at("sweep"), "--output", at("page.html"), "--title", "Ranks & rates"});
+    run_successfully(
+        {"report", at("sweep"), "--output", at("page.html"), "--title", "Ranks & <rates></script>"});
   }
   static void TearDownTestSuite() { delete folder_; }
 
@@ -42,21 +43,48 @@ std::size_t count(const std::string& text, const std::string& part) {
   return times;
 }
 
-TEST_F(ReportCommand, ShowsRunsCurvesMapAndAnswersOnOnePage) {
+// The object that the page draws.
+nlohmann::json report_in(const std::string& page) {
+  const std::string begin = "<script type=\"application/json\" id=\"report\">";
+  const std::size_t from = page.find(begin) + begin.size();
+  return nlohmann::json::parse(page.substr(from, page.find("</script>", from) - from));
+}
+
+TEST_F(ReportCommand, HoldsRunsCurvesMapAndAnswersInOnePage) {
   const std::string page = read_text(at("page.html"));
-  EXPECT_THAT(page, HasSubstr("<h1>Ranks &amp; rates</h1>"));
-  EXPECT_THAT(page, HasSubstr("8 trainings, 2 evaluations."));
-  EXPECT_THAT(page, HasSubstr("lora-rank=2,learning-rate=1e-3 (2 runs)"));
-  EXPECT_EQ(count(page, "<polyline"), 16U) << "loss and F1 of each training";
-  EXPECT_THAT(page, HasSubstr("<th>lora-rank \\ learning-rate</th><th>1e-3</th><th>1e-2</th>"));
-  EXPECT_EQ(count(page, "class=\"heat confusion\""), 2U);
-  EXPECT_EQ(count(page, "; majority label "), 2U);
-  EXPECT_EQ(count(page, "<details class=\"predictions\">"), 1U) << "of the best of the seeds";
-  EXPECT_THAT(page, Not(HasSubstr("http"))) << "nothing from a network";
-  const std::regex link("<a href=\"([^\"]+predictions.jsonl)\"");
-  std::smatch match;
-  ASSERT_TRUE(std::regex_search(page, match, link));
-  EXPECT_TRUE(std::filesystem::exists(at(match[1]))) << "relative to the page: " << match[1];
+  const nlohmann::json report = report_in(page);
+  EXPECT_EQ(report.at("title"), "Ranks & <rates></script>");
+  ASSERT_EQ(report.at("groups").size(), 4U);
+  const nlohmann::json& group = report["groups"][0];
+  EXPECT_EQ(group.at("name"), "runs/lora-rank=2,learning-rate=1e-2");
+  ASSERT_EQ(group.at("trainings").size(), 2U);
+  EXPECT_EQ(group.at("dev").at("count"), 2);
+  EXPECT_NEAR(
+      group["dev"].at("mean").get<double>(),
+      (group["trainings"][0].at("dev").get<double>() + group["trainings"][1].at("dev").get<double>()) / 2,
+      1e-12);
+  EXPECT_EQ(group["trainings"][0].at("loss").at("steps"), nlohmann::json({1, 2}));
+  const nlohmann::json& sweep = report.at("sweeps").at(0);
+  EXPECT_EQ(sweep.at("rows"), "lora-rank");
+  EXPECT_EQ(sweep.at("column_values"), nlohmann::json({"1e-3", "1e-2"}));
+  EXPECT_TRUE(sweep.at("cells").at(1).at(1).contains("text"));
+  ASSERT_EQ(report.at("evaluations").size(), 2U);
+  int answered = 0;
+  for (const nlohmann::json& evaluation : report["evaluations"]) {
+    EXPECT_TRUE(evaluation.at("majority").is_number());
+    EXPECT_EQ(evaluation.at("confusion").size(), evaluation.at("classes").size());
+    const std::string link = evaluation.at("predictions");
+    EXPECT_TRUE(std::filesystem::exists(at(link))) << "relative to the page: " << link;
+    if (evaluation.contains("answers")) ++answered;
+  }
+  EXPECT_EQ(answered, 1) << "those of the best of the seeds";
+  EXPECT_EQ(count(page, "</script>"), 2U) << "none of a text that stands in the page";
+  EXPECT_THAT(page, HasSubstr("<noscript>"));
+  const std::string code = page.substr(page.rfind("<script>"));
+  EXPECT_EQ(count(code, "http"), 1U) << "the name of SVG, and nothing from a network";
+  EXPECT_EQ(count(code, "http://www.w3.org/2000/svg"), 1U);
+  for (const char* loads : {"src=", "<link", "@import", "url(", "fetch("})
+    EXPECT_THAT(page, Not(HasSubstr(loads)));
 }
 
 TEST_F(ReportCommand, WritesTheRunsAsCsv) {
@@ -72,10 +100,12 @@ TEST_F(ReportCommand, PredictionsBelongToTheWayThatGaveThem) {
                     at("sweep/runs/lora-rank=2,learning-rate=1e-3/seed-1/train/output"), "--data", at("data"),
                     "--output", at("scores")});
   run_successfully({"report", at("scores"), "--output", at("scores.html")});
-  const std::string page = read_text(at("scores.html"));
-  EXPECT_THAT(page, HasSubstr("0 trainings, 2 evaluations."));
-  EXPECT_EQ(count(page, "predictions.jsonl"), 1U);
-  EXPECT_GT(page.find("predictions.jsonl"), page.find("<h3>scores: base + adapter</h3>"));
+  const nlohmann::json report = report_in(read_text(at("scores.html")));
+  EXPECT_TRUE(report.at("groups").empty());
+  ASSERT_EQ(report.at("evaluations").size(), 2U);
+  EXPECT_FALSE(report["evaluations"][0].contains("predictions"));
+  EXPECT_EQ(report["evaluations"][1].at("name"), "scores: base + adapter");
+  EXPECT_EQ(report["evaluations"][1].at("predictions"), "scores/predictions.jsonl");
 }
 
 // By whatever metric the best was chosen, F1 is told of it.
@@ -92,10 +122,17 @@ TEST_F(ReportCommand, TellsHowTheBestWasChosenAndWhatEndedEarly) {
   write_text(at("texts/train_results.json"),
              R"({"finished": true, "steps": 1, "best_dev_metric": -2.5, "best_step": 1})");
   run_successfully({"report", at("early"), at("texts"), "--output", at("early.html")});
-  const std::string page = read_text(at("early.html")), csv = read_text(at("early.csv"));
-  EXPECT_THAT(page,
-              HasSubstr("<td>early (stopped early) (best by loss on dev)</td><td>3</td><td>12.50</td>"));
-  EXPECT_THAT(page, HasSubstr("<td>texts (best by loss on dev)</td><td>1</td><td>–</td>"));
+  const nlohmann::json report = report_in(read_text(at("early.html")));
+  const nlohmann::json& early = report.at("groups").at(0).at("trainings").at(0);
+  EXPECT_EQ(early.at("name"), "early");
+  EXPECT_EQ(early.at("stopped_early"), true);
+  EXPECT_EQ(early.at("dev_metric"), "loss");
+  EXPECT_EQ(early.at("steps"), 3);
+  EXPECT_EQ(early.at("dev"), 0.125);
+  const nlohmann::json& texts = report["groups"].at(1).at("trainings").at(0);
+  EXPECT_EQ(texts.at("dev_metric"), "loss");
+  EXPECT_TRUE(texts.at("dev").is_null());
+  const std::string csv = read_text(at("early.csv"));
   EXPECT_THAT(csv, HasSubstr("early,early,true,3,0.125,,0.000,0.0,0,loss,true\r\n"));
   EXPECT_THAT(csv, HasSubstr("texts,texts,true,1,,,0.000,0.0,0,loss,false\r\n"));
 }
@@ -107,9 +144,10 @@ TEST_F(ReportCommand, LeavesOutALastLineOfALogThatIsCut) {
   write_text(at("runs/killed/trainer_log.jsonl"), line + "{\"current_steps\": 2, \"lo");
   const std::string remark = at("runs/killed/trainer_log.jsonl") + ": the last line is cut";
   EXPECT_THAT(run_successfully({"report", at("runs"), "--output", at("killed.html")}), StartsWith(remark));
-  const std::string page = read_text(at("killed.html"));
-  EXPECT_THAT(page, HasSubstr("2 trainings, 0 evaluations."));
-  EXPECT_THAT(page, HasSubstr("<p>" + remark));
+  const nlohmann::json report = report_in(read_text(at("killed.html")));
+  EXPECT_EQ(report.at("groups").size(), 2U);
+  EXPECT_TRUE(report.at("evaluations").empty());
+  EXPECT_THAT(report.at("remarks").at(0), StartsWith(remark));
   write_text(at("runs/killed/trainer_log.jsonl"), "{\"current_steps\": 2, \"lo\n" + line);
   const Outcome damaged = run_chorus({"report", at("runs"), "--output", at("damaged.html")});
   EXPECT_EQ(damaged.exit_code, static_cast<int>(ExitCode::data));
@@ -156,6 +194,8 @@ parent.postMessage(JSON.stringify({
   scrollWidth: document.documentElement.scrollWidth,
   beyond: [...document.querySelectorAll('body *')].filter(
       e => box(e)[1] > innerWidth + 0.5 && !e.closest('.scroll > *')).map(e => e.outerHTML.slice(0, 80)),
+  scrolled: [...document.querySelectorAll('.scroll:has(#runs, .heat)')].filter(
+      e => e.scrollWidth > e.clientWidth).map(e => e.firstChild.className),
   sections: [...document.querySelectorAll('h2')].filter(h => h.checkVisibility()).map(h => h.textContent),
   tables: boxes('#runs, .heat'), charts: boxes('svg'),
   cutLabels: svgs.flatMap(s => [...s.querySelectorAll('text')].filter(
@@ -165,7 +205,7 @@ parent.postMessage(JSON.stringify({
   text: Math.min(...[...document.querySelectorAll('p, td, th, li, figcaption')].map(
       e => parseFloat(getComputedStyle(e).fontSize)))}), '*');
 </script>)";
-    page.insert(page.find("</body>"), script);
+    page.insert(page.rfind("</body>"), script);
     write_text(at("measured.html"), page);
     write_text(at("frame.html"),
                "<!doctype html><body><script>onmessage = e => document.body.textContent = 'FOUND' + e.data + "
@@ -179,14 +219,35 @@ parent.postMessage(JSON.stringify({
   }
 };
 
-TEST_F(ReportInABrowser, FiltersTheAnswers) {
+TEST_F(ReportInABrowser, DrawsTheReportAndFiltersTheAnswers) {
   const std::string dom = opened(at("page.html"));
+  EXPECT_THAT(dom, HasSubstr("<h1>Ranks &amp; &lt;rates&gt;&lt;/script&gt;</h1>"));
+  EXPECT_THAT(dom, HasSubstr("8 trainings, 2 evaluations."));
+  EXPECT_THAT(dom, HasSubstr("lora-rank=2,learning-rate=1e-3 (2 runs)"));
+  EXPECT_EQ(count(dom, "<polyline"), 16U) << "loss and F1 of each training";
+  EXPECT_THAT(dom, HasSubstr("<th>lora-rank \\ learning-rate</th><th>1e-3</th><th>1e-2</th>"));
+  EXPECT_EQ(count(dom, "class=\"heat confusion\""), 2U);
+  EXPECT_EQ(count(dom, "; majority label "), 2U + 1U) << "and in the script";
+  EXPECT_EQ(count(dom, "<details class=\"predictions\">"), 1U) << "of the best of the seeds";
   std::smatch shown;
   ASSERT_TRUE(std::regex_search(dom, shown, std::regex("<output>([0-9]+) of ([0-9]+)</output>")));
   const std::size_t wrong = count(dom, "<tr class=\"wrong\">");
   EXPECT_EQ(std::stoul(shown[1]), wrong);
-  const std::string page = read_text(at("page.html"));
   EXPECT_EQ(std::stoul(shown[2]), wrong + count(dom, "<tr hidden=\"\">")) << "the right ones are hidden";
+}
+
+// By whatever metric the best was chosen.
+TEST_F(ReportInABrowser, TellsHowTheBestWasChosenAndWhatEndedEarly) {
+  write_text(at("chosen/trainer_log.jsonl"),
+             R"({"current_steps": 2, "eval_loss": 2.0, "eval_weighted_f1": 0.125})");
+  write_text(
+      at("chosen/train_results.json"),
+      R"({"finished": true, "stopped_early": true, "steps": 3, "dev_metric": "loss", "best_dev_metric": -2.0,
+                 "best_step": 2})");
+  run_successfully({"report", at("chosen"), "--output", at("chosen.html")});
+  EXPECT_THAT(
+      opened(at("chosen.html")),
+      HasSubstr("<td>chosen (stopped early) (best by loss on dev)</td><td>3</td><td>12.50</td><td>–</td>"));
 }
 
 TEST_F(ReportInABrowser, FitsAPhoneAndADesktop) {
@@ -195,6 +256,7 @@ TEST_F(ReportInABrowser, FitsAPhoneAndADesktop) {
     const nlohmann::json found = measured(width, height);
     ASSERT_EQ(found.at("viewport"), nlohmann::json({width, height}));
     EXPECT_LE(found.at("scrollWidth"), width);
+    EXPECT_EQ(found.at("scrolled"), nlohmann::json::array()) << "no table needs it";
     EXPECT_EQ(found.at("beyond"), nlohmann::json::array()) << "only what scrolls in its own box may be wider";
     EXPECT_EQ(found.at("sections"),
               nlohmann::json({"Runs", "Curves", "Sweep: weighted F1 on dev", "Evaluations"}));
