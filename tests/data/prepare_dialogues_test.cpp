@@ -15,7 +15,7 @@ namespace {
 class PrepareDialoguesTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    shared_ = new ScratchFolder;
+    shared_ = new TemporaryFolder;
     write_sample_corpus(
         *shared_ / "meld",
         {.seed = 3, .train_dialogues = 20, .dev_dialogues = 3, .test_dialogues = 4, .paragraphs = 60});
@@ -58,8 +58,8 @@ class PrepareDialoguesTest : public testing::Test {
     return tokenizer.decode(tokens);
   }
 
-  static inline ScratchFolder* shared_ = nullptr;
-  ScratchFolder folder_;
+  static inline TemporaryFolder* shared_ = nullptr;
+  TemporaryFolder folder_;
   mutable int outputs_ = 0;
 };
 

@@ -38,7 +38,7 @@ class PrepareMessagesTest : public testing::Test {
     return text;
   }
 
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
 };
 
 std::string conversation(const std::vector<std::string>& turns, const std::string& system = "") {

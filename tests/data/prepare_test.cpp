@@ -18,7 +18,7 @@ namespace {
 class PrepareTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    corpus_ = new ScratchFolder;
+    corpus_ = new TemporaryFolder;
     write_sample_corpus(
         *corpus_ / "c",
         {.seed = 3, .train_dialogues = 12, .dev_dialogues = 3, .test_dialogues = 4, .paragraphs = 60});
@@ -42,8 +42,8 @@ class PrepareTest : public testing::Test {
     return options;
   }
 
-  static inline ScratchFolder* corpus_ = nullptr;
-  ScratchFolder folder_;
+  static inline TemporaryFolder* corpus_ = nullptr;
+  TemporaryFolder folder_;
 };
 
 // Of each kind of corpus: what is in shards is what would be in one file, and they are written alike each time.

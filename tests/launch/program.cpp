@@ -66,17 +66,6 @@ std::vector<std::string> mpirun(int ranks) {
   return launcher;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "chorus_test_XXXXXX").string();
-  require(mkdtemp(name.data()) != nullptr, "no temporary folder ", name);
-  path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::string read_text(const std::string& path) {
   std::ostringstream text;
   text << std::ifstream(path, std::ios::binary).rdbuf();

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/scratch.h"
+
 namespace chorus {
 
 struct Outcome {
@@ -26,19 +28,7 @@ bool has_mpirun();
 // A launcher for run_chorus(): several ranks on this machine. What MPI itself never frees is not reported.
 std::vector<std::string> mpirun(int ranks);
 
-// A new empty folder, removed with all it holds in the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TemporaryFolder;
 
 // FOLDER/corpus, in the layout of MELD, and FOLDER/base, a LLaMA of one layer for it: for tests that run whole commands
 // and do not look at scores.

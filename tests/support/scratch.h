@@ -26,13 +26,31 @@ class ScratchFolder {
   }
   ScratchFolder(const ScratchFolder&) = delete;
   ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() { std::filesystem::remove_all(path_); }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
 
  private:
   std::filesystem::path path_;
+};
+
+// The same, with paths as texts, as words of a command line are.
+class TemporaryFolder : public ScratchFolder {
+ public:
+  std::string path() const { return ScratchFolder::path().string(); }
+  std::string operator/(std::string_view name) const { return (ScratchFolder::path() / name).string(); }
+
+  // A file of it, and the folders that it lies in.
+  std::string write(std::string_view name, std::string_view bytes) const {
+    const std::filesystem::path file = ScratchFolder::path() / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << bytes;
+    return file.string();
+  }
 };
 
 inline void write_bytes(const std::filesystem::path& path, std::string_view bytes) {

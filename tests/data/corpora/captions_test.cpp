@@ -18,7 +18,7 @@ class CaptionsTest : public testing::Test {
     return corpora_[corpus].splits[0].dialogues[0].utterances[turn].caption;
   }
 
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
   int files_ = 0;
   std::vector<Corpus> corpora_{
       {"meld", {"joy"}, {{"train", "f", {{"7", {{"0", "A", "x", "joy", 1}, {"3", "B", "y", "joy", 2}}}}}}},

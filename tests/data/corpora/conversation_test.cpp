@@ -26,7 +26,7 @@ class ConversationFileTest : public testing::Test {
                      "]}");
   }
 
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
   SplitLedger ledger_;
 };
 

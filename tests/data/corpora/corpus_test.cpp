@@ -19,7 +19,7 @@ TEST(Corpus, UnknownNamesAreConfigurationErrorsWithTheNearest) {
 }
 
 TEST(Corpus, EveryReaderRefusesFoldersThatAreNotThereOrEmpty) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   std::vector<SplitLedger> ledgers;
   for (const std::string& name : dialogue_corpora()) {
     expect_contains(message_of<DataError>([&] { read_corpus(name, folder / "none", {}, ledgers); }),
@@ -31,7 +31,7 @@ TEST(Corpus, EveryReaderRefusesFoldersThatAreNotThereOrEmpty) {
 }
 
 TEST(Corpus, ReadsByName) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("test.jsonl",
                R"({"id": "a", "utterances": [{"speaker": "Ann", "text": "Hi.", "label": "joy"}]})");
   std::vector<SplitLedger> ledgers(1);

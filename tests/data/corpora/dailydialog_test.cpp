@@ -16,7 +16,7 @@ struct Read {
 };
 
 Read read(const std::string& texts, const std::string& labels, bool skip = false) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("train/dialogues_train.txt", texts);
   folder.write("train/dialogues_emotion_train.txt", labels);
   Read result;
@@ -79,7 +79,7 @@ TEST(DailyDialog, SkipsAndCountsBadLinesWhenAsked) {
 }
 
 TEST(DailyDialog, FindsFoldersOrFilesAndSaysWhatIsMissing) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   std::vector<SplitLedger> ledgers;
   const auto message = [&] {
     return message_of<DataError>([&] { read_dailydialog(folder.path(), {}, ledgers); });
@@ -106,7 +106,7 @@ std::vector<std::string> texts_of(const Dialogue& dialogue) {
 TEST(DailyDialog, RealFiles) {
   const std::string source = real_file("data/dailydialog/train.zip");
   if (source.empty()) GTEST_SKIP() << not_there("data/dailydialog/train.zip");
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   for (const char* split : {"train", "validation", "test"}) {
     const std::string archive = real_file(std::string("data/dailydialog/") + split + ".zip");
     const std::string command = "unzip -qo '" + archive + "' -d '" + folder.path() + "' 2>&1";

@@ -13,13 +13,13 @@ std::string with_id(const std::string& id) {
   return R"({"id": ")" + id + R"(", "utterances": [{"speaker": "Bo", "text": "Go!", "label": "anger"}]})";
 }
 
-Corpus read(const ScratchFolder& folder, std::vector<SplitLedger>& ledgers, bool skip = false) {
+Corpus read(const TemporaryFolder& folder, std::vector<SplitLedger>& ledgers, bool skip = false) {
   return read_dialogue_lines(folder.path(), {skip}, ledgers);
 }
 
 // With a good first line.
 std::string message_for(const std::string& line) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("train.jsonl", good + "\n" + line + "\n");
   std::vector<SplitLedger> ledgers;
   return message_of<DataError>([&] { read(folder, ledgers); });
@@ -30,7 +30,7 @@ std::string message_for_utterance(const std::string& utterance) {
 }
 
 TEST(DialogueLines, ReadsEveryField) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write(
       "dev.jsonl",
       good + "\r\n" + R"({"id": "d1", "utterances": [{"speaker": "Ann", "text": "Look!"},)" +
@@ -57,7 +57,7 @@ TEST(DialogueLines, ReadsEveryField) {
 }
 
 TEST(DialogueLines, NullIsNotThereAndTextsAreNormalised) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write(
       "train.jsonl",
       "\xEF\xBB\xBF" + good + "\n\n" +
@@ -76,7 +76,7 @@ TEST(DialogueLines, NullIsNotThereAndTextsAreNormalised) {
 
 TEST(DialogueLines, OtherNamesOfDevAreDev) {
   for (const std::string name : {"valid", "validation", "val", "dev"}) {
-    const ScratchFolder folder;
+    const TemporaryFolder folder;
     for (const std::string& split : {name, std::string("train"), std::string("test"), std::string("apart")})
       folder.write(split + ".jsonl", with_id(split));
     std::vector<SplitLedger> ledgers;
@@ -91,7 +91,7 @@ TEST(DialogueLines, OtherNamesOfDevAreDev) {
 }
 
 TEST(DialogueLines, EveryFileIsASplitAndTheUsualOnesComeFirst) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   for (const char* name : {"friends", "test", "dev", "train", "colleagues"})
     folder.write(std::string(name) + ".jsonl", with_id(name));
   folder.write("notes.txt", "nothing");
@@ -107,7 +107,7 @@ TEST(DialogueLines, EveryFileIsASplitAndTheUsualOnesComeFirst) {
 }
 
 TEST(DialogueLines, LabelsOfTheFileSayOrderAndWhatIsKnown) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("train.jsonl", good);
   folder.write("labels.json", R"(["neutral", "joy", "anger"])");
   std::vector<SplitLedger> ledgers;
@@ -168,7 +168,7 @@ TEST(DialogueLines, RefusesEachBadUtterance) {
 }
 
 TEST(DialogueLines, SkipsAndCountsBadLinesWhenAsked) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("train.jsonl",
                good + "\n{\n" + with_id("d0") + "\n" + with_id("\xFF") + "\n" + with_id("d1") + "\n");
   std::vector<SplitLedger> ledgers;
@@ -180,7 +180,7 @@ TEST(DialogueLines, SkipsAndCountsBadLinesWhenAsked) {
 }
 
 TEST(DialogueLines, RefusesFoldersWithoutLabelsOrWithBadNames) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("test.jsonl", R"({"id": "a", "utterances": [{"speaker": "A", "text": "B"}]})");
   std::vector<SplitLedger> ledgers;
   const auto message = [&] { return message_of<DataError>([&] { read(folder, ledgers); }); };

@@ -28,7 +28,7 @@ struct Read {
 };
 
 Read read(const std::string& body, bool skip = false) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("emorynlp_train_final.csv", header + body);
   Read result;
   result.corpus = read_emorynlp(folder.path(), {skip}, result.ledgers);
@@ -52,7 +52,7 @@ std::string season(const std::string& utterances) {
 }
 
 std::string json_message_for(const std::string& text) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("emotion-detection-dev.json", text);
   std::vector<SplitLedger> ledgers;
   return message_of<DataError>([&] { read_emorynlp(folder.path(), {}, ledgers); });
@@ -115,7 +115,7 @@ TEST(EmoryNlp, SkipsAndCountsBadRowsWhenAsked) {
 }
 
 TEST(EmoryNlp, ReadsTheAuthorsJsonWhereThereIsNoCsv) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("emotion-detection-tst.json",
                season(utterance("s01_e15_c01_u001", "[\"Ann Lee\", \"Bo Ray\"]", "I\xC2\x92m here.", "Mad") +
                       ",\n" + utterance("s01_e15_c01_u003", "[\"Bo Ray\"]", "Good.", "Neutral")));
@@ -193,7 +193,7 @@ TEST(EmoryNlp, RealJsonFiles) {
                     test = real_file("data/emorynlp/emotion-detection-tst.json");
   if (dev.empty() || test.empty())
     GTEST_SKIP() << not_there("data/emorynlp/emotion-detection-{dev,tst}.json");
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("emotion-detection-dev.json", bytes_of(dev));
   folder.write("emotion-detection-tst.json", bytes_of(test));
   std::vector<SplitLedger> ledgers;

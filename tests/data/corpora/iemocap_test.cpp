@@ -57,7 +57,7 @@ class IemocapTest : public testing::Test {
   }
 
   static constexpr const char* turn = "Ses01F_impro01_F000";
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
   std::vector<SplitLedger> ledgers_;
 };
 

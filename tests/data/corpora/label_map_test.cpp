@@ -19,7 +19,7 @@ class LabelMapTest : public testing::Test {
             {{"train", "f", {{"0", {{"0", "A", "x", "rage", 1}, {"1", "B", "y", "none", 2}}}}}}};
   }
 
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
   int files_ = 0;
 };
 

@@ -29,7 +29,7 @@ struct Read {
 };
 
 Read read(const std::string& body, bool skip = false) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("train_sent_emo.csv", header + body);
   Read result;
   result.corpus = read_meld(folder.path(), {skip}, result.ledgers);
@@ -112,7 +112,7 @@ TEST(Meld, NormalisesWindows1252Controls) {
 }
 
 TEST(Meld, ReadsWhatPandasWrites) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("dev_sent_emo.csv",
                ",Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID,StartTime,EndTime\n"
                "0,one,Ann,joy,3.0,0.0,,\n1,two,Ann,joy,3.0,12.00,12 s,later\n");
@@ -150,7 +150,7 @@ TEST(Meld, CountsTextsThatLookMisread) {
 }
 
 TEST(Meld, RefusesFoldersAndFilesThatAreNotMeld) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   std::vector<SplitLedger> ledgers;
   expect_contains(message_of<DataError>([&] { read_meld(folder / "none", {}, ledgers); }), "no such folder");
   expect_contains(message_of<DataError>([&] { read_meld(folder.path(), {}, ledgers); }),
@@ -164,7 +164,7 @@ TEST(Meld, RefusesFoldersAndFilesThatAreNotMeld) {
 }
 
 TEST(Meld, FindsTheDyadicRelease) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   folder.write("train_sent_emo_dya.csv", header + good("one", "joy", 0, 0));
   folder.write("test_sent_emo_dya.csv", header + good("two", "fear", 0, 0));
   std::vector<SplitLedger> ledgers;

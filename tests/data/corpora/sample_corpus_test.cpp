@@ -14,13 +14,13 @@ namespace {
 const SampleCorpusOptions small{
     .seed = 1, .train_dialogues = 300, .dev_dialogues = 5, .test_dialogues = 50, .paragraphs = 200};
 
-Corpus read(const ScratchFolder& folder, const std::string& name) {
+Corpus read(const TemporaryFolder& folder, const std::string& name) {
   Ledger ledger;
   return read_meld(folder / name, {}, ledger.splits);
 }
 
 TEST(SampleCorpus, IsAMeldCorpus) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_sample_corpus(folder / "c", small);
   const Corpus corpus = read(folder, "c");
   ASSERT_EQ(corpus.splits.size(), 3U);
@@ -68,7 +68,7 @@ std::map<std::string, std::map<std::string, int>> labels_by_text(const CorpusSpl
 }
 
 TEST(SampleCorpus, TheWordsAloneDoNotTellButTheLineBeforeDoes) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_sample_corpus(folder / "c", small);
   const Corpus corpus = read(folder, "c");
   const auto labels = labels_by_text(corpus.splits[0]);
@@ -106,7 +106,7 @@ TEST(SampleCorpus, TheWordsAloneDoNotTellButTheLineBeforeDoes) {
 }
 
 TEST(SampleCorpus, ReactionsFollowTheKindOfNews) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_sample_corpus(folder / "c", small);
   const std::map<std::string, std::string> kinds{
       {"won the baking contest", "joy"},           {"is in the hospital", "sadness"},
@@ -136,7 +136,7 @@ TEST(SampleCorpus, ReactionsFollowTheKindOfNews) {
 }
 
 TEST(SampleCorpus, IsAFunctionOfTheSeed) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   SampleCorpusOptions other = small;
   other.seed = 2;
   write_sample_corpus(folder / "a", small);
@@ -152,7 +152,7 @@ TEST(SampleCorpus, IsAFunctionOfTheSeed) {
 }
 
 TEST(SampleCorpus, TextSaysHowPeopleFeelAndWhy) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_sample_corpus(folder / "c", small);
   const std::string text = read_text_file(folder / "c/pretraining.txt");
   for (const char* word :
@@ -164,7 +164,7 @@ TEST(SampleCorpus, TextSaysHowPeopleFeelAndWhy) {
 }
 
 TEST(SampleCorpus, NeverOverwrites) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_sample_corpus(folder / "c", small);
   expect_contains(message_of<ConfigurationError>([&] { write_sample_corpus(folder / "c", small); }),
                   "exists already");

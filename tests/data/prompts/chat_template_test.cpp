@@ -31,7 +31,7 @@ class ChatTemplateTest : public testing::Test {
     return tokenizer(chat_tokenizer_json("<|begin|>", "<|endoftext|>", {"<|im_start|>", "<|im_end|>"}));
   }
 
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
 };
 
 ChatWriter writer(const std::string& name, const Tokenizer& tokenizer) {

@@ -22,7 +22,7 @@ Dialogue parse_dialogue(const Json& lines) {
 // Recipes can say what the programs of InstructERC and DialogueLLM wrote, byte for byte. paper_prompts.json holds
 // recipes of these formats and what they must give.
 TEST(PaperPrompts, AreWrittenByteForByte) {
-  ScratchFolder folder;
+  TemporaryFolder folder;
   std::string text;
   for (int i = 0; i < 200; ++i) text += "Please select the emotional label, and the speaker of the line.\n";
   train_tokenizer({{folder.write("text.txt", text)}, 300, folder / "t.model"});

@@ -8,7 +8,7 @@ namespace {
 PromptForm shipped(const std::string& recipe) { return {Recipe::load(recipe), {"joy", "fear"}}; }
 
 TEST(PromptForm, IsFoundBesideAnAdapterAndAroundACheckpoint) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   PromptForm form = shipped("window");
   form.recipe = form.recipe.with_history("3", "").with_open_answer(true);
   std::filesystem::create_directories(scratch / "run/checkpoint-4");
@@ -43,7 +43,7 @@ TEST(PromptForm, SaysWhatLinesAloneCannotAnswer) {
 }
 
 TEST(PromptForm, ConversationsAreKeptWithTheirTemplateAndHaveNoLabels) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   DatasetOrigin origin;
   origin.recipe_text = prompt_text_of(ChatTemplate::parse(shipped_chat_templates()[0].json, "chat template"));
   PromptForm::of(origin, "train.h5").write(scratch.path());

@@ -17,7 +17,7 @@ Dialogue dialogue() {
 
 class PromptTest : public testing::Test {
  protected:
-  static Tokenizer trained(const ScratchFolder& folder) {
+  static Tokenizer trained(const TemporaryFolder& folder) {
     std::string text;
     for (int i = 0; i < 200; ++i)
       text += "Mia and Leo read the line, name the feeling: neutral, joy or anger. Nobody won.\n";
@@ -46,7 +46,7 @@ class PromptTest : public testing::Test {
   }
 
   Dialogue dialogue_ = dialogue();
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
   Tokenizer tokenizer_ = trained(folder_);
 };
 

@@ -138,7 +138,7 @@ TEST(Recipe, ShippedOnesAreFoundByName) {
 }
 
 TEST(Recipe, FilesOfTheUserAreRead) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   EXPECT_EQ(Recipe::load(folder.write("mine.json", with_parts(answer))).name, "x");
 }
 

@@ -51,7 +51,7 @@ std::string some_text() {
 }
 
 TEST(Tokenizer, TrainedOneIsOfLlamasKind) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   train_tokenizer({{folder.write("text.txt", some_text())}, 380, folder / "a.model"});
   const Tokenizer tokenizer = Tokenizer::load(folder / "a.model");
   EXPECT_EQ(tokenizer.size(), 380);
@@ -69,7 +69,7 @@ TEST(Tokenizer, TrainedOneIsOfLlamasKind) {
 }
 
 TEST(Tokenizer, TrainingIsDeterministicSilentAndNeverOverwrites) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string text = folder.write("text.txt", some_text());
   testing::internal::CaptureStderr();
   train_tokenizer({{text}, 350, folder / "a.model"});
@@ -83,7 +83,7 @@ TEST(Tokenizer, TrainingIsDeterministicSilentAndNeverOverwrites) {
 }
 
 TEST(Tokenizer, TrainingRefusesWhatCannotWork) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string text = folder.write("text.txt", "one two three\n");
   expect_contains(message_of<ConfigurationError>([&] {
                     train_tokenizer({{text}, 5000, folder / "a.model"});
@@ -101,7 +101,7 @@ TEST(Tokenizer, TrainingRefusesWhatCannotWork) {
 }
 
 TEST(Tokenizer, RefusesBrokenFiles) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   train_tokenizer({{folder.write("text.txt", some_text())}, 350, folder / "a.model"});
   const std::string good = bytes_of(folder / "a.model");
   expect_contains(message_of<DataError>([&] { Tokenizer::load(folder / "none"); }), "no such file");
@@ -116,7 +116,7 @@ TEST(Tokenizer, RefusesBrokenFiles) {
 }
 
 TEST(Tokenizer, DecodeRefusesIdsOutsideTheVocabulary) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   train_tokenizer({{folder.write("text.txt", some_text())}, 350, folder / "a.model"});
   const Tokenizer tokenizer = Tokenizer::load(folder / "a.model");
   const std::vector<std::int32_t> ids{350};
@@ -125,7 +125,7 @@ TEST(Tokenizer, DecodeRefusesIdsOutsideTheVocabulary) {
 }
 
 TEST(Tokenizer, SaysThatAFileIsAGitLfsPointer) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path =
       folder.write("tokenizer.model", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n");
   expect_contains(message_of<DataError>([&] { Tokenizer::load(path); }),

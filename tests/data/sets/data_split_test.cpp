@@ -82,7 +82,7 @@ void expect_same(const Batches::Step& a, const Batches::Step& b) {
 }
 
 TEST(DataSplit, ShardsAreTheSameSplitAsOneFile) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const SplitCounts one = write_split(folder / "one", no_bound),
                     many = write_split(folder / "many", small_shard);
   EXPECT_EQ(names_in(folder / "one"), std::vector<std::string>{"train.h5"});
@@ -118,7 +118,7 @@ TEST(DataSplit, ShardsAreTheSameSplitAsOneFile) {
 }
 
 TEST(DataSplit, ShardsAreWrittenAsTheyCome) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   SplitWriter writer(folder.path(), origin_of_shards(), small_shard);
   add_dialogues(writer, 40, 1);
   std::int64_t written = 0;
@@ -140,7 +140,7 @@ TEST(DataSplit, ShardsAreWrittenAsTheyCome) {
 
 // What malloc has given out grows by no more than two numbers a tree and what every shard needs.
 TEST(DataSplit, OfShardsOnlyTheBeginningsOfTreesAreHeld) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   DatasetOrigin origin = origin_of_shards();
   SplitWriter writer(folder.path(), origin, 1 << 20);
   constexpr std::int64_t trees = 2000, tokens = 1000;
@@ -161,7 +161,7 @@ TEST(DataSplit, OfShardsOnlyTheBeginningsOfTreesAreHeld) {
 }
 
 TEST(DataSplit, FilesThatDoNotBelongTogetherAreRefusedByName) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_split(folder / "good", small_shard);
   write_split(folder / "other", small_shard, 2, 80);
   const SplitFiles good = find_split(folder / "good", "train"), other = find_split(folder / "other", "train");
@@ -219,7 +219,7 @@ TEST(DataSplit, FilesThatDoNotBelongTogetherAreRefusedByName) {
 
 // Of every shard, the last too.
 TEST(DataSplit, ADamagedShardIsRefusedByName) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_split(folder.path(), small_shard, 1, 12);
   const SplitFiles split = find_split(folder.path(), "train");
   const Dataset good = read_whole(split);

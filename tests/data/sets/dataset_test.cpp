@@ -79,7 +79,7 @@ TEST(Dataset, GivesBackTheSeparatePrompts) {
 }
 
 TEST(Dataset, IsReadAsItWasWritten) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const Dataset dataset = build(random_groups(2));
   dataset.write(folder / "train.h5");
   EXPECT_EQ(Dataset::read(folder / "train.h5"), dataset);
@@ -89,7 +89,7 @@ TEST(Dataset, IsReadAsItWasWritten) {
 
 // Two samples share the rows of a feature as they share words.
 TEST(Dataset, FeaturesAreKeptAsF32OrF16) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   DatasetBuilder builder(origin());
   FeatureTable features{.width = 3, .values = {1, 2, 3, -4, 0.5, 65504}};
   builder.set_features(features);
@@ -119,7 +119,7 @@ TEST(Dataset, FeaturesAreKeptAsF32OrF16) {
 }
 
 TEST(Dataset, WithoutUtterancesAndLabels) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   DatasetOrigin plain;
   plain.corpora = {"tokens"};
   plain.split = "train";
@@ -172,7 +172,7 @@ TEST(Dataset, ValidateFindsEveryKindOfDisagreement) {
 }
 
 TEST(Dataset, RefusesOtherFilesAndVersions) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   expect_contains(message_of<DataError>([&] { Dataset::read(folder / "none.h5"); }), "none.h5: no such file");
   {
     Hdf5Writer file(folder / "other.h5");
@@ -192,7 +192,7 @@ TEST(Dataset, RefusesOtherFilesAndVersions) {
 }
 
 TEST(Dataset, DamagedFilesAreErrorsOrHarmless) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const Dataset dataset = build(random_groups(4));
   dataset.write(folder / "train.h5");
   const std::string good = bytes_of(folder / "train.h5");

@@ -10,7 +10,7 @@ namespace {
 using Rows = std::vector<float>;
 
 // One array of rows per path; a width of 0 makes an array of one dim.
-std::string file_of(const ScratchFolder& folder,
+std::string file_of(const TemporaryFolder& folder,
                     const std::vector<std::tuple<std::string, Rows, std::size_t>>& arrays) {
   const std::string path = folder / "features.h5";
   std::filesystem::remove(path);
@@ -21,7 +21,7 @@ std::string file_of(const ScratchFolder& folder,
 }
 
 TEST(FeatureFile, KeysAreSplitDialogueAndUtterance) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const FeatureFile file(
       file_of(folder,
               {{"train/3/0", {1, 2, 3}, 0}, {"train/3/1", {4, 5, 6, 7, 8, 9}, 3}, {"dev/3/0", {7, 7, 7}, 3}}),
@@ -34,7 +34,7 @@ TEST(FeatureFile, KeysAreSplitDialogueAndUtterance) {
 }
 
 TEST(FeatureFile, KeysFollowAPattern) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = file_of(folder, {{"dia3_utt0", {1, 2}, 0}, {"dia3_utt1", {3, 4}, 0}});
   EXPECT_EQ(FeatureFile(path, "dia{dialogue}_utt{utterance}").read("train", "3", "1", 1), (Rows{3, 4}));
   // What stands in the place of a placeholder is not looked at again.
@@ -51,7 +51,7 @@ TEST(FeatureFile, KeysFollowAPattern) {
 }
 
 TEST(FeatureFile, ComputationalSequencesAreRecognised) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const FeatureFile file(file_of(folder, {{"OpenFace/data/3_0/features", {1, 2, 3, 4}, 2},
                                           {"OpenFace/data/3_0/intervals", {0, 0.5, 0.5, 1}, 2},
                                           {"OpenFace/data/3_1/features", {5, 6}, 2},
@@ -71,7 +71,7 @@ TEST(FeatureFile, ComputationalSequencesAreRecognised) {
 }
 
 TEST(FeatureFile, ReadsHalvesAndDoubles) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   {
     Hdf5Writer file(folder / "mixed.h5");
     file.write_halves("train/0/0", Rows{0.5, 1.5}, 2);
@@ -88,7 +88,7 @@ TEST(FeatureFile, ReadsHalvesAndDoubles) {
 }
 
 TEST(FeatureFile, RefusesWhatCannotBeUsed) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   {
     Hdf5Writer file(folder / "bad.h5");
     file.write<float>("train/0/0", Rows{1, 2, 3});
@@ -123,7 +123,7 @@ TEST(FeatureFile, PoolingTakesMeansOfNearlyEqualSpans) {
 }
 
 TEST(FeatureFile, TheDevSplitHasSeveralNames) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const FeatureFile file(file_of(folder, {{"validation/3/0", {1, 2}, 0}}), "");
   EXPECT_EQ(file.read("dev", "3", "0", 1), (Rows{1, 2}));
   EXPECT_TRUE(file.holds("dev", "3", "0"));

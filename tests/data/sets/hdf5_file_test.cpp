@@ -28,7 +28,7 @@ void write(Hdf5Writer& file, const std::string& name, const std::vector<T>& valu
   file.write<T>(name, values);
 }
 
-std::string written(const ScratchFolder& folder, std::size_t size = 1000) {
+std::string written(const TemporaryFolder& folder, std::size_t size = 1000) {
   const std::string path = folder / "x.h5";
   Hdf5Writer file(path);
   write(file, "tokens", count_up<std::int32_t>(size));
@@ -39,7 +39,7 @@ std::string written(const ScratchFolder& folder, std::size_t size = 1000) {
 }
 
 TEST(Hdf5File, RoundTripOfEveryType) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder / "x.h5";
   const std::vector<std::string> words{"caf\xC3\xA9", "", "a longer one", std::string(300, 'x')};
   {
@@ -76,7 +76,7 @@ TEST(Hdf5File, RoundTripOfEveryType) {
 }
 
 TEST(Hdf5File, NothingStaysWithoutCommitAndNothingIsOverwritten) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   {
     Hdf5Writer file(folder / "x.h5");
     write(file, "a", count_up<std::int32_t>(5));
@@ -94,7 +94,7 @@ TEST(Hdf5File, NothingStaysWithoutCommitAndNothingIsOverwritten) {
 }
 
 TEST(Hdf5File, FloatsOfEveryWidthAndShape) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder / "x.h5";
   const std::vector<float> values{1, -2.5F, 65504, 0x1p-24F, 0.1F, 0};
   {
@@ -135,7 +135,7 @@ TEST(Hdf5File, FloatsOfEveryWidthAndShape) {
 }
 
 TEST(Hdf5File, HalvesDoNotOverflow) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   for (const float value : {65505.0F, -1e6F, INFINITY, NAN}) {
     Hdf5Writer file(folder / "x.h5");
     expect_contains(message_of<DataError>([&] {
@@ -146,7 +146,7 @@ TEST(Hdf5File, HalvesDoNotOverflow) {
 }
 
 TEST(Hdf5File, NamesFileAndObject) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const Hdf5Reader file(written(folder));
   expect_contains(message_of<DataError>([&] { file.read<std::int32_t>("token"); }),
                   "x.h5: array 'token' is missing");
@@ -159,7 +159,7 @@ TEST(Hdf5File, NamesFileAndObject) {
 }
 
 TEST(Hdf5File, RefusesWhatIsNotHdf5) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   expect_contains(message_of<DataError>([&] { Hdf5Reader file(folder / "none.h5"); }),
                   "none.h5: no such file");
   const std::string empty = folder.write("empty.h5", "");
@@ -173,7 +173,7 @@ TEST(Hdf5File, RefusesWhatIsNotHdf5) {
 
 // As on a network disk that is gone.
 TEST(Hdf5File, OneThatCannotBeClosedIsNoCrashInTheEnd) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = written(folder);
   const auto end_without_the_file = [&] {
     {
@@ -190,7 +190,7 @@ TEST(Hdf5File, OneThatCannotBeClosedIsNoCrashInTheEnd) {
 }
 
 TEST(Hdf5File, NoticesTruncation) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string good = bytes_of(written(folder));
   for (std::size_t length = 0; length < good.size(); length += 61) {
     const std::string path = folder.write("cut.h5", good.substr(0, length));
@@ -200,7 +200,7 @@ TEST(Hdf5File, NoticesTruncation) {
 
 // Whatever byte is flipped, a reader gets an error or what was written.
 TEST(Hdf5File, NoticesFlippedBytes) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string good = bytes_of(written(folder));
   int noticed = 0;
   for (std::size_t i = 0; i < good.size(); i += 3) {
@@ -220,7 +220,7 @@ TEST(Hdf5File, NoticesFlippedBytes) {
 }
 
 TEST(Hdf5File, DamagedArrayIsNamed) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder / "x.h5";
   {
     Hdf5Writer file(path);
@@ -240,7 +240,7 @@ TEST(Hdf5File, DamagedArrayIsNamed) {
 // An array whose pieces are whole, each with its sum, but not those that were written: as one that was lost and is read
 // as zeros.
 TEST(Hdf5File, NoticesValuesOfAnotherArray) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   // Noise, which is stored as it is.
   const auto noise_file = [&](const std::string& name, std::uint32_t seed) {
     std::vector<std::uint8_t> noise(5000);
@@ -264,7 +264,7 @@ TEST(Hdf5File, NoticesValuesOfAnotherArray) {
 }
 
 TEST(Hdf5, SaysThatAFileIsAGitLfsPointer) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path =
       folder.write("train.h5", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n");
   expect_contains(message_of<DataError>([&] { Hdf5Reader{path}; }), "train.h5: is a Git LFS pointer");

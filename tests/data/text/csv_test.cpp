@@ -13,7 +13,7 @@ std::vector<CsvRow> rows_of(CsvReader& csv) {
 
 // The message of the first bad row of a file with columns a and b.
 std::string message_for(const std::string& body) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.write("x.csv", "a,b\n" + body);
   return message_of<RowError>([&] {
     CsvReader csv(path);
@@ -22,7 +22,7 @@ std::string message_for(const std::string& body) {
 }
 
 TEST(Csv, ReadsQuotesCommasLineBreaksAndBothLineEnds) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path =
       folder.write("x.csv",
                    "\xEF\xBB\xBF"
@@ -41,7 +41,7 @@ TEST(Csv, ReadsQuotesCommasLineBreaksAndBothLineEnds) {
 }
 
 TEST(Csv, LastRowNeedsNoLineEnd) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   CsvReader csv(folder.write("x.csv", "a,b\n1,2"));
   const std::vector<CsvRow> rows = rows_of(csv);
   ASSERT_EQ(rows.size(), 1U);
@@ -64,7 +64,7 @@ TEST(Csv, NamesFileAndLineOfEveryDefect) {
 }
 
 TEST(Csv, GoesOnBehindABadRow) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   CsvReader csv(folder.write("x.csv", "a,b\n1,\"open\n2,good\n3\n4,\xFF\n5,good\n"));
   CsvRow row;
   EXPECT_THROW(csv.next(row), RowError);
@@ -80,7 +80,7 @@ TEST(Csv, GoesOnBehindABadRow) {
 }
 
 TEST(Csv, RefusesAHeaderThatNamesNoColumns) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto message = [&](const std::string& bytes) {
     const std::string path = folder.write("h.csv", bytes);
     return message_of<DataError>([&] { CsvReader csv(path); });
@@ -100,7 +100,7 @@ TEST(Csv, WritesWhatItReads) {
   std::string text = "1,2,3,4,5,6\r\n";
   append_csv_row(text, fields);
   EXPECT_EQ(text.substr(13), "plain,\"a,b\",\"say \"\"hi\"\"\",\"two\nlines\",, space \r\n");
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   CsvReader csv(folder.write("x.csv", text));
   CsvRow row;
   ASSERT_TRUE(csv.next(row));
@@ -108,7 +108,7 @@ TEST(Csv, WritesWhatItReads) {
 }
 
 TEST(Csv, PassesOverColumnsWithoutAName) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   CsvReader csv(folder.write("pandas.csv", ",a,\n0,x,1\n"));
   EXPECT_EQ(csv.column("a"), 1U);
   CsvRow row;
@@ -117,7 +117,7 @@ TEST(Csv, PassesOverColumnsWithoutAName) {
 }
 
 TEST(Csv, RefusesAZeroByteAndOtherEncodings) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   CsvReader csv(folder.write("zero.csv", std::string("a\nx\0y\n", 6)));
   CsvRow row;
   expect_contains(message_of<DataError>([&] { csv.next(row); }),

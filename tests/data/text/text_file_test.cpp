@@ -21,7 +21,7 @@ TEST(TextFile, FindsTheFirstInvalidByte) {
 }
 
 TEST(TextFile, NamesLineAndByte) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.write("bad.txt", "good\nalso \x92 bad\n");
   const std::string message = message_of<DataError>([&] { read_text_file(path); });
   expect_contains(message, "bad.txt:2: at byte 6 of the line, byte 0x92 is not valid UTF-8");
@@ -30,7 +30,7 @@ TEST(TextFile, NamesLineAndByte) {
 }
 
 TEST(TextFile, RefusesWhatIsMissingEmptyOrAFolder) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   expect_contains(message_of<DataError>([&] { read_text_file(folder / "none"); }), "no such file");
   const std::string empty = folder.write("empty", "");
   expect_contains(message_of<DataError>([&] { read_text_file(empty); }), "is empty");
@@ -39,7 +39,7 @@ TEST(TextFile, RefusesWhatIsMissingEmptyOrAFolder) {
 
 // At once: a pipe that nobody writes has no first byte, and /dev/zero no last one.
 TEST(TextFile, RefusesPipesAndDevices) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string pipe = folder.write("pipe", "");
   std::filesystem::remove(pipe);
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
@@ -49,12 +49,12 @@ TEST(TextFile, RefusesPipesAndDevices) {
 }
 
 TEST(TextFile, DropsTheByteOrderMark) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   EXPECT_EQ(read_text_file(folder.write("bom", "\xEF\xBB\xBFtext")), "text");
 }
 
 TEST(TextFile, NamesTheEncodingAndHowToConvertIt) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto message = [&](const std::string& bytes) {
     const std::string path = folder.write("wide.txt", bytes);
     EXPECT_EQ(message_of<DataError>([&] { read_unchecked_text(path); }),
@@ -72,7 +72,7 @@ TEST(TextFile, NamesTheEncodingAndHowToConvertIt) {
 }
 
 TEST(TextFile, RefusesAZeroByteWithItsLine) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path = folder.write("zero.txt", std::string("good\nba\0d\n", 10));
   expect_contains(message_of<DataError>([&] { read_text_file(path); }),
                   "zero.txt:2: at byte 3 of the line, a zero byte, which no text holds");
@@ -80,7 +80,7 @@ TEST(TextFile, RefusesAZeroByteWithItsLine) {
 
 // A text that is mapped is refused as one that is held.
 TEST(TextFile, AMappedTextIsTheSameText) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   using namespace std::string_literals;
   for (const std::string& bytes :
        {"good\nalso \x92 bad\n"s, "\xFFx"s, ""s, "\xFE\xFF\0\0\0h"s, "h\0i\0"s, "good\nba\0d\n"s,
@@ -102,7 +102,7 @@ TEST(TextFile, AMappedTextIsTheSameText) {
 }
 
 TEST(TextFile, SaysThatAFileIsAGitLfsPointer) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string path =
       folder.write("model.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n");
   expect_contains(message_of<DataError>([&] { read_file(path); }),

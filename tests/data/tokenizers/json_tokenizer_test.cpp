@@ -62,7 +62,7 @@ class JsonTokenizer : public testing::Test {
     return all;
   }
   using Texts = std::vector<std::string>;
-  ScratchFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(JsonTokenizer, MergesTheLowestRankFirstAndTheLeftmost) {
@@ -398,7 +398,7 @@ TEST_F(JsonTokenizer, OfAFolderTheModelIsTakenWhereItCanBeRead) {
   EXPECT_EQ(Tokenizer::load(folder).size(), 300);
   EXPECT_EQ(Tokenizer::load(folder / "tokenizer.json").size(), 258);
 
-  const ScratchFolder copy;
+  const TemporaryFolder copy;
   folder_.write("tokenizer_config.json", R"({"eos_token": "a"})");
   copy_tokenizer(folder / "tokenizer.json", copy.path());
   EXPECT_EQ(Tokenizer::load(copy.path()).hash(), Tokenizer::load(folder / "tokenizer.json").hash());
