@@ -7,6 +7,7 @@
 
 #include "data/text/table.h"
 #include "data/text/text.h"
+#include "data/text/utf8.h"
 #include "ops/base/error.h"
 
 namespace chorus {
@@ -14,12 +15,6 @@ namespace chorus {
 namespace {
 
 constexpr std::string_view test_split = "test";
-
-// Bytes of the UTF-8 sequence that begins with `first`; the readers have checked that it is one.
-std::size_t sequence_length(char first) {
-  const auto byte = static_cast<unsigned char>(first);
-  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
-}
 
 // What one character becomes.
 std::string comparable_character(std::string_view character) {
@@ -63,7 +58,7 @@ std::unordered_set<std::string> comparable_texts(const CorpusSplit& split) {
 std::string comparable_text(std::string_view text) {
   std::string comparable;
   for (std::size_t i = 0; i < text.size();) {
-    const std::string_view character = text.substr(i, sequence_length(text[i]));
+    const std::string_view character = text.substr(i, character_length(text[i]));
     i += character.size();
     const std::string part = comparable_character(character);
     if (part == " " && (comparable.empty() || comparable.back() == ' ')) continue;

@@ -5,37 +5,12 @@
 #include <system_error>
 
 #include "data/text/text.h"
+#include "data/text/utf8.h"
 #include "ops/base/error.h"
 
 namespace chorus {
 
 namespace {
-
-// Length of the well-formed sequence that `text` begins with, 0 if it does not begin with one (RFC 3629,
-// section 4) or begins with a zero byte.
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) -> unsigned {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
-  };
-  const auto within = [&](std::size_t i, unsigned low, unsigned high) {
-    return byte(i) >= low && byte(i) <= high;
-  };
-  const unsigned first = byte(0);
-  if (first == 0) return 0;
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return within(1, 0x80, 0xBF) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;   // no overlong forms
-    const unsigned high = first == 0xED ? 0x9F : 0xBF;  // no surrogates
-    return within(1, low, high) && within(2, 0x80, 0xBF) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
-    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;  // up to U+10FFFF
-    return within(1, low, high) && within(2, 0x80, 0xBF) && within(3, 0x80, 0xBF) ? 4 : 0;
-  }
-  return 0;
-}
 
 // The name by which iconv knows an encoding that is not UTF-8, told by its byte order mark or the zero bytes of its
 // first two characters; "" for others.
@@ -61,7 +36,9 @@ void refuse_git_lfs_pointer(std::string_view beginning, const std::filesystem::p
 
 std::optional<std::size_t> invalid_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
-    const std::size_t length = sequence_length(text.substr(i));
+    const auto first = static_cast<unsigned char>(text[i]);
+    if (first == 0) return i;
+    const std::size_t length = first < 0x80 ? 1 : well_formed_length(text.substr(i));
     if (length == 0) return i;
     i += length;
   }

@@ -46,6 +46,11 @@ std::string replace_ill_formed(std::string_view bytes) {
   return text;
 }
 
+std::size_t well_formed_length(std::string_view text) {
+  const SequenceBeginning beginning = beginning_of(text);
+  return beginning.complete ? beginning.bytes : 0;
+}
+
 std::size_t character_length(char first) {
   const auto byte = static_cast<unsigned char>(first);
   return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;

@@ -15,6 +15,8 @@ bool is_ascii(std::string_view text);
 // byte (the Unicode Standard, section 3.9). Zero bytes are characters.
 std::string replace_ill_formed(std::string_view bytes);
 
+// The number of bytes of the well-formed character that text, which is not empty, begins with; 0 if it begins with none.
+std::size_t well_formed_length(std::string_view text);
 // The number of bytes of the character that begins with this byte, in well-formed UTF-8.
 std::size_t character_length(char first);
 // The character that well-formed UTF-8, which is not empty, begins with.

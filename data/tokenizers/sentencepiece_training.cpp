@@ -5,6 +5,7 @@
 #include <sentencepiece_trainer.h>
 
 #include "data/text/files.h"
+#include "data/text/text.h"
 #include "data/text/text_file.h"
 #include "ops/base/error.h"
 
@@ -27,12 +28,9 @@ class Lines : public sentencepiece::SentenceIterator {
 };
 
 void append_lines(std::vector<std::string>& lines, const std::string& text) {
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    std::string line = text.substr(begin, end - begin);
-    if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty()) lines.push_back(std::move(line));
-    begin = end + 1;
+  LineScanner scanner(text);
+  while (const std::optional<NumberedView> line = scanner.next()) {
+    if (!line->text.empty()) lines.emplace_back(line->text);
   }
 }
 
