@@ -8,6 +8,7 @@
 #include "core/model/flops.h"
 #include "core/planning/model_setup.h"
 #include "core/training/training_step.h"
+#include "experiments/planning/timed_backend.h"
 #include "ops/base/clock.h"
 #include "ops/transfer.h"
 
@@ -347,6 +348,20 @@ void fill_weight(Backend& backend, const ModelTensor& tensor, Tensor part) {
   fill_random(backend, part, bound_of(tensor));
 }
 
+double steps(const CallTimes& times) { return static_cast<double>(times.runs()); }
+
+// Of one step of those that were timed, the longest first.
+void add_calls(std::vector<Measurement>& measurements, const CallTimes& times) {
+  std::vector<CallTimes::Total> totals = times.totals();
+  std::ranges::stable_sort(totals, std::ranges::greater(), &CallTimes::Total::seconds);
+  for (const CallTimes::Total& total : totals) {
+    const auto calls = static_cast<double>(total.calls);
+    measurements.push_back({step_group, total.name, total.shape, total.seconds / calls, total.bytes / calls,
+                            total.flops / calls, calls / steps(times)});
+  }
+  measurements.push_back({step_group, "between calls", "", times.seconds_between() / steps(times), 0, 0, 1});
+}
+
 std::string rate(double per_second, double unit, double ceiling) {
   if (per_second == 0) return fmt::format("{:>10}{:>7}", "", "");
   const std::string share = ceiling > 0 ? fmt::format("{:.0f}%", 100 * per_second / ceiling) : "";
@@ -426,11 +441,15 @@ std::vector<Measurement> measure_operators(const BenchmarkShape& shape, Backend&
   return OperatorBenchmark(shape, backend, world, arena, least_seconds).run();
 }
 
-std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Backend& backend,
-                                               TimedGroups& groups, double least_seconds) {
+std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Backend& device, Groups given,
+                                               StreamClock& clock, double least_seconds) {
+  CallTimes times(clock);
+  TimedBackend backend(device, times);
+  CallTimingCommunicator world(given.world, times), data(given.data, times), tensor(given.tensor, times);
+  const Groups groups{given.grid, world, data, tensor};
   ModelOptions options = shape.options;
   options.lora = shape.lora;
-  BaseSetup base(shape.model, options, backend, groups.groups());
+  BaseSetup base(shape.model, options, backend, groups);
   ModelSetup setup(base, options, {.tokens = shape.tokens, .training = true});
   base.llama.fill([&](const ModelTensor& tensor, Tensor part) { fill_weight(backend, tensor, part); },
                   [&](const ModelTensor& tensor, const QuantisedMatrix& part) {
@@ -440,10 +459,10 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   TrainingStep step(setup.model, setup.optimizer, setup.activations);
 
   Arena agreements(backend, 1 << 10, "stopwatch");
-  const Stopwatch watch(backend, groups.groups().world, agreements, least_seconds);
+  const Stopwatch watch(backend, world, agreements, least_seconds);
   const MicroBatch microbatch = dialogues(shape);
   const StepWork work{shape.tokens, std::ssize(microbatch.targets), microbatch.forest.attended_pairs()};
-  const double flops = training_flops(shape.model, options, work) / groups.grid().tensor_size;
+  const double flops = training_flops(shape.model, options, work) / groups.grid.tensor_size;
   const std::string what = fmt::format("{} layers, {} tokens a rank", shape.model.layers, shape.tokens);
   const auto score = [&] {
     Arena::Scope scope(setup.activations);
@@ -466,11 +485,23 @@ std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Back
   measure("forward and backward", flops, compute);
   measure("sum of gradients", 0, [&] { step.reduce(); });
   measure("norm and update", 0, update);
-  measure("whole", flops, [&] {
+  const auto whole = [&] {
     compute();
     step.reduce();
     update();
-  });
+  };
+  measure("whole", flops, whole);
+  const auto timed = [&] {
+    times.begin();
+    whole();
+    times.end();
+  };
+  timed();
+  times.forget();  // what is made once: events
+  watch.seconds_per_call(timed);
+  measurements.push_back(
+      {"training step", "whole, each call timed", what, times.seconds() / steps(times), 0, flops});
+  add_calls(measurements, times);
   return measurements;
 }
 
@@ -498,17 +529,24 @@ std::string print_time(double seconds) {
   return fmt::format("{:.3f} s", seconds);
 }
 
+std::string share_of_step(const Measurement& line, const std::vector<Measurement>& measurements) {
+  double step = 0;
+  for (const Measurement& m : measurements) step += m.calls * m.seconds;
+  return line.calls > 0 ? fmt::format("{:.1f}%", 100 * line.calls * line.seconds / step) : "";
+}
+
 std::string to_table(const std::vector<Measurement>& measurements, const Ceilings& ceilings) {
-  std::string table = fmt::format("{:<28}{:<28}{:>12}{:>10}{:>7}{:>10}{:>7}\n", "", "shape", "time", "GB/s",
-                                  "", "TFLOP/s", "");
+  std::string table = fmt::format("{:<32}{:<28}{:>12}{:>10}{:>7}{:>10}{:>7}{:>8}{:>9}\n", "", "shape", "time",
+                                  "GB/s", "", "TFLOP/s", "", "calls", "of step");
   std::string group;
   for (const Measurement& m : measurements) {
     if (m.group != group) table += fmt::format("{}{}\n", group.empty() ? "" : "\n", m.group);
     group = m.group;
     const double copy = m.group == "all-reduce" ? 0 : ceilings.copy_bytes_per_second;
-    table += fmt::format("  {:<26}{:<28}{:>12}{}{}\n", m.name, m.shape, print_time(m.seconds),
+    table += fmt::format("  {:<30}{:<28}{:>12}{}{}{:>8}{:>9}\n", m.name, m.shape, print_time(m.seconds),
                          rate(m.bytes / m.seconds, 1e9, copy),
-                         rate(m.flops / m.seconds, 1e12, ceilings.matmul_flops_per_second));
+                         rate(m.flops / m.seconds, 1e12, ceilings.matmul_flops_per_second),
+                         m.calls > 0 ? fmt::format("{:.6g}", m.calls) : "", share_of_step(m, measurements));
   }
   return table;
 }

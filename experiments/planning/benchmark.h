@@ -6,7 +6,8 @@
 
 #include "core/model/llama.h"
 #include "ops/dry_backend.h"
-#include "parallel/timed_communicator.h"
+#include "ops/stream_clock.h"
+#include "parallel/communicator.h"
 
 namespace chorus {
 
@@ -16,7 +17,11 @@ struct Measurement {
   double seconds = 0;  // of one call
   double bytes = 0;    // that the call must read and write at least; 0: not counted
   double flops = 0;    // 0: not counted
+  double calls = 0;    // in one step, of the lines of `step_group`; 0 in others
 };
+
+// The lines that together are one training step: `calls` times `seconds` of each.
+inline constexpr const char* step_group = "operators of the step";
 
 // What the device reaches at best, measured by its own plainest work.
 struct Ceilings {
@@ -72,14 +77,17 @@ Ceilings measure_ceilings(Backend& backend, Communicator& world, Arena& arena, D
 // Every operator of a training step at the sizes of one rank of a model that is not split.
 std::vector<Measurement> measure_operators(const BenchmarkShape& shape, Backend& backend, Communicator& world,
                                            Arena& arena, double least_seconds);
-// Forward, backward and update of `tokens` on every rank, with random weights, and its parts.
-std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Backend& backend,
-                                               TimedGroups& groups, double least_seconds);
+// Forward, backward and update of `tokens` on every rank, with random weights, and its parts; then, by `clock`, the calls
+// of which a step consists, and the time between them.
+std::vector<Measurement> measure_training_step(const BenchmarkShape& shape, Backend& backend, Groups groups,
+                                               StreamClock& clock, double least_seconds);
 // Sums over all ranks, by size. `bytes` is what the slowest link must carry: 2 (n - 1) / n of the array.
 std::vector<Measurement> measure_all_reduce(Backend& backend, Communicator& world, Arena& arena,
                                             double least_seconds);
 
 std::string print_time(double seconds);  // "191.0 us", "4.12 ms", "1.205 s"
+// Of its step, the share of a line of `step_group`; "" of other lines.
+std::string share_of_step(const Measurement& line, const std::vector<Measurement>& measurements);
 std::string to_table(const std::vector<Measurement>& measurements, const Ceilings& ceilings);
 
 }  // namespace chorus

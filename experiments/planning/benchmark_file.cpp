@@ -42,7 +42,8 @@ void write_benchmark(const std::filesystem::path& path, const BenchmarkRun& run)
                     {"shape", m.shape},
                     {"seconds", m.seconds},
                     {"bytes", m.bytes},
-                    {"flops", m.flops}});
+                    {"flops", m.flops},
+                    {"calls", m.calls}});
   }
   const nlohmann::ordered_json json{{"version", run.version},
                                     {"machine", run.machine},
@@ -67,7 +68,7 @@ BenchmarkRun read_benchmark(const std::filesystem::path& path) {
     const JsonFields m(each, fmt::format("{}: measurement {}", path.string(), run.measurements.size()));
     run.measurements.push_back({m.required_text("group"), m.required_text("name"), m.required_text("shape"),
                                 required_number(m, "seconds"), required_number(m, "bytes"),
-                                required_number(m, "flops")});
+                                required_number(m, "flops"), m.number("calls").value_or(0)});
   }
   return run;
 }
@@ -82,18 +83,17 @@ std::string comparison_table(const BenchmarkRun& first, const BenchmarkRun& seco
       "copy {:.1f} and {:.1f} GB/s, square product {:.2f} and {:.2f} TFLOP/s\n",
       first.ceilings.copy_bytes_per_second / 1e9, second.ceilings.copy_bytes_per_second / 1e9,
       first.ceilings.matmul_flops_per_second / 1e12, second.ceilings.matmul_flops_per_second / 1e12);
-  table += fmt::format("\n{:<28}{:<30}{:>12}{:>12}{:>9}\n", "", "shape", "first", "second", "faster");
-  const auto row = [&](const std::string& name, const std::string& shape, double then, double now) {
-    table += fmt::format("  {:<26}{:<30}{:>12}{:>12}{:>8.2f}x\n", name, shape, print_time(then),
-                         print_time(now), then / now);
-  };
+  table += fmt::format("\n{:<32}{:<30}{:>12}{:>12}{:>9}{:>9}{:>9}\n", "", "shape", "first", "second",
+                       "faster", "of step", "of step");
   std::string group;
   for (const Measurement& now : second.measurements) {
     const Measurement* then = find(first, now);
     if (then == nullptr) continue;
     if (now.group != group) table += fmt::format("{}{}\n", group.empty() ? "" : "\n", now.group);
     group = now.group;
-    row(now.name, now.shape, then->seconds, now.seconds);
+    table += fmt::format("  {:<30}{:<30}{:>12}{:>12}{:>8.2f}x{:>9}{:>9}\n", now.name, now.shape,
+                         print_time(then->seconds), print_time(now.seconds), then->seconds / now.seconds,
+                         share_of_step(*then, first.measurements), share_of_step(now, second.measurements));
   }
   table += "\n";
   say_what_is_alone(table, first, second);

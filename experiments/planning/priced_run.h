@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
+#include "experiments/planning/counted_backend.h"
 #include "experiments/planning/machine.h"
-#include "ops/dry_backend.h"
 #include "parallel/communicator.h"
 
 namespace chorus {
@@ -26,36 +26,16 @@ struct Price {
   Price& operator*=(double factor);  // times, work and bytes; not the counts
 };
 
-// Prices every operator by the tensors that DryBackend names; a byte is counted once per reading or writing.
-class PricedBackend final : public DryBackend {
+// Prices every operator by its work.
+class PricedBackend final : public CountedBackend {
  public:
   PricedBackend(const Machine& machine, Price& price) : machine_(machine), price_(price) {}
 
-  // Those whose arithmetic counts.
-  void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
-  void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
-                     Tensor scratch) override;
-  void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths, ConstTensor token_ids,
-                               Tensor scratch) override;
-  void low_rank_factor_gradient(std::span<const LowRankFactorGradient> paths, ConstTensor x,
-                                ConstTensor token_ids, Tensor scratch) override;
-  void attention(Tensor out, Tensor lse, ConstTensor q, ConstTensor k, ConstTensor v,
-                 const Forest& forest) override;
-  void attention_backward(Tensor dq, Tensor dk, Tensor dv, ConstTensor dout, ConstTensor out, ConstTensor lse,
-                          ConstTensor q, ConstTensor k, ConstTensor v, const Forest& forest) override;
-
  private:
-  // Of the operator whose traffic is told next.
-  struct Arithmetic {
-    double flops = 0, seconds = 0;
-  };
-  Arithmetic product_arithmetic(double flops, DType dtype) const;
-  Arithmetic attention_arithmetic(double flops_per_pair, ConstTensor q, const Forest& forest) const;
-  void traffic(std::initializer_list<ConstTensor> tensors) override;
+  void count(const OperatorWork& work) override;
 
   const Machine& machine_;
   Price& price_;
-  Arithmetic arithmetic_;
 };
 
 // How the ranks of a group lie on nodes: `per_node` on each of `nodes`.

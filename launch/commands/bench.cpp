@@ -65,7 +65,10 @@ ExitCode run(const Options& options, const OptionTable& table, const MakeRuntime
     measurements.clear();
     measure(backend, runtime->groups().groups().world, arena, options.least_seconds);
   }
-  if (options.step) add(measure_training_step(shape, backend, runtime->groups(), options.least_seconds));
+  if (options.step) {
+    const std::unique_ptr<StreamClock> clock = runtime->stream_clock();
+    add(measure_training_step(shape, backend, runtime->groups().groups(), *clock, options.least_seconds));
+  }
   console.print(fmt::format("ceilings, measured: copy {:.1f} GB/s, square product of {} {:.2f} TFLOP/s\n",
                             ceilings.copy_bytes_per_second / 1e9, options.matrix,
                             ceilings.matmul_flops_per_second / 1e12));
@@ -95,7 +98,7 @@ ExitCode bench(const Arguments& arguments) {
     add_recompute(table, options.shape.options.recompute);
     table.add("matrix", options.matrix, "width of the square product that is the ceiling").between(1, 65536);
     table.add("operators", options.operators, "measure each operator");
-    table.add("step", options.step, "measure a training step");
+    table.add("step", options.step, "measure a training step, and each call of an operator in it");
     table.add("seconds", options.least_seconds, "for which each measurement is repeated, three times")
         .more_than(0);
     table.add("output", options.output, "also write the numbers as JSON").shown_as("FILE");

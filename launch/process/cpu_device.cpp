@@ -11,6 +11,7 @@ class CpuDevice : public Device {
   CpuDevice(int threads, const Groups& host) : backend_(threads), groups_(host) {}
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_; }
+  std::unique_ptr<StreamClock> stream_clock() override { return std::make_unique<HostStreamClock>(); }
   bool computes_in_host_memory() const override { return true; }
   std::int64_t memory_in_use() const override { return peak_resident_bytes(); }
   std::string gpu_name() const override { return ""; }

@@ -3,6 +3,7 @@
 #include "launch/process/device.h"
 #include "launch/process/gpu_report.h"
 #include "ops/cuda/cuda_backend.h"
+#include "ops/cuda/cuda_stream_clock.h"
 #include "ops/cuda/gpu.h"
 #include "parallel/nccl_groups.h"
 
@@ -73,6 +74,9 @@ class CudaDevice : public Device {
       : gpu_(choose_gpu(place, host)), backend_(gpu_.device), groups_(host, backend_.stream()) {}
   Backend& backend() override { return backend_; }
   Groups groups() override { return groups_.groups(); }
+  std::unique_ptr<StreamClock> stream_clock() override {
+    return std::make_unique<CudaStreamClock>(backend_.stream());
+  }
   std::string description(DType) const override { return gpu_.card.description(); }
   std::string gpu_name() const override { return gpu_.card.name.data(); }
   std::int64_t memory_in_use() const override { return static_cast<std::int64_t>(gpu_memory_in_use()); }

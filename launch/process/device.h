@@ -4,6 +4,7 @@
 #include <string>
 
 #include "ops/backend.h"
+#include "ops/stream_clock.h"
 #include "parallel/communicator.h"
 
 namespace chorus {
@@ -16,6 +17,8 @@ class Device {
   virtual ~Device() = default;
   virtual Backend& backend() = 0;
   virtual Groups groups() = 0;
+  // Of the backend's work; the device outlives it.
+  virtual std::unique_ptr<StreamClock> stream_clock() = 0;
   // Of one rank's, computing in `precision`: "2 CPU threads (bf16 products by AMX)".
   virtual std::string description(DType precision) const = 0;
   // As CUDA calls the rank's GPU, those of all ranks being equal; "" of a CPU.

@@ -58,6 +58,7 @@ class RankRuntime : public Runtime {
 
   Backend& backend() override { return backend_; }
   TimedGroups& groups() override { return groups_; }
+  std::unique_ptr<StreamClock> stream_clock() override { return device_->stream_clock(); }
   Console& console() override { return console_; }
   Activity& activity() override { return session_ == nullptr ? alone_ : session_->activity(); }
   std::string gpu_name() const override { return device_->gpu_name(); }

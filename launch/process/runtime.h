@@ -30,6 +30,7 @@ class Runtime {
   virtual ~Runtime() = default;
   virtual Backend& backend() = 0;
   virtual TimedGroups& groups() = 0;
+  virtual std::unique_ptr<StreamClock> stream_clock() = 0;     // of Device
   virtual Console& console() = 0;                              // quiet on all ranks but the first
   virtual std::string description(DType precision) const = 0;  // one line: ranks, grid, devices
   virtual std::string gpu_name() const = 0;                    // of Device

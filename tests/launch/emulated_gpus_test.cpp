@@ -1,9 +1,11 @@
 // What only emulated machines can show: missing, too few, different and old GPUs, little memory, and calls that fail.
 
 #include <cstdlib>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
 #include "tests/launch/program.h"
@@ -58,6 +60,30 @@ TEST(EmulatedGpus, AutomaticChoiceTakesTheGpu) {
   const Outcome outcome = run_chorus(bench("auto"));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("Emulated GPU"));
+}
+
+// A step makes the same calls on either device, and on a GPU events measure them.
+TEST(EmulatedGpus, BenchTimesTheCallsOfAStep) {
+  const TemporaryFolder folder;
+  const auto calls = [&](const std::string& device) {
+    const std::string file = folder / device + ".json";
+    run_successfully({"bench", "--device", device, "--operators", "off", "--layers", "1", "--tokens", "32",
+                      "--matrix", "64", "--seconds", "0.001", "--output", file});
+    std::map<std::string, double> found;
+    double step = 0, sum = 0;
+    const nlohmann::json run = nlohmann::json::parse(read_text(file));
+    for (const auto& m : run["measurements"]) {
+      if (m["name"] == "whole, each call timed") step = m["seconds"];
+      if (m["group"] != "operators of the step") continue;
+      EXPECT_GE(m["seconds"], 0) << m;
+      sum += m["calls"].get<double>() * m["seconds"].get<double>();
+      found[m["name"].get<std::string>() + m["shape"].get<std::string>()] = m["calls"];
+    }
+    EXPECT_GT(step, 0);
+    EXPECT_NEAR(sum, step, 1e-6 * step) << device;
+    return found;
+  };
+  EXPECT_EQ(calls("cuda"), calls("cpu"));
 }
 
 TEST(EmulatedGpus, TooFew) {

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include "ops/cuda/cuda_stream_clock.h"
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/resources.h"
 #include "tests/ops/forests.h"
@@ -107,6 +108,28 @@ TEST(CudaResourcesTest, AWorkspaceThatDoesNotFitIsRefused) {
   EXPECT_THAT(test::message_of<MemoryError>([&] { resources.workspace(std::int64_t{1} << 50); }),
               HasSubstr("no room for a workspace of 1125899906842624 bytes"));
   EXPECT_NE(resources.workspace(1), nullptr);
+}
+
+// Its work is that between the marks, of which the one with more lasts longer; marks are taken again after a reading.
+TEST(CudaStreamClockTest, MeasuresWhatIsBetweenMarks) {
+  CudaBackend backend;
+  CudaStreamClock clock(backend.stream());
+  EXPECT_TRUE(clock.intervals().empty());
+  const DeviceTensor x(backend, random_tensor(DType::f32, {256, 1024}, 1)),
+      y(backend, DType::f32, {256, 1024});
+  for (int repetition = 0; repetition < 3; ++repetition) {
+    clock.mark();
+    backend.add(y, x, x);
+    clock.mark();
+    for (int i = 0; i < 20; ++i) backend.add(y, x, x);
+    clock.mark();
+    clock.mark();
+    const std::vector<double> seconds = clock.intervals();
+    ASSERT_EQ(seconds.size(), 3U);
+    EXPECT_GT(seconds[0], 0);
+    EXPECT_GT(seconds[1], 2 * seconds[0]);
+    EXPECT_LT(seconds[2], seconds[1]);
+  }
 }
 
 TEST(MatmulPlanCacheTest, MakesEachPlanOnce) {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "ops/cuda/cuda_backend.h"
+#include "ops/cuda/cuda_stream_clock.h"
 #include "tests/cuda_emulation/control.h"
 #include "tests/support/tensors.h"
 
@@ -26,6 +27,11 @@ void work() {
       out(backend, DType::bf16, {3, 2, 128});
   backend.attention(out, lse, q, q, q, single_sequence(3));
   square.download();
+  CudaStreamClock clock(backend.stream());
+  clock.mark();
+  backend.add(x, x, y);
+  clock.mark();
+  EXPECT_EQ(clock.intervals().size(), 1U);
 }
 
 // Calls whose failure nobody can act upon: they give back.

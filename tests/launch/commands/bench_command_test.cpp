@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include <gmock/gmock.h>
@@ -18,6 +20,31 @@ std::vector<std::string> smallest(const std::string& output) {
 
 nlohmann::json read(const std::string& path) { return nlohmann::json::parse(read_text(path)); }
 
+// All calls of a step of one block, and what is between them, are the step.
+void expect_whole_step(const nlohmann::json& measurements) {
+  double step = 0, sum = 0;
+  std::map<std::string, double> calls;
+  for (const auto& m : measurements) {
+    if (m["name"] == "whole, each call timed") step = m["seconds"];
+    if (m["group"] != "operators of the step") continue;
+    sum += m["calls"].get<double>() * m["seconds"].get<double>();
+    calls[m["name"]] += m["calls"].get<double>();
+    const bool is_product = m["name"].get<std::string>().starts_with("matmul");
+    EXPECT_TRUE(!is_product || m["flops"] > 0) << m;
+  }
+  EXPECT_NEAR(sum, step, 1e-9 * step);
+  EXPECT_EQ(calls["attention"], 1);
+  EXPECT_EQ(calls["attention_backward"], 1);
+  EXPECT_EQ(calls["low_rank_down x 3"], 1);
+  EXPECT_EQ(calls["low_rank_down x 2"], 1);
+  EXPECT_EQ(calls["low_rank_down x 1"], 2);
+  EXPECT_EQ(calls["matmul NT +="], 7);  // u B of seven projections
+  EXPECT_EQ(calls["matmul TN +="], 7);  // dB
+  EXPECT_EQ(calls["rope"], 4);
+  EXPECT_EQ(calls["adamw"], 1);
+  EXPECT_EQ(calls["between calls"], 1);
+}
+
 TEST(BenchCommand, MeasuresEveryOperatorAndAStep) {
   const TemporaryFolder folder;
   const Outcome outcome = run_chorus(smallest(folder / "bench.json"));
@@ -32,8 +59,10 @@ TEST(BenchCommand, MeasuresEveryOperatorAndAStep) {
     groups.insert(measurement["group"]);
   }
   EXPECT_THAT(groups, testing::ElementsAre("attention", "dequantise", "element-wise", "loss",
-                                           "low-rank paths", "low-rank paths, dropout", "matmul", "optimizer",
-                                           "rows", "training step"));
+                                           "low-rank paths", "low-rank paths, dropout", "matmul",
+                                           "operators of the step", "optimizer", "rows", "training step"));
+  expect_whole_step(result["measurements"]);
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("between calls .* 1 +[0-9.]+%\n"));
 }
 
 TEST(BenchCommand, RanksAlsoMeasureTheirSums) {
@@ -46,7 +75,10 @@ TEST(BenchCommand, RanksAlsoMeasureTheirSums) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const nlohmann::json measurements = read(folder / "bench.json")["measurements"];
   EXPECT_EQ(measurements[0]["group"], "all-reduce");
-  EXPECT_EQ(measurements.back()["name"], "whole");
+  expect_whole_step(measurements);
+  const auto summed = std::ranges::find(measurements, "all_reduce", [](const auto& m) { return m["name"]; });
+  ASSERT_NE(summed, measurements.end());
+  EXPECT_GT((*summed)["calls"], 4) << "two in the block either way, and those of embedding and head";
 }
 
 TEST(BenchCommand, ComparesRuns) {
@@ -63,6 +95,8 @@ TEST(BenchCommand, ComparesRuns) {
   const std::string now = run_successfully(step);
   EXPECT_THAT(now, testing::ContainsRegex(
                        "whole +1 layers, 64 tokens a rank +[0-9.]+ [um]s +[0-9.]+ [um]s +[0-9.]+x"));
+  EXPECT_THAT(now, testing::ContainsRegex(
+                       "adamw +.[0-9]+. +[0-9.]+ [um]s +[0-9.]+ [um]s +[0-9.]+x +[0-9.]+% +[0-9.]+%\n"));
   EXPECT_THAT(now, HasSubstr("more.json: training step, another, "));
 
   const std::string files = folder / "first.json" + "," + folder / "first.json";
@@ -78,6 +112,13 @@ TEST(BenchCommand, ComparesRuns) {
       run_successfully({"bench", "--compare", folder / "other.json" + "," + folder / "first.json"});
   EXPECT_THAT(other, HasSubstr("2.00x"));
   EXPECT_THAT(other, HasSubstr("machine or sizes differ"));
+
+  // Files of an older Chorus do not count calls.
+  nlohmann::json older = read(folder / "first.json");
+  for (auto& measurement : older["measurements"]) measurement.erase("calls");
+  write_text(folder / "older.json", older.dump());
+  EXPECT_THAT(run_successfully({"bench", "--compare", folder / "older.json" + "," + folder / "first.json"}),
+              testing::ContainsRegex("adamw .*1.00x +[0-9.]+%\n"));
 
   json["measurements"][0].erase("seconds");
   write_text(folder / "damaged.json", json.dump());
