@@ -137,7 +137,7 @@ std::string memory_table(const GridPlan& grid, const Machine& machine) {
     table += memory_row("beside: workspace of the backend", grid.beside.workspace) +
              memory_row("beside: tile lists of attention", grid.beside.tile_lists);
   }
-  table += memory_row("beside: communicators (assumed)", grid.beside.communicators) +
+  table += memory_row("beside: buffers of NCCL (assumed, not measured)", grid.beside.communicators) +
            memory_row("beside: context of the driver (assumed)", grid.beside.reserved);
   const double all = static_cast<double>(kinds.total()) + grid.beside.total();
   return table +

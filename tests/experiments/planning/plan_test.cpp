@@ -152,6 +152,9 @@ TEST(Plan, CountsWhatRanksSend) {
   const Plan plan = make_plan(request, even_dataset(16, 256, 16, 32000));
   const GridPlan& grid = plan.grids.at(0);
   EXPECT_EQ(grid.data, 2);
+  EXPECT_EQ(grid.beside.communicators, 3 * 250.0 * (1 << 20)) << "of all ranks, of data and of tensor ranks";
+  EXPECT_THAT(to_table(plan),
+              HasSubstr("beside: buffers of NCCL (assumed, not measured)                  750.0 MiB"));
   const double tokens = 2048, width = 4096;             // of each of two data ranks
   const double expected = 32 * 4 * tokens * width * 2;  // 2 (P - 1) / P = 1
   EXPECT_NEAR(grid.microbatches.tensor_bytes, expected, 0.01 * expected);
