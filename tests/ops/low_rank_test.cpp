@@ -25,8 +25,9 @@ class LowRankTest : public OperatorTest {
     }
     cases.push_back({0, 16, {4}, {0.1F}});
     cases.push_back({33, 40, {5, 64}, {0.1F, 0}});  // an odd rank, a high one
-    cases.push_back({33, 37, {16}, {0.1F}});        // rows that are not aligned
-    cases.push_back({33, 48, {16}, {0.1F}, 6});     // words that decide on features of another rank too
+    cases.push_back({33, 40, {1, 256}, {0, 0.1F}});
+    cases.push_back({33, 37, {16}, {0.1F}});     // rows that are not aligned
+    cases.push_back({33, 48, {16}, {0.1F}, 6});  // words that decide on features of another rank too
     cases.push_back({21, 64, {4, 4, 4, 4}, {0.1F, 0.1F, 0.1F, 0.1F}});
     cases.push_back({700, 24, {16}, {0.05F}});
     cases.push_back({19, 2056, {16, 16}, {0.05F, 0}});
@@ -98,10 +99,11 @@ TEST_P(LowRankTest, InputGradient) {
       for (std::size_t i = 0; i < p.a.size(); ++i) asked.push_back({p.u[i][s], p.a[i][s], p.mask(i)});
       backend.low_rank_input_gradient(dx[s], asked, p.token_ids[s], p.scratch[s]);
     });
-    double error = 0;  // each product may be rounded before it is added, and what is there after each
+    double error = 0;  // of each sum; which may be rounded before it is added, and what is there after each
     for (std::size_t i = 0; i < p.a.size(); ++i) {
       const double size = std::sqrt(static_cast<double>(shape.ranks[i]) + 1);
       error += 3 * unit() * size / (1 - static_cast<double>(shape.probabilities[i]));
+      error += sum_error(shape.ranks[i], shape.probabilities[i]);
     }
     EXPECT_TRUE(near(dx, error, relative(unit())))
         << shape.tokens << " x " << shape.inputs << ", " << p.a.size() << " paths";

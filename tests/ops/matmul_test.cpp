@@ -71,7 +71,7 @@ TEST_P(MatmulTest, ProductsOfHigherRankAreAdded) {
 
 // Every rank by which a factor may be low, in matrices that fill no tile.
 TEST_P(MatmulTest, WhatLowRankFactorsAdd) {
-  for (const std::int64_t rank : {1, 2, 3, 4, 8, 10, 16, 18, 24, 32, 34, 64}) {
+  for (const std::int64_t rank : {1, 2, 3, 4, 8, 10, 16, 18, 24, 32, 34, 64, 256}) {
     for (const bool transpose_b : {false, true}) {
       for (const Extents& e :
            std::vector<Extents>{{1, 40, rank}, {17, 8, rank}, {145, 264, rank}, {3, 36, rank}})
@@ -82,7 +82,7 @@ TEST_P(MatmulTest, WhatLowRankFactorsAdd) {
 
 // du = s dy B and dB += s dyᵀ u.
 TEST_P(MatmulTest, GradientsOfLowRankFactors) {
-  for (const std::int64_t rank : {1, 2, 4, 7, 8, 10, 16, 18, 24, 32, 34}) {
+  for (const std::int64_t rank : {1, 2, 4, 7, 8, 10, 16, 18, 24, 32, 34, 64, 256}) {
     for (const auto& [tokens, outputs] : std::vector<std::pair<std::int64_t, std::int64_t>>{
              {1, 8}, {17, 264}, {37, 40}, {130, 264}, {37, 300}}) {
       compare({tokens, rank, outputs}, {.scale = 0.5F}, false);
