@@ -15,7 +15,7 @@ namespace chorus {
 // Whether </s> follows an answer; bases that never learned that token do better without.
 enum class AnswerEnd { as_recipe, end_of_text, none };
 
-// What becomes of lines that the feature file does not hold.
+// What becomes of lines, or of keys in token lists, that the feature file does not hold.
 enum class MissingFeatures { zeros, refuse };
 
 // Which of an assistant's turns are learned.
@@ -25,7 +25,8 @@ struct PrepareOptions {
   // One of dialogue_corpora(): `inputs` is its path. "mixed": several of them as NAME=PATH, in one data set.
   // "tokens": JSON lines {"input_ids": [..], "labels": [..]}, labels aligned with the ids and -100 where nothing is to
   //           be learned; with an optional "group" string, lines of one group become one tree; of those without one,
-  //           neighbours that begin alike. An "attention_mask" says what is padding.
+  //           neighbours that begin alike. An "attention_mask" says what is padding. "features" names the arrays whose rows
+  //           stand in the places of `feature_token_id`, in order.
   // "text":   paragraphs between blank lines, each <s> … </s>, joined in their order to samples of `context` tokens.
   // "messages": conversations with an assistant (data/corpora/conversation.h), written by a chat template.
   // For the latter three an input is FILE or SPLIT=FILE, without a name it is train; messages also take a folder of
@@ -42,7 +43,9 @@ struct PrepareOptions {
   std::int64_t lines_per_tree = 16;
   std::int64_t longest_text = 0;  // of the base model; a longer token list is malformed; 0: not known
   std::string bound_of_texts;     // what bounds it: "512 positions"
-  bool skip_bad_rows = false;     // count malformed rows instead of stopping
+  // Of the tokens corpus: stands in the place of an array of features. The default is LLaVA's IMAGE_TOKEN_INDEX.
+  std::int32_t feature_token_id = -200;
+  bool skip_bad_rows = false;                          // count malformed rows instead of stopping
   std::int64_t shard_bytes = std::int64_t{128} << 20;  // a larger split is written in shards
 
   // Of messages:
@@ -61,10 +64,12 @@ struct PrepareOptions {
   Mix mix = Mix::ratio;
   std::uint64_t fraction_seed = 1;
   DemonstrationOptions demonstrations;
-  std::string captions;           // file; "": none
+  std::string captions;     // file; "": none
+  std::string feature_key;  // pattern of the features' keys; "": that of their file's layout
+
+  // Of dialogues and of the tokens corpus:
   std::string features;           // HDF5 file; "": none
-  std::string feature_key;        // pattern of its keys; "": that of its layout
-  std::int64_t feature_rows = 1;  // of an utterance, at most
+  std::int64_t feature_rows = 1;  // of an utterance or key, at most
   bool half_precision_features = false;
   MissingFeatures missing_features = MissingFeatures::zeros;
 };
@@ -75,7 +80,8 @@ using PrepareProgress = std::function<void(std::string_view what, std::int64_t d
 // Reads a corpus and writes one data set SPLIT.h5 per split, or shards of it (data/sets/data_split.h), and ledger.json, which is
 // also returned. The output is locked from the start, and what is written appears at once when all of it is. Of messages,
 // text and token lists no more is in memory than a shard and what is read at a time; groups of token lists that have a
-// name, and all that follows the first of them, are until the end. `embed` is for Retrieval::embedding.
+// name, and all that follows the first of them, are until the end; so are a split's features and token
+// lists with some. `embed` is for Retrieval::embedding.
 //
 // The train split of a dialogue corpus holds each utterance with its gold answer; the others hold each
 // utterance with every label as its answer, so that one forward pass scores them all, and supervise nothing

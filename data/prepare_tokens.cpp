@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "data/preparation.h"
+#include "data/sets/feature_file.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
 #include "data/text/text_file.h"
@@ -32,9 +33,24 @@ std::vector<std::int32_t> parse_integers(const JsonFields& fields, const char* n
   return values;
 }
 
+std::vector<std::string> parse_keys(const JsonFields& fields) {
+  std::vector<std::string> keys;
+  if (!fields.has("features")) return keys;
+  const Json& array = fields["features"];
+  const std::string what = fields.where() + ": field 'features' ";
+  require<DataError>(array.is_array(), what, "must be an array of keys in the feature file");
+  for (const Json& key : array) {
+    require<DataError>(key.is_string() && !key.get_ref<const std::string&>().empty(), what, "holds ",
+                       key.dump(), ", which is no key in the feature file");
+    keys.push_back(key.get<std::string>());
+  }
+  return keys;
+}
+
 struct TokenLine {
-  Sequence sequence;
+  Sequence sequence;  // feature_token(i) in the place of the rows of features[i]
   std::string group;
+  std::vector<std::string> features;          // keys
   std::map<std::string, std::int64_t> notes;  // for the ledger
 };
 
@@ -66,10 +82,33 @@ void check_positions(const std::vector<std::int32_t>& positions, std::size_t len
   }
 }
 
+// Puts feature_token(i) into the place of the i-th placeholder, which is not learned.
+void mark_features(TokenLine& line, std::int32_t placeholder, const std::string& where) {
+  std::vector<std::int32_t>& tokens = line.sequence.tokens;
+  std::vector<std::int32_t>& labels = line.sequence.labels;
+  std::int32_t places = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] != placeholder) {
+      require<DataError>(tokens[i] >= 0, where, ": token ", tokens[i], " at position ", i,
+                         " is no token of a vocabulary and not that of --feature-token-id, ", placeholder);
+      continue;
+    }
+    tokens[i] = feature_token(places++);
+    if (i >= labels.size() || labels[i] == unsupervised) continue;
+    require<DataError>(labels[i] == placeholder, where, ": label ", labels[i], " at position ", i,
+                       ", where features stand, must be ", unsupervised);
+    labels[i] = unsupervised;
+    ++line.notes["supervised places of features, which are not learned"];
+  }
+  require<DataError>(places == std::ssize(line.features), where, ": input_ids have ", places,
+                     " places for features (--feature-token-id ", placeholder, "), but field 'features' has ",
+                     line.features.size(), " keys");
+}
+
 TokenLine parse_token_line(const std::string& line, const Preparation& preparation,
                            const std::string& where) {
-  static const std::vector<std::string> known{"input_ids", "labels", "group", "attention_mask",
-                                              "position_ids"};
+  static const std::vector<std::string> known{"input_ids",      "labels",       "group",
+                                              "attention_mask", "position_ids", "features"};
   const Json object = parse_json(line, where);
   const JsonFields fields(object, where);
   TokenLine parsed;
@@ -106,13 +145,85 @@ TokenLine parse_token_line(const std::string& line, const Preparation& preparati
     sequence.labels[0] = unsupervised;
     parsed.notes["supervised first tokens, which nothing can predict"] = 1;
   }
-  validate(sequence, preparation.vocabulary_size, 0, where);
-  const std::int64_t rows = rows_of(sequence), most = preparation.options.longest_text;
-  require<DataError>(most == 0 || rows <= most, where, ": ", rows, " tokens, and the base has ",
-                     preparation.options.bound_of_texts,
-                     ": shorten the line, or leave it out with --skip-bad-rows");
+  parsed.features = parse_keys(fields);
+  if (!preparation.options.features.empty()) {
+    mark_features(parsed, preparation.options.feature_token_id, where);
+  } else {
+    require<DataError>(parsed.features.empty(), where, ": field 'features' has ", parsed.features.size(),
+                       " keys: give the file that holds them with --features");
+  }
+  validate(sequence, preparation.vocabulary_size, std::ssize(parsed.features), where);
   return parsed;
 }
+
+void check_length(const Sequence& sequence, const PrepareOptions& options, const std::string& where) {
+  const std::int64_t rows = rows_of(sequence), most = options.longest_text;
+  require<DataError>(most == 0 || rows <= most, where, ": ", rows, " tokens, and the base has ",
+                     options.bound_of_texts, ": shorten the line, or leave it out with --skip-bad-rows");
+}
+
+// --- features --------------------------------------------------------------------------------------------------
+
+// Puts arrays of a feature file into one split. One that several lines name is there once, so that they can share it.
+class SplitFeatures {
+ public:
+  SplitFeatures(const FeatureFile& file, const PrepareOptions& options, SplitWriter& split)
+      : file_(file), options_(options), split_(split) {
+    split_.set_features({file.width(), {}, options.half_precision_features});
+  }
+
+  // Gives each place in a line the rows of its array.
+  void insert(TokenLine& line, const std::string& where) {
+    Sequence with_rows;
+    for (std::size_t i = 0; i < line.sequence.tokens.size(); ++i) {
+      const std::int32_t token = line.sequence.tokens[i];
+      if (!is_feature(token)) {
+        with_rows.tokens.push_back(token);
+        with_rows.labels.push_back(line.sequence.labels[i]);
+        continue;
+      }
+      const Rows rows = find(line.features[static_cast<std::size_t>(feature_row(token))], where);
+      if (rows.missing) ++line.notes["places whose features are missing, which have a row of zeros"];
+      for (std::int32_t row = 0; row < rows.count; ++row)
+        with_rows.tokens.push_back(feature_token(rows.first + row));
+      with_rows.labels.resize(with_rows.tokens.size(), unsupervised);
+    }
+    line.sequence = std::move(with_rows);
+  }
+
+  // Where none is there, the keys are wrong.
+  void finish() const {
+    const bool any =
+        std::any_of(rows_.begin(), rows_.end(), [](const auto& of) { return !of.second.missing; });
+    require<DataError>(any || rows_.empty(), first_missing_, ", nor any other that this split names");
+  }
+
+ private:
+  struct Rows {
+    std::int32_t first = 0, count = 0;
+    bool missing = false;
+  };
+
+  Rows find(const std::string& key, const std::string& where) {
+    const auto known = rows_.find(key);
+    if (known != rows_.end()) return known->second;
+    const bool missing = !file_.holds(key);
+    const std::string message = fmt::format("{}: {} has no array '{}'", where, options_.features, key);
+    require<DataError>(!missing || options_.missing_features == MissingFeatures::zeros, message);
+    if (missing && first_missing_.empty()) first_missing_ = message;
+    const std::vector<float> values = missing ? std::vector<float>(static_cast<std::size_t>(file_.width()))
+                                              : file_.read(key, options_.feature_rows);
+    const Rows rows{split_.add_feature_rows(values),
+                    static_cast<std::int32_t>(std::ssize(values) / file_.width()), missing};
+    return rows_.emplace(key, rows).first->second;
+  }
+
+  const FeatureFile& file_;
+  const PrepareOptions& options_;
+  SplitWriter& split_;
+  std::unordered_map<std::string, Rows> rows_;  // by key
+  std::string first_missing_;                   // what is said of it
+};
 
 // --- trees -----------------------------------------------------------------------------------------------------
 
@@ -179,6 +290,10 @@ class TokenGroups {
 void prepare_tokens(Preparation& preparation) {
   require<ConfigurationError>(preparation.vocabulary_size > 0,
                               "corpus tokens needs a tokenizer or the vocabulary size");
+  const PrepareOptions& options = preparation.options;
+  std::optional<FeatureFile> feature_file;
+  if (!options.features.empty()) feature_file.emplace(options.features, "");
+  std::int64_t places = 0;
   for (const Source& source : parse_sources(preparation.options.inputs, "train", "split")) {
     SplitLedger& ledger = preparation.ledger.splits.emplace_back();
     ledger.split = source.name;
@@ -188,21 +303,27 @@ void prepare_tokens(Preparation& preparation) {
     LineScanner counted(file.text());
     for (; const auto row = counted.next_filled(); ++rows) file.read_up_to(row->text);
     SplitWriter split = preparation.writer(preparation.origin(source.name));
-    TokenGroups groups(preparation.options.lines_per_tree,
+    std::optional<SplitFeatures> features;
+    if (feature_file) features.emplace(*feature_file, options, split);
+    TokenGroups groups(options.lines_per_tree,
                        [&](const TokenGroups::Group& group) { split.add_group(group, source.path); });
     LineScanner lines(file.text());
     while (const auto row = lines.next_filled()) {
       ++ledger.rows_read;
       file.read_up_to(row->text);
+      const std::string where = fmt::format("{}:{}", source.path, row->number);
       std::optional<TokenLine> line;
       try {
-        line = parse_token_line(std::string(row->text), preparation,
-                                fmt::format("{}:{}", source.path, row->number));
+        TokenLine parsed = parse_token_line(std::string(row->text), preparation, where);
+        if (features) features->insert(parsed, where);
+        check_length(parsed.sequence, options, where);
+        line = std::move(parsed);
       } catch (const DataError&) {
-        if (!preparation.options.skip_bad_rows) throw;
+        if (!options.skip_bad_rows) throw;
         ++ledger.skipped_rows["malformed line"];
       }
       if (line) {
+        places += std::ssize(line->features);
         ledger.longest_sample =
             std::max(ledger.longest_sample, std::int64_t{std::ssize(line->sequence.tokens)});
         for (const auto& [what, count] : line->notes) ledger.notes[what] += count;
@@ -211,8 +332,12 @@ void prepare_tokens(Preparation& preparation) {
       preparation.report(source.name, ledger.rows_read, rows);
     }
     groups.finish();
+    if (features) features->finish();
     Preparation::finish(split, ledger);
   }
+  require<ConfigurationError>(!feature_file || places > 0, "--features: no line of ",
+                              joined(options.inputs, ", "), " has a field 'features' that names arrays of ",
+                              options.features, "; leave the option out, or name them");
 }
 
 }  // namespace chorus

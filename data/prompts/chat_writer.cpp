@@ -174,6 +174,11 @@ std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer) {
       text += trained ? "«" : "»";
       marked = trained;
     }
+    if (is_feature(token)) {
+      close();
+      text += marked_feature(token);
+      continue;
+    }
     run.push_back(token);
     // Such as <s> of SentencePiece; its space is silent only where a text begins.
     const std::string name = tokenizer.token(token);
@@ -186,5 +191,7 @@ std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer) {
   close();
   return text + (marked ? "»" : "");
 }
+
+std::string marked_feature(std::int32_t token) { return fmt::format("[feature {}]", feature_row(token)); }
 
 }  // namespace chorus

@@ -53,5 +53,7 @@ class ChatWriter {
 // The tokens as text, where they are trained between « and »; tokens that decode() leaves out, as
 // <s> and </s>, are shown.
 std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer);
+// How a row of features is shown: "[feature 12]".
+std::string marked_feature(std::int32_t token);
 
 }  // namespace chorus

@@ -436,6 +436,13 @@ std::int32_t DatasetBuilder::add_utterance(UtteranceReference utterance) {
 
 void DatasetBuilder::set_features(FeatureTable features) { dataset_.features = std::move(features); }
 
+std::int32_t DatasetBuilder::add_feature_rows(std::span<const float> rows) {
+  FeatureTable& table = dataset_.features;
+  const auto first = static_cast<std::int32_t>(table.rows());
+  table.values.insert(table.values.end(), rows.begin(), rows.end());
+  return first;
+}
+
 void DatasetBuilder::add_group(std::span<const GroupSample> samples, const std::string& where) {
   ForestBuilder builder;
   for (const GroupSample& sample : samples) {

@@ -138,6 +138,8 @@ class DatasetBuilder {
   std::int32_t add_utterance(UtteranceReference utterance);
   // The rows that sequences refer to by feature_token(). Before the first sequence that does.
   void set_features(FeatureTable features);
+  // Adds rows of that width behind them. Returns the index of the first.
+  std::int32_t add_feature_rows(std::span<const float> rows);
   // Adds one tree. `where` (a file and line, a dialogue) begins the message if a sequence is not valid.
   void add_group(std::span<const GroupSample> samples, const std::string& where);
   // The builder is empty afterwards.

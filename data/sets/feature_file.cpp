@@ -103,19 +103,23 @@ FloatArray FeatureFile::read_array(const std::string& array) const {
   return found;
 }
 
-std::string FeatureFile::array_of(const std::string& split, const std::string& dialogue,
-                                  const std::string& utterance) const {
-  return root_ +
-         fill_in(key_pattern_, {{"split", split}, {"dialogue", dialogue}, {"utterance", utterance}},
-                 "feature key " + key_pattern_) +
-         leaf_;
+bool FeatureFile::holds(const std::string& key) const { return file_->exists(array_of(key)); }
+
+std::vector<float> FeatureFile::read(const std::string& key, std::int64_t most_rows) const {
+  return pooled(read_array(array_of(key)).values, width_, most_rows);
+}
+
+std::string FeatureFile::key_of(const std::string& split, const std::string& dialogue,
+                                const std::string& utterance) const {
+  return fill_in(key_pattern_, {{"split", split}, {"dialogue", dialogue}, {"utterance", utterance}},
+                 "feature key " + key_pattern_);
 }
 
 std::optional<std::string> FeatureFile::find(const std::string& split, const std::string& dialogue,
                                              const std::string& utterance) const {
   for (const std::string& name : names_of_split(split)) {
-    std::string array = array_of(name, dialogue, utterance);
-    if (file_->exists(array)) return array;
+    std::string key = key_of(name, dialogue, utterance);
+    if (holds(key)) return key;
   }
   return std::nullopt;
 }
@@ -127,11 +131,11 @@ bool FeatureFile::holds(const std::string& split, const std::string& dialogue,
 
 std::vector<float> FeatureFile::read(const std::string& split, const std::string& dialogue,
                                      const std::string& utterance, std::int64_t most_rows) const {
-  const std::optional<std::string> array = find(split, dialogue, utterance);
-  require<DataError>(array.has_value(), path_.string(), ": no array '", array_of(split, dialogue, utterance),
-                     "' for utterance ", utterance, " of dialogue ", dialogue, " in ", split,
-                     "; keys are made by ", key_pattern_);
-  return pooled(read_array(*array).values, width_, most_rows);
+  const std::optional<std::string> key = find(split, dialogue, utterance);
+  require<DataError>(key.has_value(), path_.string(), ": no array '",
+                     array_of(key_of(split, dialogue, utterance)), "' for utterance ", utterance,
+                     " of dialogue ", dialogue, " in ", split, "; keys are made by ", key_pattern_);
+  return read(*key, most_rows);
 }
 
 }  // namespace chorus

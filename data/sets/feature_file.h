@@ -24,16 +24,22 @@ class FeatureFile {
   FeatureFile(const std::filesystem::path& path, std::string key_pattern);
 
   std::int32_t width() const { return width_; }  // d
-  // Whether there is an array for an utterance.
+  // Whether there is an array of that key.
+  bool holds(const std::string& key) const;
+  // Its rows [at most `most_rows`, d], pooled. Throws DataError with file, key and numbers.
+  std::vector<float> read(const std::string& key, std::int64_t most_rows) const;
+  // Whether there is an array for an utterance, whose key the pattern makes.
   bool holds(const std::string& split, const std::string& dialogue, const std::string& utterance) const;
-  // Rows [at most `most_rows`, d] of one utterance, pooled. Throws DataError with file, key and numbers.
+  // Rows of one utterance, as read() of its key.
   std::vector<float> read(const std::string& split, const std::string& dialogue, const std::string& utterance,
                           std::int64_t most_rows) const;
 
  private:
-  // The path that an utterance's array has by the pattern.
-  std::string array_of(const std::string& split, const std::string& dialogue,
-                       const std::string& utterance) const;
+  // The path of the array of a key.
+  std::string array_of(const std::string& key) const { return root_ + key + leaf_; }
+  // The key that the pattern makes of an utterance.
+  std::string key_of(const std::string& split, const std::string& dialogue,
+                     const std::string& utterance) const;
   // The first one that is there, under any name of the split.
   std::optional<std::string> find(const std::string& split, const std::string& dialogue,
                                   const std::string& utterance) const;

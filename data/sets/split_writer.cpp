@@ -33,6 +33,10 @@ std::int32_t SplitWriter::add_utterance(UtteranceReference utterance) {
 
 void SplitWriter::set_features(FeatureTable features) { builder_.set_features(std::move(features)); }
 
+std::int32_t SplitWriter::add_feature_rows(std::span<const float> rows) {
+  return builder_.add_feature_rows(rows);
+}
+
 void SplitWriter::add_group(std::span<const GroupSample> samples, const std::string& where) {
   end_shard_if_full();
   builder_.add_group(samples, where);

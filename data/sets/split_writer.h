@@ -24,6 +24,7 @@ class SplitWriter {
   // As those of DatasetBuilder. Utterances come before the group that speaks of them.
   std::int32_t add_utterance(UtteranceReference utterance);
   void set_features(FeatureTable features);
+  std::int32_t add_feature_rows(std::span<const float> rows);
   void add_group(std::span<const GroupSample> samples, const std::string& where);
   // Writes what is left, and gives shards their names. Without any sample, nothing is written.
   SplitCounts finish();

@@ -123,7 +123,7 @@ std::string text_of(std::span<const std::int32_t> tokens, const Tokenizer& token
   std::string text;
   for (std::size_t begin = 0; begin < tokens.size();) {
     if (is_feature(tokens[begin])) {
-      text += fmt::format("[feature {}]", feature_row(tokens[begin++]));
+      text += marked_feature(tokens[begin++]);
       continue;
     }
     std::size_t end = begin;

@@ -152,15 +152,22 @@ void add_selection(OptionTable& table, PrepareOptions& options) {
 
 void add_features(OptionTable& table, PrepareOptions& options) {
   table.group("Features");
-  table.add("features", options.features, "HDF5 file with a vector or a sequence of vectors for each line")
+  table
+      .add(
+          "features", options.features,
+          "HDF5 file with a vector or a sequence of vectors for each line of dialogues, or for each key that "
+          "token lists name")
       .shown_as("FILE");
   table.add("feature-key", options.feature_key,
             "where a line's stand in it, as {split}/{dialogue}/{utterance}; empty: as its layout has it");
+  table.add("feature-token-id", options.feature_token_id,
+            "what stands in token lists where features go; -200 is LLaVA's");
   table.add("feature-rows", options.feature_rows, "a longer sequence is averaged to so many rows")
       .at_least(1);
-  table.choice("missing-features", options.missing_features,
-               {{"zeros", MissingFeatures::zeros}, {"refuse", MissingFeatures::refuse}},
-               "what becomes of a line that the file does not hold: a row of zeros, counted, or an error");
+  table.choice(
+      "missing-features", options.missing_features,
+      {{"zeros", MissingFeatures::zeros}, {"refuse", MissingFeatures::refuse}},
+      "what becomes of a line or key that the file does not hold: a row of zeros, counted, or an error");
   table.add("half-precision-features", options.half_precision_features, "store them as f16 instead of f32");
 }
 
@@ -223,12 +230,16 @@ void check_kind(const PrepareOptions& options, const OptionTable& table) {
   };
   is_for("context", "text");
   is_for("lines-per-tree", "tokens");
+  is_for("feature-token-id", "tokens");
   for (const char* option : {"chat-template", "loss-on", "system"}) is_for(option, "messages");
+  require<ConfigurationError>(dialogues || options.corpus == "tokens" || !table.changed("features"),
+                              "--features is for dialogues and tokens, this corpus is ", options.corpus,
+                              ": leave it out");
   require<ConfigurationError>(dialogues || messages || !table.changed("max-tokens"),
                               "--max-tokens is for dialogues and messages, this corpus is ", options.corpus,
                               ": leave it out");
   for (const char* option : {"recipe", "history", "answer-end", "auxiliary", "label-map", "captions",
-                             "fraction", "demonstrations", "features"}) {
+                             "fraction", "demonstrations", "feature-key"}) {
     require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
                                 " is for dialogues, this corpus is ", options.corpus, ": leave it out");
   }
@@ -241,7 +252,8 @@ void check_kind(const PrepareOptions& options, const OptionTable& table) {
   needs("mix", "fraction");
   for (const char* option : {"retrieval", "demonstration-labels", "balanced-pool", "demonstration-seed"})
     needs(option, "demonstrations");
-  for (const char* option : {"feature-key", "feature-rows", "missing-features", "half-precision-features"})
+  for (const char* option :
+       {"feature-key", "feature-token-id", "feature-rows", "missing-features", "half-precision-features"})
     needs(option, "features");
 }
 

@@ -1,5 +1,6 @@
 #include "data/prepare.h"
 
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "data/corpora/sample_corpus.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/data_split.h"
+#include "data/sets/hdf5_file.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -308,6 +310,151 @@ TEST_F(PrepareTest, TokensLongerThanTheBaseAreRefusedWithTheirLine) {
       "--skip-bad-rows");
   options.skip_bad_rows = true;
   EXPECT_EQ(prepare(options).splits[0].samples, 1) << "a supervised last token needs no position";
+}
+
+// Three arrays: of one row, of two and of four, which --feature-rows 2 makes two.
+std::string write_features(const std::string& path) {
+  Hdf5Writer file(path);
+  file.write<float>("one", std::vector<float>{1, 2, 3});
+  file.write<float>("group/two", std::vector<float>{4, 5, 6, 7, 8, 9}, 3);
+  file.write<float>("four", std::vector<float>{1, 1, 1, 3, 3, 3, 5, 5, 5, 7, 7, 7}, 3);
+  file.commit();
+  return path;
+}
+
+TEST_F(PrepareTest, TokensTakeFeaturesWherePlaceholdersStand) {
+  PrepareOptions options = tokens(
+      R"({"input_ids": [1, -200, 2, -200, 3], "labels": [-100, -100, 2, -200, 3], "features": ["group/two", "one"]}
+{"input_ids": [-200, 4], "labels": [-200, 4], "features": ["four"]}
+{"input_ids": [7, 8], "labels": [-100, 8], "features": []}
+{"input_ids": [0, 1, -200, 2, 5], "labels": [-100, -100, -100, -100, 5], "attention_mask": [0, 1, 1, 1, 1], "features": ["group/two"]}
+{"input_ids": [1, -200, 2, 6], "labels": [-100, -100, -100, 6], "features": ["four"], "position_ids": [0, 1, 2, 3]}
+)");
+  options.features = write_features(folder_ / "features.h5");
+  options.feature_rows = 2;
+  options.half_precision_features = true;
+  // The arrays of a split that need not have any are of the same width.
+  options.inputs = {
+      "train=" + options.inputs[0],
+      "dev=" + folder_.write("dev.jsonl", R"({"input_ids": [1, 2], "labels": [-100, 2], "features": null})")};
+  const SplitLedger ledger = prepare(options).splits[0];
+  EXPECT_EQ(ledger.longest_sample, 6);
+  EXPECT_EQ(ledger.notes,
+            (std::map<std::string, std::int64_t>{{"supervised places of features, which are not learned", 1},
+                                                 {"supervised first tokens, which nothing can predict", 1},
+                                                 {"tokens of padding, left out", 1}}));
+
+  DatasetOrigin origin;
+  origin.corpora = {"tokens"};
+  origin.split = "train";
+  origin.vocabulary_size = 10;
+  DatasetBuilder by_hand(origin);
+  by_hand.set_features({3, {4, 5, 6, 7, 8, 9, 1, 2, 3, 2, 2, 2, 6, 6, 6}, true});
+  const auto row = feature_token;
+  using Group = std::vector<GroupSample>;
+  by_hand.add_group(Group{{{{1, row(0), row(1), 2, row(2), 3}, {-100, -100, -100, 2, -100, 3}}}}, "");
+  by_hand.add_group(Group{{{{row(3), row(4), 4}, {-100, -100, 4}}}}, "");
+  by_hand.add_group(Group{{{{7, 8}, {-100, 8}}}}, "");
+  by_hand.add_group(Group{{{{1, row(0), row(1), 2, 5}, {-100, -100, -100, -100, 5}}}}, "");
+  by_hand.add_group(Group{{{{1, row(3), row(4), 2, 6}, {-100, -100, -100, -100, 6}}}}, "");
+  EXPECT_EQ(Dataset::read(folder_ / "out/train.h5"), by_hand.finish());
+  const Dataset dev = Dataset::read(folder_ / "out/dev.h5");
+  EXPECT_EQ(dev.features, (FeatureTable{3, {}, true}));
+}
+
+// Lines that begin with the same array share its rows, those that begin with another do not.
+TEST_F(PrepareTest, FeaturesOfTokensAreSharedAsTokensAre) {
+  std::string lines;
+  for (int line = 0; line < 6; ++line)
+    lines += fmt::format(
+        "{{\"input_ids\": [1, 9, 2, {0}], \"labels\": [-100, 9, -100, {0}], \"features\": [\"{1}\"]}}\n",
+        3 + line % 3, line < 3 ? "four" : "group/two");
+  PrepareOptions options = tokens(lines);
+  options.features = write_features(folder_ / "features.h5");
+  options.feature_rows = 4;
+  options.feature_token_id = 9;
+  const SplitLedger ledger = prepare(options).splits[0];
+  EXPECT_EQ(ledger.unshared_tokens, 3 * 6 + 3 * 4) << "a supervised last token takes none";
+  EXPECT_EQ(ledger.tokens, 6 + 4);
+  EXPECT_EQ(Dataset::read(folder_ / "out/train.h5").features.rows(), 4 + 2) << "each array is there once";
+}
+
+TEST_F(PrepareTest, FeaturesOfTokensAreReadStrictly) {
+  const std::string features = write_features(folder_ / "features.h5");
+  {
+    Hdf5Writer file(folder_ / "bad.h5");
+    file.write<float>("a", std::vector<float>{1, 2});
+    file.write<float>("b", std::vector<float>{1, NAN});
+    file.commit();
+  }
+  const std::string good = R"({"input_ids": [1, 2], "labels": [-100, 2]})"
+                           "\n";
+  const auto with = [&](const std::string& line, const std::string& file) {
+    PrepareOptions options = tokens(good + line + "\n");
+    options.features = file;
+    return options;
+  };
+  const auto message = [&](const std::string& line, const std::string& file) {
+    return message_of<Error>([&] { prepare(with(line, file)); });
+  };
+  const std::string one = R"({"input_ids": [1, -200, 2], "labels": [-100, -100, 2], "features": )";
+  expect_contains(
+      message(one + R"(["one"]})", ""),
+      "lines.jsonl:2: field 'features' has 1 keys: give the file that holds them with --features");
+  expect_contains(message(one + R"(["one", "four"]})", features),
+                  "lines.jsonl:2: input_ids have 1 places for features (--feature-token-id -200), but field "
+                  "'features' has 2 keys");
+  expect_contains(message(one + "null}", features), "but field 'features' has 0 keys");
+  expect_contains(message(one + R"("one"})", features),
+                  "lines.jsonl:2: field 'features' must be an array of keys");
+  expect_contains(message(one + "[5]}", features), "holds 5, which is no key");
+  expect_contains(message(one + R"([""]})", features), "which is no key");
+  expect_contains(
+      message(R"({"input_ids": [1, -1, -200, 2], "labels": [-100, -100, -100, 2], "features": ["one"]})",
+              features),
+      "lines.jsonl:2: token -1 at position 1 is no token of a vocabulary and not that of "
+      "--feature-token-id, -200");
+  expect_contains(
+      message(R"({"input_ids": [1, -200, 2], "labels": [-100, 5, 2], "features": ["one"]})", features),
+      "lines.jsonl:2: label 5 at position 1, where features stand, must be -100");
+  expect_contains(
+      message(R"({"input_ids": [1, -200, 11], "labels": [-100, -100, 11], "features": ["four"]})", features),
+      "lines.jsonl:2: token 11 at position 2");
+  expect_contains(message(one + R"(["b"]})", folder_ / "bad.h5"), "bad.h5: 'b' has nan in row 0, column 1");
+  expect_contains(message(one + R"(["group"]})", features), "features.h5");
+  expect_contains(message("", features), "no line of");
+
+  // Of several rows, the length counts them all.
+  PrepareOptions options = with(one + R"(["four"]})", features);
+  options.feature_rows = 4;
+  options.longest_text = 4;
+  options.bound_of_texts = "4 positions";
+  expect_contains(message_of<DataError>([&] { prepare(options); }),
+                  "lines.jsonl:2: 5 tokens, and the base has 4 positions");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+}
+
+TEST_F(PrepareTest, FeaturesThatTokensNameInVainAreZerosAndCounted) {
+  const std::string one = R"({"input_ids": [1, -200, 2], "labels": [-100, -100, 2], "features": )";
+  const std::string nowhere = one + "[\"nowhere\"]}\n";
+  PrepareOptions options = tokens(nowhere + one + "[\"one\"]}\n" + nowhere);
+  options.features = write_features(folder_ / "features.h5");
+  const SplitLedger ledger = prepare(options).splits[0];
+  EXPECT_EQ(ledger.notes.at("places whose features are missing, which have a row of zeros"), 2);
+  EXPECT_EQ(Dataset::read(folder_ / "out/train.h5").features.values, (std::vector<float>{0, 0, 0, 1, 2, 3}));
+
+  options.output = folder_ / "refused";
+  options.missing_features = MissingFeatures::refuse;
+  expect_contains(message_of<DataError>([&] { prepare(options); }),
+                  "lines.jsonl:1: " + options.features + " has no array 'nowhere'");
+  options.skip_bad_rows = true;
+  EXPECT_EQ(prepare(options).splits[0].skipped(), 2);
+
+  options = tokens(nowhere + one + "[\"group/nowhere\"]}\n");
+  options.features = folder_ / "features.h5";
+  options.output = folder_ / "none";
+  expect_contains(message_of<DataError>([&] { prepare(options); }),
+                  "features.h5 has no array 'nowhere', nor any other that this split names");
 }
 
 TEST_F(PrepareTest, NeighboursThatBeginAlikeAreTrees) {

@@ -8,6 +8,7 @@
 #include "data/corpora/sample_corpus.h"
 #include "data/corpora/written_dialogues.h"
 #include "data/prepare.h"
+#include "data/sets/hdf5_file.h"
 #include "ops/base/error.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/scratch.h"
@@ -87,13 +88,24 @@ void read_conversations(const std::string& input) {
     unless_refused([&] { conversations.next(ledger); });
 }
 
+// Where the input speaks of features, with a file that holds the arrays a and b.
 void read_tokens(const std::string& input) {
+  static const std::filesystem::path features = [] {
+    const std::filesystem::path path = folder("tokens-features") / "features.h5";
+    std::filesystem::remove(path);
+    Hdf5Writer file(path);
+    for (const char* key : {"a", "b"}) file.write<float>(key, std::vector<float>{1, 2, 3, 4}, 2);
+    file.commit();
+    return path;
+  }();
   std::filesystem::remove_all(folder("tokens-output"));
   PrepareOptions options;
   options.corpus = "tokens";
   options.inputs = {file("tokens.jsonl", input).string()};
   options.output = (folder("") / "tokens-output").string();
   options.vocabulary_size = 100;
+  if (input.find("features") != std::string::npos) options.features = features;
+  options.feature_rows = 2;
   prepare(options);
 }
 
@@ -174,6 +186,10 @@ std::vector<Target> corpus_targets() {
              R"({"input_ids": [1, 5, 6, 7], "labels": [-100, -100, 6, 7], "group": "g", "attention_mask": [1, 1, 1, 1]})"
              "\n"
              R"({"input_ids": [1, 5, 6, 8], "labels": [-100, -100, 6, 8], "position_ids": [0, 1, 2, 3]})"
+             "\n",
+             R"({"input_ids": [1, -200, 6, -200, 7], "labels": [-100, -100, 6, -200, 7], "features": ["a", "b"]})"
+             "\n"
+             R"({"input_ids": [1, -200, 6, 8], "labels": [-100, -100, 6, 8], "features": ["a"]})"
              "\n"};
        },
        read_tokens},

@@ -190,6 +190,8 @@ TEST_F(ChatTemplateTest, SentencePieceHasOneSpaceWhereATextBegins) {
   EXPECT_EQ(std::ranges::count(written(writer("plain", tokens), nullptr, attack).tokens, tokens.eos()), 0);
   expect_contains(marked_text(sequence, tokens), "<s>[INST] Hello there! [/INST]«Hi. How are you?");
   EXPECT_TRUE(marked_text(sequence, tokens).ends_with("</s>»"));
+  const Sequence featured{{tokens.eos(), feature_token(12), tokens.eos()}, {-100, -100, tokens.eos()}};
+  EXPECT_EQ(marked_text(featured, tokens), "</s>[feature 12]«</s>»");
 }
 
 TEST_F(ChatTemplateTest, AnInputStandsApartWhereTheTemplateHasAPlaceForIt) {

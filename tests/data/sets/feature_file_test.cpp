@@ -31,6 +31,8 @@ TEST(FeatureFile, KeysAreSplitDialogueAndUtterance) {
   EXPECT_EQ(file.read("train", "3", "1", 8), (Rows{4, 5, 6, 7, 8, 9}));
   EXPECT_EQ(file.read("train", "3", "1", 1), (Rows{5.5, 6.5, 7.5}));
   EXPECT_EQ(file.read("dev", "3", "0", 1), (Rows{7, 7, 7}));
+  EXPECT_EQ(file.read("dev/3/0", 1), (Rows{7, 7, 7}));
+  EXPECT_FALSE(file.holds("dev/3/1"));
 }
 
 TEST(FeatureFile, KeysFollowAPattern) {
@@ -61,6 +63,7 @@ TEST(FeatureFile, ComputationalSequencesAreRecognised) {
   EXPECT_EQ(file.width(), 2);
   EXPECT_EQ(file.read("train", "3", "0", 9), (Rows{1, 2, 3, 4}));
   EXPECT_EQ(file.read("test", "3", "1", 9), (Rows{5, 6}));
+  EXPECT_EQ(file.read("3_1", 9), (Rows{5, 6})) << "a key is that of the layout";
   expect_contains(
       message_of<DataError>([&] { file.read("train", "4", "0", 9); }),
       "features.h5: no array 'OpenFace/data/4_0/features' for utterance 0 of dialogue 4 in train; keys are "

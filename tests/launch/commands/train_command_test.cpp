@@ -9,9 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include "core/model/projector.h"
+#include "data/sets/hdf5_file.h"
 #include "data/text/text.h"
 #include "ops/base/error.h"
 #include "tests/launch/featured_data.h"
+#include "tests/launch/json_lines.h"
 #include "tests/launch/started_program.h"
 
 namespace chorus {
@@ -727,6 +729,71 @@ TEST_F(TrainCommand, FeaturesAreMappedByAProjector) {
                              std::filesystem::copy_options::overwrite_existing);
   expect_refusal(with_data(training("refused"), "wide features"), ExitCode::data,
                  "have 7 numbers in train.h5 and 0 in dev.h5");
+}
+
+std::vector<double> logged(const std::string& run, const char* name) {
+  std::vector<double> values;
+  for (const nlohmann::json& line : read_json_lines(run + "/trainer_log.jsonl"))
+    if (line.contains(name)) values.push_back(line[name]);
+  return values;
+}
+
+// What a data set holds, as lines for the tokens corpus, with its features in a file beside them.
+void write_as_token_lists(const Dataset& dataset, const std::string& lines, const std::string& features) {
+  std::ofstream out(lines);
+  for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i) {
+    Sequence sequence = dataset.sequence(i);
+    nlohmann::json line{{"group", std::to_string(dataset.samples[static_cast<std::size_t>(i)].tree)},
+                        {"labels", sequence.labels}};
+    for (std::int32_t& token : sequence.tokens) {
+      if (!is_feature(token)) continue;
+      line["features"].push_back(std::to_string(feature_row(token)));
+      token = -200;
+    }
+    line["input_ids"] = sequence.tokens;
+    out << line.dump() << "\n";
+  }
+  Hdf5Writer file(features);
+  for (std::int64_t row = 0; row < dataset.features.rows(); ++row)
+    file.write<float>(std::to_string(row), dataset.features.row(row));
+  file.commit();
+}
+
+TEST_F(TrainCommand, TokenListsWithFeaturesTrainAsTheDataSetThatTheyTellOf) {
+  write_with_features(at("data"), at("told"), 6);
+  write_as_token_lists(Dataset::read(at("told/train.h5")), at("lists.jsonl"), at("lists.h5"));
+  must({"prepare", "--corpus", "tokens", "train=" + at("lists.jsonl"), "dev=" + at("lists.jsonl"), "--base",
+        at("base_a"), "--features", at("lists.h5"), "--half-precision-features", "--output", at("lists")});
+  const auto train = [](const std::string& data, const std::string& output,
+                        const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = training(output, more);
+    arguments[4] = at(data);
+    must(arguments);
+    return logged(at(output), "loss");
+  };
+  const std::vector<double> told =
+      train("told", "told trained", {"--max-steps", "2", "--logging-steps", "1"});
+  EXPECT_EQ(told.size(), 2U);
+  EXPECT_EQ(
+      train("lists", "lists trained", {"--max-steps", "2", "--logging-steps", "1", "--eval-steps", "2"}),
+      told);
+  EXPECT_TRUE(find_projector(at("lists trained")));
+  EXPECT_EQ(logged(at("lists trained"), "eval_loss").size(), 1U) << "dev has no labels, but a loss";
+  EXPECT_THAT(run_successfully({"inspect", at("lists"), "--show", "1", "--base", at("base_a")}),
+              HasSubstr("[feature 0]"));
+
+  const std::vector<std::string> refused{"prepare",     "--base",          at("base_a"), "--output",
+                                         at("refused"), at("lists.jsonl"), "--corpus"};
+  const auto expect_refused = [&](const std::vector<std::string>& more, const std::string& part) {
+    std::vector<std::string> arguments = refused;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    expect_refusal(arguments, ExitCode::configuration, part);
+  };
+  expect_refused({"messages", "--features", at("lists.h5")},
+                 "--features is for dialogues and tokens, this corpus is messages");
+  expect_refused({"tokens", "--features", at("lists.h5"), "--feature-key", "{utterance}"},
+                 "--feature-key is for dialogues");
+  expect_refused({"tokens", "--feature-token-id", "9"}, "--feature-token-id says nothing without --features");
 }
 
 TEST_F(TrainCommand, AFullTrainingKeepsItsProjectorBesideTheModel) {
