@@ -198,8 +198,14 @@ void Block::attend(const Saved& s, const Pass& pass, const LayerCache* cache) co
     backend_.scatter_rows(cache->keys.reshape({rows, key_width_}), s.k, pass.cache->rows);
     backend_.scatter_rows(cache->values.reshape({rows, key_width_}), s.v, pass.cache->rows);
     if (pass.cache->decoding) {
-      backend_.cached_attention(heads(s.attended), heads(s.q), cache->keys, cache->values,
-                                pass.cache->lengths);
+      // The keys of all new tokens are there already: `lengths` keeps those behind a token from its sight.
+      const ConstTensor lengths = pass.cache->lengths;
+      const std::int64_t sequences = cache->keys.dim(0);
+      for (std::int64_t n = 0; n < lengths.elements(); n += sequences) {
+        const std::int64_t end = n + sequences;
+        backend_.cached_attention(heads(s.attended.rows(n, end)), heads(s.q.rows(n, end)), cache->keys,
+                                  cache->values, lengths.rows(n, end));
+      }
       return;
     }
   }

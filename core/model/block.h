@@ -17,12 +17,12 @@ struct LayerCache {
   Tensor keys, values;  // [B, S, Hk/P, K]
 };
 
-// How the tokens of a pass meet a cache: all write their keys and values to it, and with `decoding`, one new token per
-// sequence then attends to what is cached instead of to the forest.
+// How the tokens of a pass meet a cache: all write their keys and values to it, and with `decoding` attend to what is cached
+// instead of to the forest: N/B new tokens of each of B sequences, the first of all, then the second of all, and so on.
 struct CacheAccess {
   ConstTensor rows;  // i32 [N] row of each token in the cache viewed as [B·S, …]
   bool decoding = false;
-  ConstTensor lengths;  // i32 [B] with `decoding`: tokens of each sequence, the new one included
+  ConstTensor lengths;  // i32 [N] with `decoding`: tokens of its sequence up to each, itself included
 };
 
 // What a block reads beside its input.

@@ -46,8 +46,12 @@ MemoryPlan plan_memory(const ModelConfig& config, const ModelOptions& options, c
     const auto caches = model.take_caches(limits.cached_sequences, limits.cached_length, activations);
     DeviceBatch batch = model.upload(rehearsal_batch(limits.tokens, limits.cached_sequences), activations);
     batch.features = most_features(options, limits.tokens, activations);
+    // As of tokens behind a cached beginning, which take most.
+    const std::vector<std::int32_t> places = batch.forest.positions();
     CacheAccess access;
-    access.rows = upload_integers(backend, activations, batch.forest.positions());
+    access.rows = upload_integers(backend, activations, places);
+    access.lengths = upload_integers(backend, activations, places);
+    batch.positions = upload_integers(backend, activations, places);
     model.logits(batch, access, caches, activations);
   } else {
     DeviceBatch batch = model.upload(rehearsal_batch(limits.tokens, limits.tokens), activations);

@@ -20,17 +20,16 @@ namespace {
 // Prompts that are decoded together, each in one row of the caches.
 class Decoding {
  public:
-  // `numbers` are those of the prompts among all.
+  // `numbers` are those of the prompts among all. What is cached may be of other prompts, of one sequence alone.
   Decoding(const Model& model, std::span<const std::vector<std::int32_t>> prompts,
-           std::span<const std::int64_t> numbers, std::int64_t length, const GenerateOptions& options,
+           std::span<const std::int64_t> numbers, TextCaches& caches, const GenerateOptions& options,
            Arena& arena)
       : model_(model),
         prompts_(prompts),
         numbers_(numbers),
-        length_(length),
+        caches_(caches),
         options_(options),
         arena_(arena),
-        caches_(model.take_caches(std::ssize(prompts), length, arena)),
         answers_(prompts.size()),
         ended_(prompts.size(), false) {}
 
@@ -55,19 +54,51 @@ class Decoding {
                                    : fmt::format("prompt {}", numbers_[p]);
   }
 
+  // What of each prompt is not cached yet, at least its last token, whose scores are needed.
   void read_prompts() {
-    MicroBatch batch;
-    std::vector<std::int32_t> cache_rows;
+    std::vector<std::span<const std::int32_t>> unread;
+    bool decoding = false;
     for (std::size_t p = 0; p < prompts_.size(); ++p) {
-      const auto length = static_cast<std::int32_t>(prompts_[p].size());
-      batch.forest.segments.push_back({batch.forest.tokens, length, -1, 0});
-      batch.forest.tokens += length;
-      batch.tokens.insert(batch.tokens.end(), prompts_[p].begin(), prompts_[p].end());
-      for (std::int32_t t = 0; t < length; ++t) {
-        cache_rows.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(p) * length_ + t));
+      const std::span<const std::int32_t> prompt(prompts_[p]);
+      std::vector<std::int32_t>& text = caches_.texts[p];
+      const auto apart = std::ranges::mismatch(text, prompt.first(prompt.size() - 1)).in1;
+      text.erase(apart, text.end());
+      decoding = decoding || !text.empty();
+      unread.push_back(prompt.subspan(text.size()));
+    }
+    read(unread, decoding);
+  }
+
+  // One more token of every prompt; those that have ended go on unread, which keeps the shapes.
+  void decode() {
+    std::vector<std::span<const std::int32_t>> last;
+    for (std::size_t p = 0; p < prompts_.size(); ++p) {
+      std::vector<std::int32_t>& text = caches_.texts[p];
+      if (std::ssize(text) == caches_.length) text.pop_back();
+      last.emplace_back(&last_[p], 1);
+    }
+    read(last, true);
+  }
+
+  // Computes these tokens of each sequence behind those that are cached, and chooses what follows. Without `decoding` they
+  // see only each other.
+  void read(std::span<const std::span<const std::int32_t>> texts, bool decoding) {
+    MicroBatch batch;
+    std::vector<std::int32_t> cache_rows, positions, lengths;
+    for (std::size_t p = 0; p < texts.size(); ++p) {
+      const auto count = static_cast<std::int32_t>(texts[p].size());
+      const auto cached = static_cast<std::int32_t>(caches_.texts[p].size());
+      batch.forest.segments.push_back({batch.forest.tokens, count, -1, 0});
+      batch.forest.tokens += count;
+      batch.tokens.insert(batch.tokens.end(), texts[p].begin(), texts[p].end());
+      for (std::int32_t position = cached; position < cached + count; ++position) {
+        positions.push_back(position);
+        lengths.push_back(position + 1);
+        cache_rows.push_back(
+            static_cast<std::int32_t>(static_cast<std::int64_t>(p) * caches_.length + position));
       }
       batch.targets.push_back({batch.forest.tokens - 1, 0, 0});
-      for (const std::int32_t token : prompts_[p]) {
+      for (const std::int32_t token : texts[p]) {
         if (!is_feature(token)) continue;
         require(options_.features != nullptr, "a prompt with features, and no features");
         const std::span<const float> values = options_.features->row(feature_row(token));
@@ -75,37 +106,21 @@ class Decoding {
       }
     }
     batch.token_ids.resize(batch.tokens.size());
-    Arena::Scope scope(arena_);
-    CacheAccess access;
-    access.rows = upload_integers(model_.backend(), arena_, cache_rows);
-    take_next(model_.logits(model_.upload(batch, arena_), access, caches_, arena_));
-  }
-
-  // One more token of every prompt; those that have ended go on unread, which keeps the shapes.
-  void decode() {
-    MicroBatch batch;
-    std::vector<std::int32_t> cache_rows, lengths, positions;
-    for (std::size_t p = 0; p < prompts_.size(); ++p) {
-      const auto row = static_cast<std::int32_t>(p);
-      const auto position =
-          static_cast<std::int32_t>(std::min(std::ssize(prompts_[p]) + steps_, length_) - 1);
-      batch.forest.segments.push_back({row, 1, -1, 0});
-      batch.tokens.push_back(last_[p]);
-      batch.targets.push_back({row, 0, 0});
-      positions.push_back(position);
-      cache_rows.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(p) * length_) + position);
-      lengths.push_back(position + 1);
+    {
+      Arena::Scope scope(arena_);
+      DeviceBatch device = model_.upload(batch, arena_);
+      CacheAccess access;
+      access.rows = upload_integers(model_.backend(), arena_, cache_rows);
+      if (decoding) {
+        device.positions = upload_integers(model_.backend(), arena_, positions);
+        access.decoding = true;
+        access.lengths = upload_integers(model_.backend(), arena_, lengths);
+      }
+      const std::vector<float> logits = model_.logits(device, access, caches_.layers, arena_);
+      for (std::size_t p = 0; p < texts.size(); ++p)
+        caches_.texts[p].insert(caches_.texts[p].end(), texts[p].begin(), texts[p].end());
+      take_next(logits);
     }
-    batch.forest.tokens = static_cast<std::int32_t>(prompts_.size());
-    batch.token_ids.resize(batch.tokens.size());
-    Arena::Scope scope(arena_);
-    DeviceBatch device = model_.upload(batch, arena_);
-    device.positions = upload_integers(model_.backend(), arena_, positions);
-    CacheAccess access;
-    access.rows = upload_integers(model_.backend(), arena_, cache_rows);
-    access.decoding = true;
-    access.lengths = upload_integers(model_.backend(), arena_, lengths);
-    take_next(model_.logits(device, access, caches_, arena_));
   }
 
   std::int32_t choose(std::span<const float> logits, std::int64_t prompt) const {
@@ -135,17 +150,16 @@ class Decoding {
       last_[p] = choose({row, row + pieces}, numbers_[p]);
       if (is_end(last_[p])) ended_[p] = true;
       if (!ended_[p]) answers_[p].push_back(last_[p]);
-      if (std::ssize(prompts_[p]) + std::ssize(answers_[p]) >= length_) ended_[p] = true;
+      if (std::ssize(prompts_[p]) + std::ssize(answers_[p]) >= caches_.length) ended_[p] = true;
     }
   }
 
   const Model& model_;
   std::span<const std::vector<std::int32_t>> prompts_;
   std::span<const std::int64_t> numbers_;
-  std::int64_t length_;  // S of the caches
+  TextCaches& caches_;
   const GenerateOptions& options_;
   Arena& arena_;
-  std::vector<LayerCache> caches_;
   std::vector<std::vector<std::int32_t>> answers_;
   std::vector<bool> ended_;
   std::vector<std::int32_t> last_;
@@ -225,15 +239,31 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
     std::vector<std::vector<std::int32_t>> together;
     for (std::size_t i = begin; i < end; ++i) together.push_back(prompts[at(own[i])]);
     Arena::Scope scope(arena);
+    TextCaches caches(model, std::ssize(together), limits.length, arena);
     auto found =
-        Decoding(model, together, std::span(own).subspan(begin, end - begin), limits.length, options, arena)
-            .run();
+        Decoding(model, together, std::span(own).subspan(begin, end - begin), caches, options, arena).run();
     for (std::size_t i = begin; i < end; ++i) answers[at(own[i])] = std::move(found[i - begin]);
     if (progress) progress(static_cast<std::int64_t>(end), std::ssize(own));
   }
   agreement.conclude();
   share_answers(answers, options.max_new_tokens, model, arena);
   return answers;
+}
+
+std::vector<std::int32_t> CachedText::answer(std::span<const std::int32_t> prompt,
+                                             const GenerateOptions& options,
+                                             const StopRequested& stop_requested) {
+  require<DataError>(std::ssize(prompt) < caches_.length, "a prompt of ", prompt.size(),
+                     " tokens leaves no room for an answer in a text of ", caches_.length);
+  StopAgreement agreement(stop_requested, model_.groups(), model_.backend(), arena_);
+  std::vector<std::vector<std::int32_t>> answers(1);
+  if (!agreement.stops()) {
+    const std::vector<std::vector<std::int32_t>> prompts{{prompt.begin(), prompt.end()}};
+    const std::int64_t number = 0;
+    answers = Decoding(model_, prompts, std::span(&number, 1), caches_, options, arena_).run();
+  }
+  agreement.conclude();
+  return answers[0];
 }
 
 }  // namespace chorus

@@ -55,4 +55,34 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 const Progress& progress,
                                                 const StopRequested& stop_requested = {});
 
+// Caches of several texts, a row for each, and the tokens whose keys and values they hold.
+struct TextCaches {
+  TextCaches(const Model& model, std::int64_t sequences, std::int64_t most, Arena& arena)
+      : length(most),
+        layers(model.take_caches(sequences, most, arena)),
+        texts(static_cast<std::size_t>(sequences)) {}
+  std::int64_t length;  // of a text at most
+  std::vector<LayerCache> layers;
+  std::vector<std::vector<std::int32_t>> texts;
+};
+
+// A text whose keys and values stay in memory, as a conversation that grows: of a prompt only what stands behind the
+// beginning that it shares with the text is computed. The prompt and its answer are then the text.
+class CachedText {
+ public:
+  // Of up to `length` tokens. All must outlive the object, and what it takes of `arena` is never given back.
+  CachedText(const Model& model, std::int64_t length, Arena& arena)
+      : model_(model), arena_(arena), caches_(model, 1, length, arena) {}
+
+  // As generate() answers this prompt alone, up to rounding; every data rank computes it. Throws as generate(), and DataError for
+  // a prompt of `length` tokens or more; what is cached then still holds. Collective.
+  std::vector<std::int32_t> answer(std::span<const std::int32_t> prompt, const GenerateOptions& options,
+                                   const StopRequested& stop_requested = {});
+
+ private:
+  const Model& model_;
+  Arena& arena_;
+  TextCaches caches_;
+};
+
 }  // namespace chorus

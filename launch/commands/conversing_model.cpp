@@ -35,18 +35,19 @@ ConversingModel::ConversingModel(const AskOptions& ask, const ConversationOption
       pass_limits(
           {.prompt_tokens = std::max<std::int64_t>(2, prompt_tokens_), .sequences = 1, .length = length}),
       true);
+  text_.emplace(opened_.model(), length, opened_.activations());
 }
 
 std::string ConversingModel::answer(const std::string& words) {
   const std::vector<Message> former = turns_;
   turns_.push_back({Message::Role::user, words, "", true});
   const Message* system = options_.system.empty() ? nullptr : &system_;
-  std::vector<std::vector<std::int32_t>> prompts{writer_.prompt(system, turns_)};
-  while (std::ssize(prompts[0]) > prompt_tokens_ && turns_.size() > 1) {
+  std::vector<std::int32_t> prompt = writer_.prompt(system, turns_);
+  while (std::ssize(prompt) > prompt_tokens_ && turns_.size() > 1) {
     turns_.erase(turns_.begin(), turns_.begin() + 2);
-    prompts[0] = writer_.prompt(system, turns_);
+    prompt = writer_.prompt(system, turns_);
   }
-  if (const std::int64_t tokens = std::ssize(prompts[0]); tokens > prompt_tokens_) {
+  if (const std::int64_t tokens = std::ssize(prompt); tokens > prompt_tokens_) {
     turns_ = former;
     throw DataError(
         fmt::format("the line is a prompt of {} tokens, and there is room for {}: say less, or "
@@ -56,9 +57,9 @@ std::string ConversingModel::answer(const std::string& words) {
   forgotten_ = (std::ssize(former) + 1 - std::ssize(turns_)) / 2;
   // Another number for each turn, so that two that are alike may be answered differently.
   answers_as_.seed = options_.seed + static_cast<std::uint64_t>(turns_.size() / 2);
-  const auto answers = generate(opened_.model(), prompts, answers_as_, opened_.activations(), {},
-                                [&] { return runtime().stop_requested(); });
-  const std::string text(trimmed(opened_.tokenizer().decode(answers[0])));
+  const std::vector<std::int32_t> answered =
+      text_->answer(prompt, answers_as_, [&] { return runtime().stop_requested(); });
+  const std::string text(trimmed(opened_.tokenizer().decode(answered)));
   turns_.push_back({Message::Role::assistant, text, "", true});
   return text;
 }

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/scoring/generator.h"
 #include "data/prompts/chat_writer.h"
 #include "launch/commands/asked_model.h"
 
@@ -34,6 +36,7 @@ class ConversingModel {
  private:
   const ConversationOptions& options_;
   OpenedModel opened_;
+  std::optional<CachedText> text_;  // the last prompt and its answer
   ChatWriter writer_;
   GenerateOptions answers_as_;
   std::int64_t prompt_tokens_;  // at most
