@@ -213,11 +213,10 @@ AnswerEnds answer_ends(const BaseModel& base, const Tokenizer& tokenizer) {
 GenerationLimits generation_limits(std::span<const std::vector<std::int32_t>> prompts,
                                    const GenerateOptions& options, const ModelConfig& model) {
   GenerationLimits limits;
-  std::int64_t longest = 0;
+  std::int64_t longest = 1;
   for (const auto& prompt : prompts) longest = std::max<std::int64_t>(longest, std::ssize(prompt));
   limits.sequences = std::min(options.sequences_at_once, std::max<std::int64_t>(1, std::ssize(prompts)));
-  // A step of one token takes more than a prompt of one: the lengths of its caches.
-  limits.prompt_tokens = std::max<std::int64_t>(longest, 2) * limits.sequences;
+  limits.prompt_tokens = longest * limits.sequences;
   limits.length = std::min(model.longest_text(), longest + options.max_new_tokens);
   require<DataError>(longest < limits.length, "a prompt of ", longest,
                      " tokens leaves no room for an answer: the base model has ", model.bound_of_texts());

@@ -31,10 +31,7 @@ ConversingModel::ConversingModel(const AskOptions& ask, const ConversationOption
   answers_as_.temperature = options.temperature;
   const std::int64_t length =
       std::min(opened_.base().config().longest_text(), prompt_tokens_ + options.max_new_tokens);
-  opened_.load(
-      pass_limits(
-          {.prompt_tokens = std::max<std::int64_t>(2, prompt_tokens_), .sequences = 1, .length = length}),
-      true);
+  opened_.load(pass_limits({.prompt_tokens = prompt_tokens_, .sequences = 1, .length = length}), true);
   text_.emplace(opened_.model(), length, opened_.activations());
 }
 
