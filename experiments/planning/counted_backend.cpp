@@ -28,7 +28,8 @@ void CountedBackend::traffic(std::initializer_list<ConstTensor> tensors) {
   OperatorWork work = std::exchange(arithmetic_, {});
   for (const ConstTensor& tensor : tensors) work.bytes += static_cast<double>(tensor.bytes());
   if (work.bytes == 0) return;
-  if (work.shape.rank() == 0) work.shape = std::ranges::max(tensors, {}, &ConstTensor::bytes).shape();
+  if (work.shape.rank() == 0)
+    work.shape = std::ranges::max_element(tensors, {}, &ConstTensor::bytes)->shape();
   count(work);
 }
 
