@@ -71,7 +71,7 @@ void ModelWriter::append(std::span<const float> values) {
 void ModelWriter::finish() {
   require(shard_ + 1 == shards_.size(), shard_ + 1, " of ", shards_.size(), " shards were written");
   file_->finish();
-  nlohmann::ordered_json map = nlohmann::ordered_json::object();
+  nlohmann::json map = nlohmann::json::object();
   std::int64_t bytes = 0;
   for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
     for (const TensorDescription& tensor : shards_[shard]) {
@@ -81,7 +81,7 @@ void ModelWriter::finish() {
   }
   const bool single = shards_.size() == 1;
   if (!single) {
-    const nlohmann::ordered_json index{{"metadata", {{"total_size", bytes}}}, {"weight_map", map}};
+    const nlohmann::json index{{"metadata", {{"total_size", bytes}}}, {"weight_map", map}};
     write_file_atomically(folder_ / weights_index_file, index.dump(2) + "\n");
   }
   std::vector<std::filesystem::path> former{folder_ / (single ? weights_index_file : single_weights_file)};

@@ -114,6 +114,41 @@ struct Entry {
   std::int64_t begin = 0, end = 0;
 };
 
+// RepeatedName finds a name that stands twice in an object, of which a parser would let the last win. (The parser's own callback
+// looks through the whole object at the end of each value.)
+class RepeatedName final : public nlohmann::json_sax<json> {
+ public:
+  bool found() const { return found_; }
+  const std::string& name() const { return name_; }
+
+  bool key(string_t& name) override {
+    if (depth_ != 1 || names_.insert(name).second) return true;
+    name_ = name;
+    found_ = true;
+    return false;
+  }
+  bool start_object(std::size_t) override { return ++depth_ > 0; }
+  bool end_object() override { return --depth_ >= 0; }
+  bool start_array(std::size_t) override { return ++depth_ > 0; }
+  bool end_array() override { return --depth_ >= 0; }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+ private:
+  std::set<std::string> names_;
+  std::string name_;
+  int depth_ = 0;
+  bool found_ = false;
+};
+
 // Reads and checks one file's header; every message begins with the file.
 class HeaderReader {
  public:
@@ -153,24 +188,19 @@ class HeaderReader {
   }
 
   json parse(std::string_view text) const {
-    std::set<std::string> names;
-    // The parser would let the last of two equal names win.
-    const auto refuse_duplicates = [&](int depth, json::parse_event_t event, const json& parsed) {
-      if (event != json::parse_event_t::key || depth != 1) return true;
-      const auto& name = parsed.get_ref<const std::string&>();
-      require<DataError>(names.insert(name).second, where_, ": the tensor ", name,
-                         " stands twice in the header");
-      return true;
-    };
     // Where the parser would see the end.
     require<DataError>(text.find('\0') == std::string_view::npos, where_, ": the header holds a zero byte");
     json header;
     try {
-      header = json::parse(text, refuse_duplicates);
+      header = json::parse(text);
     } catch (const json::exception& error) {
       throw DataError(
           fmt::format("{}: the header of {} bytes is not valid JSON: {}", where_, text.size(), error.what()));
     }
+    RepeatedName repeated;
+    json::sax_parse(text, &repeated);
+    require<DataError>(!repeated.found(), where_, ": the tensor ", repeated.name(),
+                       " stands twice in the header");
     require<DataError>(header.is_object(), where_, ": the header is not a JSON object but ",
                        header.type_name());
     return header;

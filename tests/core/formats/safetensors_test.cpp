@@ -1,10 +1,13 @@
 #include "core/formats/safetensors.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <span>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "ops/base/error.h"
@@ -64,6 +67,26 @@ TEST(SafetensorsFile, ReadsWhatTheFormatAllows) {
   EXPECT_EQ(file.metadata().at("format"), "pt");
   EXPECT_TRUE(file.contains("b"));
   EXPECT_FALSE(file.contains("c"));
+}
+
+// The seconds that opening a file of so many tensors takes.
+double time_to_open(std::size_t tensors) {
+  const ScratchFolder folder;
+  std::string header = "{";
+  for (std::size_t i = 0; i < tensors; ++i) {
+    header += fmt::format(R"({}"layer.{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})",
+                          i == 0 ? "" : ",", i, i, i + 1);
+  }
+  write_bytes(folder / "a", file_of(header + "}", tensors));
+  const auto start = std::chrono::steady_clock::now();
+  const SafetensorsFile file(folder / "a");
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+TEST(SafetensorsFile, IsOpenedInATimeThatGrowsWithItsTensors) {
+  const double few = std::min({time_to_open(2'000), time_to_open(2'000), time_to_open(2'000)});
+  const double many = std::min({time_to_open(20'000), time_to_open(20'000)});
+  EXPECT_LT(many, 40 * few) << "ten times as many tensors";  // 100 times where each looks at all
 }
 
 TEST(SafetensorsFile, RefusesTensorsThatItCannotGive) {
