@@ -9,6 +9,7 @@
 #include "launch/options/nearest_name.h"
 #include "launch/process/fatal_signals.h"
 #include "launch/process/report_error.h"
+#include "launch/process/runtime.h"
 #include "launch/process/stop_signals.h"
 #include "launch/process/version.h"
 #include "ops/base/error.h"
@@ -21,6 +22,7 @@ struct Command {
   std::string_view summary;
   ExitCode (*run)(const Arguments& arguments);
   bool stops_in_order = false;  // when a signal asks for it; the others end at once
+  bool on_ranks = false;        // whether mpirun may start several
 };
 
 // In the order of a first run.
@@ -31,12 +33,13 @@ constexpr std::array commands{
     Command{"init", "writes a small untrained base", command::init},
     Command{"inspect", "counts what a corpus or data set holds, and what corpora share", command::inspect},
     Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare,
+            true, true},
+    Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train, true, true},
+    Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate, true,
             true},
-    Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train, true},
-    Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate, true},
-    Command{"predict", "labels the lines of dialogues that have no labels", command::predict, true},
-    Command{"chat", "labels each line of a dialogue as it is typed", command::chat},
-    Command{"generate", "continues a prompt", command::generate, true},
+    Command{"predict", "labels the lines of dialogues that have no labels", command::predict, true, true},
+    Command{"chat", "labels each line of a dialogue as it is typed", command::chat, false, true},
+    Command{"generate", "continues a prompt", command::generate, true, true},
     Command{"export", "merges an adapter into its base, or writes it for other programs",
             command::export_model, true},
     Command{"score", "scores files of predictions, and compares them with others", command::score},
@@ -46,10 +49,11 @@ constexpr std::array commands{
     Command{"report", "makes a page of curves, tables and predictions", command::report},
     Command{"plan", "tells memory, time and cost of a training before it runs", command::plan},
     Command{"slurm", "writes a batch script that trains on a Slurm cluster", command::slurm},
-    Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor},
-    Command{"bench", "measures operators, a training step and all-reduce", command::bench},
+    Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor, false,
+            true},
+    Command{"bench", "measures operators, a training step and all-reduce", command::bench, false, true},
     Command{"verify", "reads files to their last byte, and compares a training's steps with one rank's",
-            command::verify},
+            command::verify, false, true},
     Command{"completion", "makes a shell complete commands and options", command::completion},
 };
 
@@ -85,6 +89,7 @@ ExitCode run(const Arguments& words) {
     return ExitCode::done;
   }
   const Command& command = find_command(words[0]);
+  if (!command.on_ranks) require_one_rank("chorus " + words[0]);
   if (command.stops_in_order) catch_stop_signals();
   return command.run(Arguments(words.begin() + 1, words.end()));
 }

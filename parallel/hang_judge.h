@@ -19,6 +19,8 @@ struct Heartbeat {
   static Heartbeat of(const std::string& host, const Activity::State& state);
 };
 
+inline constexpr double usual_hang_limit = 1800;  // seconds
+
 struct HangLimits {
   double warning =
       60;          // seconds without progress of any rank after which it is said; and after twice that, …

@@ -1,16 +1,23 @@
 #include "parallel/mpi_session.h"
 
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "ops/base/error.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_notice.h"
 #include "parallel/mpi_watch.h"
+#include "parallel/start_watch.h"
 
 namespace chorus {
 
 namespace {
+
+// What options say is not known yet.
+constexpr HangLimits limits_of_start{.end = usual_hang_limit};
+
+void end_as_hung() { std::_Exit(static_cast<int>(ExitCode::hang)); }
 
 class MpiGrid : public MpiSession::Grid {
  public:
@@ -35,9 +42,13 @@ bool started_by_mpi() {
   return false;
 }
 
-MpiSession::MpiSession() {
+MpiSession::MpiSession(std::function<void(const std::string&)> say) {
   int provided = 0;
-  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
+  {
+    std::optional<StartWatch> watch;
+    if (say) watch.emplace(limits_of_start, std::move(say), end_as_hung);
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
+  }
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_));
@@ -69,7 +80,7 @@ bool MpiSession::told() const { return notice_->heard(); }
 Activity& MpiSession::activity() const { return watch_->activity(); }
 
 void MpiSession::watch(HangLimits limits, std::function<void(const std::string&)> say) const {
-  watch_->start(limits, std::move(say), [] { std::_Exit(static_cast<int>(ExitCode::hang)); });
+  watch_->start(limits, std::move(say), end_as_hung);
 }
 
 std::unique_ptr<MpiSession::Grid> MpiSession::make_groups(int tensor_size) const {

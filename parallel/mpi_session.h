@@ -19,7 +19,8 @@ bool started_by_mpi();
 // MPI from its first call to its last. One object per process, made before any thread that computes.
 class MpiSession {
  public:
-  MpiSession();
+  // `say` gets a line where other ranks do not come to MPI_Init (see StartWatch).
+  explicit MpiSession(std::function<void(const std::string&)> say = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;

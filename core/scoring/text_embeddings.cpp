@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/formats/finite.h"
+#include "parallel/host_values.h"
 
 namespace chorus {
 
@@ -23,8 +24,8 @@ struct TextBatch {
   }
 };
 
-// Appends the mean of the hidden states of each segment.
-void append_means(const TextBatch& batch, const Model& model, Arena& arena, std::vector<float>& means) {
+// Writes the mean of the hidden states of each segment, and returns where the next begins.
+float* write_means(const TextBatch& batch, const Model& model, Arena& arena, float* means) {
   Arena::Scope scope(arena);
   const DeviceBatch device = model.upload(batch.microbatch, arena);
   const std::vector<float> hidden = model.hidden_states(device, arena);
@@ -35,7 +36,41 @@ void append_means(const TextBatch& batch, const Model& model, Arena& arena, std:
     const float* row = hidden.data() + static_cast<std::size_t>(segment.first) * width;
     for (std::size_t i = 0; i < static_cast<std::size_t>(segment.length) * width; ++i)
       sum[i % width] += static_cast<double>(row[i]);
-    for (const double value : sum) means.push_back(static_cast<float>(value / segment.length));
+    for (const double value : sum) *means++ = static_cast<float>(value / segment.length);
+  }
+  return means;
+}
+
+// Of at most so many; there is always one.
+std::vector<std::int32_t> tokens_of(const std::string& text, const Tokenizer& tokenizer, std::int64_t most) {
+  std::vector<std::int32_t> tokens = tokenizer.beginning();
+  const std::vector<std::int32_t> words = tokenizer.encode(text);
+  tokens.insert(tokens.end(), words.begin(), words.end());
+  if (tokens.empty()) tokens.push_back(tokenizer.eos());
+  tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(most)));
+  return tokens;
+}
+
+// The texts in their order, in batches of at most so many tokens.
+std::vector<TextBatch> batches_of(std::span<const std::string> texts, const Tokenizer& tokenizer,
+                                  std::int64_t most_tokens) {
+  std::vector<TextBatch> batches;
+  for (const std::string& text : texts) {
+    const std::vector<std::int32_t> tokens = tokens_of(text, tokenizer, most_tokens);
+    if (batches.empty() || batches.back().microbatch.forest.tokens + std::ssize(tokens) > most_tokens)
+      batches.emplace_back();
+    batches.back().add(tokens);
+  }
+  return batches;
+}
+
+// Each row is written by one rank of the data group, and zero on the others. In parts, for which the arena has room.
+void share(std::vector<float>& means, const Model& model, std::int64_t tokens_per_microbatch, Arena& arena) {
+  const auto part = static_cast<std::size_t>(std::max<std::int64_t>(tokens_per_microbatch / 4, 1) *
+                                             model.config().hidden_size);
+  for (std::size_t begin = 0; begin < means.size(); begin += part) {
+    const std::size_t count = std::min(part, means.size() - begin);
+    sum_over_ranks(std::span(means).subspan(begin, count), model.groups().data, model.backend(), arena);
   }
 }
 
@@ -43,23 +78,21 @@ void append_means(const TextBatch& batch, const Model& model, Arena& arena, std:
 
 std::vector<float> embed_texts(const Model& model, const Tokenizer& tokenizer,
                                std::span<const std::string> texts, std::int64_t tokens_per_microbatch,
-                               Arena& arena, const Progress& progress) {
-  std::vector<float> means;
-  TextBatch batch;
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    std::vector<std::int32_t> tokens = tokenizer.beginning();
-    const std::vector<std::int32_t> words = tokenizer.encode(texts[i]);
-    tokens.insert(tokens.end(), words.begin(), words.end());
-    if (tokens.empty()) tokens.push_back(tokenizer.eos());  // there is always a vector
-    tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(tokens_per_microbatch)));
-    if (batch.microbatch.forest.tokens + std::ssize(tokens) > tokens_per_microbatch) {
-      append_means(batch, model, arena, means);
-      batch = {};
-      if (progress) progress(static_cast<std::int64_t>(i), std::ssize(texts));
-    }
-    batch.add(tokens);
+                               Arena& arena, const Progress& progress, const StopRequested& stop_requested) {
+  const std::size_t ranks = static_cast<std::size_t>(model.groups().data.size()),
+                    rank = static_cast<std::size_t>(model.groups().data.rank());
+  const std::size_t begin = texts.size() * rank / ranks, end = texts.size() * (rank + 1) / ranks;
+  const auto batches = batches_of(texts.subspan(begin, end - begin), tokenizer, tokens_per_microbatch);
+  const auto width = static_cast<std::size_t>(model.config().hidden_size);
+  std::vector<float> means(texts.size() * width);
+  float* next = means.data() + begin * width;
+  StopAgreement agreement(stop_requested, model.groups(), model.backend(), arena);
+  for (std::size_t i = 0; i < batches.size() && !agreement.stops(); ++i) {
+    next = write_means(batches[i], model, arena, next);
+    if (progress) progress(static_cast<std::int64_t>(i) + 1, std::ssize(batches));
   }
-  if (batch.microbatch.forest.tokens > 0) append_means(batch, model, arena, means);
+  agreement.conclude();
+  share(means, model, tokens_per_microbatch, arena);
   return means;
 }
 

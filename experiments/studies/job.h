@@ -18,6 +18,7 @@ struct Job {
   std::vector<std::string> arguments;  // of chorus; the command comes first
   std::filesystem::path folder;
   std::vector<std::size_t> after;  // jobs, by index, that must have succeeded; all of them stand earlier
+  bool on_ranks = true;            // whether it can run as several
 };
 
 inline std::filesystem::path output_of(const Job& job) { return job.folder / "output"; }

@@ -1,6 +1,8 @@
 #include "experiments/studies/study_plan.h"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -39,6 +41,20 @@ std::string short_hash(const std::vector<std::string>& words) {
   Fnv1a hash;
   for (const std::string& word : words) hash.add(word).add("\n");
   return fmt::format("{:08x}", hash.value() >> 32);
+}
+
+// Of every command that runs a model.
+constexpr std::array<std::string_view, 6> options_of_computation{
+    "base-precision", "device", "hang-limit", "precision", "tensor-parallel", "threads"};
+
+// Whether the base makes vectors for it.
+bool maps_lines_to_vectors(const CommandOptions& prepare) {
+  const auto is = [&](const char* name, const auto& holds) {
+    const auto found = prepare.find(name);
+    return found != prepare.end() && found->second && holds(*found->second);
+  };
+  return is("retrieval", [](const std::string& way) { return way == "embedding"; }) &&
+         is("demonstrations", [](const std::string& count) { return count != "0"; });
 }
 
 // What a recipe is called in names of folders.
@@ -191,7 +207,17 @@ class Planner {
     return job;
   }
 
-  std::size_t add_data(const Context& context, const CommandOptions& prepare) {
+  // Of a base that makes vectors: it computes as in `evaluate`, and keeps them for all data of the study.
+  CommandOptions options_of_vectors(const Context& context) const {
+    CommandOptions out = options(context, study_.evaluate, {}, request_.evaluate);
+    std::erase_if(out, [](const auto& option) {
+      return std::ranges::find(options_of_computation, option.first) == options_of_computation.end();
+    });
+    out["vectors"] = (request_.output / "vectors").string();
+    return out;
+  }
+
+  std::size_t add_data(const Context& context, CommandOptions prepare) {
     const std::string name = set_name(context.set);
     std::vector<std::string> arguments{"prepare"};
     for (const std::string& corpus : context.set) {
@@ -199,10 +225,14 @@ class Planner {
       arguments.push_back(context.set.size() == 1 ? input : corpus + "=" + input);
     }
     arguments.insert(arguments.end(), {"--corpus", name, "--base", request_.base});
+    const bool maps_lines = maps_lines_to_vectors(prepare);
+    if (maps_lines) prepare = overlaid(options_of_vectors(context), prepare);
     append(arguments, prepare);
     const std::string folder = fmt::format("{}-{}-{}", name, recipe_slug(prepare), short_hash(arguments));
-    return add_job(make_job(JobKind::prepare, std::move(arguments), request_.output / "data" / folder,
-                            request_.output, {}));
+    Job job = make_job(JobKind::prepare, std::move(arguments), request_.output / "data" / folder,
+                       request_.output, {});
+    job.on_ranks = maps_lines;
+    return add_job(std::move(job));
   }
 
   static void append_model(std::vector<std::string>& arguments, const Model& model) {

@@ -168,8 +168,6 @@ ExitCode merge(const Options& options, const OptionTable& table, const MakeRunti
   require_fits(adapter, base.config());
   const std::vector<std::int32_t> tokens = tokens_of(options, table, base);
   const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, {});
-  require<ConfigurationError>(runtime->groups().groups().world.size() == 1,
-                              "export works on one rank: start it without a launcher");
   Console& console = runtime->console();
   for (const std::string& remark : remarks(base, adapter, Quantisation::none)) console.print(remark);
 

@@ -356,7 +356,7 @@ class JobQueue {
 
 std::vector<std::string> command_line(const Job& job, const std::vector<std::string>& launcher) {
   std::vector<std::string> words;
-  if (job.kind != JobKind::prepare) words = launcher;
+  if (job.on_ranks) words = launcher;
   words.push_back(own_program());
   words.insert(words.end(), job.arguments.begin(), job.arguments.end());
   return words;

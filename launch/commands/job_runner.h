@@ -30,7 +30,7 @@ bool is_done(const Job& job);
 void check_records(std::span<const Job> jobs);
 
 // Runs the jobs in their order as processes of this very program, at most `side_by_side` at once, the `launcher` before
-// those that compute, and prints one line for each that has ended. A job whose record says that it succeeded is not run
+// those that run on ranks, and prints one line for each that has ended. A job whose record says that it succeeded is not run
 // again; a training of the same command that was stopped, killed or failed goes on from its checkpoint; whatever else a
 // folder holds is removed first. After a failure the others go on, but for those that need it. A request to stop
 // (launch/process/stop_signals.h) is passed on to the jobs that run, and no other is started. check_records() must have passed.

@@ -7,8 +7,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "core/formats/model_config.h"
+#include "core/scoring/kept_embeddings.h"
 #include "core/scoring/text_embeddings.h"
 #include "data/corpora/corpus.h"
 #include "data/prompts/chat_template.h"
@@ -27,11 +29,15 @@ namespace {
 
 struct Options {
   PrepareOptions prepare;
-  std::string base;
+  std::string base, vectors;
   std::int64_t shard_mib = 128;
-};
+  ModelOptions model;  // of the base that maps lines to vectors
+  RuntimeOptions runtime;
 
-constexpr std::int64_t tokens_at_once = 2048;  // of the texts that the base maps to vectors
+  bool maps_lines() const {
+    return prepare.demonstrations.count > 0 && prepare.demonstrations.retrieval == Retrieval::embedding;
+  }
+};
 
 std::string list(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
@@ -150,6 +156,15 @@ void add_selection(OptionTable& table, PrepareOptions& options) {
   table.add("demonstration-seed", demonstrations.seed, "of fixed examples and of a balanced pool");
 }
 
+void add_vectors(OptionTable& table, Options& options) {
+  table.group("Vectors of --retrieval embedding");
+  table
+      .add("vectors", options.vectors,
+           "keeps them in this folder, by the content of the base, and takes those that it has from there")
+      .shown_as("DIR");
+  add_computation(table, options.model, options.runtime);
+}
+
 void add_features(OptionTable& table, PrepareOptions& options) {
   table.group("Features");
   table
@@ -220,7 +235,8 @@ void say_unused_rows(const Options& options, Console& console) {
 }
 
 // Options that have no meaning for the corpus are a mistake.
-void check_kind(const PrepareOptions& options, const OptionTable& table) {
+void check_kind(const Options& all, const OptionTable& table) {
+  const PrepareOptions& options = all.prepare;
   const bool messages = options.corpus == "messages";
   const bool dialogues = !messages && options.corpus != "tokens" && options.corpus != "text";
   const auto is_for = [&](const char* option, const char* corpus) {
@@ -255,6 +271,13 @@ void check_kind(const PrepareOptions& options, const OptionTable& table) {
   for (const char* option :
        {"feature-key", "feature-token-id", "feature-rows", "missing-features", "half-precision-features"})
     needs(option, "features");
+  for (const char* option :
+       {"vectors", "precision", "base-precision", "device", "tensor-parallel", "threads", "hang-limit"}) {
+    require<ConfigurationError>(all.maps_lines() || !table.changed(option), "--", option,
+                                " is for --demonstrations with --retrieval embedding: leave it out");
+  }
+  require<ConfigurationError>(!all.maps_lines() || !all.base.empty(),
+                              "--retrieval embedding needs --base, which makes the vectors");
 }
 
 // Between two dialogues, before anything is written.
@@ -262,43 +285,135 @@ void stop_if_requested() {
   if (stop_requested()) throw Interrupted("stopped by a signal; nothing was written: start it again");
 }
 
-// Maps texts to vectors with the base; it is loaded when it is first needed.
-EmbedTexts embed_with_base(const Options& options, const MakeRuntime& make_runtime) {
-  if (options.base.empty()) return {};
-  return [&options, &make_runtime](std::span<const std::string> texts) {
-    const BaseModel base(options.base);
-    SharedFacts facts;
-    add_content(facts, base, std::nullopt);
-    const std::unique_ptr<Runtime> runtime = make_runtime({}, facts);
-    BaseSetup base_setup = take_base(base, {}, *runtime);
-    base_setup.llama.load(base);
-    ModelSetup setup(base_setup, {}, {.tokens = tokens_at_once});
-    auto vectors = embed_texts(setup.model, Tokenizer::load(options.prepare.tokenizer), texts, tokens_at_once,
-                               setup.activations, [&](std::int64_t done, std::int64_t total) {
-                                 runtime->console().progress("vectors of lines", done, total);
-                                 stop_if_requested();
-                               });
-    runtime->console().finish();
+// Maps texts to vectors with the base, on all ranks. It is loaded when the first rank asks.
+class LineVectors {
+ public:
+  LineVectors(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime)
+      : options_(options),
+        base_(options.base),
+        tokenizer_(Tokenizer::load(options.prepare.tokenizer)),
+        runtime_(make_runtime(options.runtime, facts(table))) {}
+
+  bool is_first() { return runtime_->is_first(); }
+  Runtime& runtime() { return *runtime_; }
+
+  // On the first rank.
+  std::vector<float> of(std::span<const std::string> texts) {
+    if (options_.vectors.empty()) return ask(texts);
+    KeptEmbeddings kept(options_.vectors, maker());
+    const std::vector<std::string> missing = kept.missing(texts);
+    runtime_->console().print(fmt::format("vectors of {} lines: {} are in {}, {} are made now", texts.size(),
+                                          texts.size() - missing.size(), kept.path().string(),
+                                          missing.size()));
+    if (!missing.empty()) kept.add(missing, ask(missing));
+    return kept.of(texts);
+  }
+
+  // On the others, until the first one needs them no more.
+  void help() {
+    runtime_->activity().now("waiting for lines of the first rank", 0);
+    for (;;) {
+      const auto texts = nlohmann::json::parse(runtime_->text_of_first("")).get<std::vector<std::string>>();
+      if (texts.empty()) return;
+      make(texts);
+    }
+  }
+
+  // On the first rank, which needs the others no more.
+  void finish() {
+    if (others_wait_) runtime_->text_of_first("[]");
+  }
+
+ private:
+  static constexpr std::int64_t tokens_at_once = 2048;
+
+  SharedFacts facts(const OptionTable& table) const {
+    SharedFacts facts = facts_of(table, {"base", "input", "output", "tokenizer", "vectors", "features",
+                                         "captions", "label-map", "recipe", "auxiliary"});
+    add_content(facts, base_, std::nullopt);
+    add_content(facts, "tokenizer", tokenizer_.hash());
+    return facts;
+  }
+
+  // All that a vector depends on, but for rounding: on how many ranks, and on which processors.
+  std::map<std::string, std::string> maker() const {
+    return {{"base", fmt::format("{:016x}", base_.content_hash())},
+            {"tokenizer", fmt::format("{:016x}", tokenizer_.hash())},
+            {"precision", std::string(name(options_.model.precision))},
+            {"base_precision", std::string(name(options_.model.base_precision))},
+            {"longest_text", fmt::format("{}", tokens_at_once)},
+            {"vector", "mean of the last hidden states"}};
+  }
+
+  std::vector<float> ask(std::span<const std::string> texts) {
+    runtime_->text_of_first(nlohmann::json(texts).dump());
+    return make(texts);
+  }
+
+  // Collective. Where one is interrupted, all are, and none waits any more.
+  std::vector<float> make(std::span<const std::string> texts) {
+    others_wait_ = false;
+    BaseSetup base_setup = take_base(base_, options_.model, *runtime_);
+    base_setup.llama.load(base_);
+    ModelSetup setup(base_setup, options_.model, {.tokens = tokens_at_once});
+    Console& console = runtime_->console();
+    console.print(fmt::format("vectors of {} lines | {}", texts.size(),
+                              runtime_->description(options_.model.precision)));
+    auto vectors = embed_texts(
+        setup.model, tokenizer_, texts, tokens_at_once, setup.activations,
+        [&](std::int64_t done, std::int64_t total) {
+          console.progress("vectors of lines", done, total);
+          runtime_->activity().now("vectors of lines", done);
+        },
+        [&] { return runtime_->stop_requested(); });
+    others_wait_ = true;
+    console.finish();
     return vectors;
-  };
-}
+  }
+
+  const Options& options_;
+  BaseModel base_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Runtime> runtime_;
+  bool others_wait_ = true;
+};
 
 ExitCode run(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   options.prepare.config = table.print_effective();
   options.prepare.shard_bytes = options.shard_mib << 20;
-  check_kind(options.prepare, table);
+  check_kind(options, table);
   take_from_base(options, table);
+  std::optional<LineVectors> vectors;
+  if (options.maps_lines()) {
+    vectors.emplace(options, table, make_runtime);
+  } else {
+    require_one_rank("chorus prepare without --retrieval embedding");
+  }
+  if (vectors && !vectors->is_first()) {
+    vectors->help();
+    return ExitCode::done;
+  }
   require_writable_place(options.prepare.output, "--output");
   Console console;
   say_unused_rows(options, console);
-  const Ledger ledger = chorus::prepare(
-      options.prepare,
-      [&](std::string_view what, std::int64_t done, std::int64_t total) {
-        console.progress(what, done, total);
-        stop_if_requested();
-      },
-      embed_with_base(options, make_runtime));
+  const auto progress = [&](std::string_view what, std::int64_t done, std::int64_t total) {
+    console.progress(what, done, total);
+    if (vectors) vectors->runtime().activity().now("preparing", done);
+    stop_if_requested();
+  };
+  const auto embed = [&](std::span<const std::string> texts) {
+    console.finish();
+    return vectors->of(texts);
+  };
+  Ledger ledger;
+  try {
+    ledger = chorus::prepare(options.prepare, progress, embed);
+  } catch (const Interrupted&) {
+    if (vectors) vectors->finish();
+    throw;
+  }
   console.finish();
+  if (vectors) vectors->finish();
   std::string lines = ledger.to_table();
   while (lines.ends_with('\n')) lines.pop_back();
   console.print(lines);
@@ -318,6 +433,7 @@ ExitCode prepare(const Arguments& arguments) {
     add_messages(table, options.prepare);
     add_prompts(table, options.prepare);
     add_selection(table, options.prepare);
+    add_vectors(table, options);
     add_features(table, options.prepare);
     if (!table.parse(arguments)) return ExitCode::done;
     return run(options, table, make_runtime);

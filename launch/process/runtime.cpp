@@ -15,6 +15,7 @@
 #include "launch/process/report_error.h"
 #include "launch/process/stop_signals.h"
 #include "ops/checked_backend.h"
+#include "parallel/host_values.h"
 #include "parallel/interruption.h"
 #include "parallel/mpi_session.h"
 
@@ -70,6 +71,11 @@ class RankRuntime : public Runtime {
     if (here) session_->tell_all();
     return session_->told();
   }
+  std::string text_of_first(const std::string& text) override {
+    if (!grid_) return text;
+    const Activity::In waiting(&activity(), "text_of_first");
+    return gather_texts(grid_->groups().world, is_first() ? text : "").front();
+  }
   std::string description(DType precision) const override {
     const ProcessGrid& grid = groups_.grid();
     return fmt::format("{} {} = data {} x tensor {}, {} each", grid.size(),
@@ -122,13 +128,18 @@ void check_not_alone_among_many(const std::optional<MpiSession>& session) {
 
 constexpr double usual_warning = 60;  // seconds
 
-void watch(const MpiSession& session, double hang_limit, const std::string& command) {
-  const double warning = hang_limit > 0 ? std::min(usual_warning, hang_limit / 2) : usual_warning;
-  session.watch({warning, hang_limit}, [command](const std::string& what) {
+// Of a run that stands still.
+std::function<void(const std::string&)> say_as(const std::string& command) {
+  return [command](const std::string& what) {
     const std::string line = fmt::format("{}: {}\n", command, what);
     std::fwrite(line.data(), 1, line.size(), stderr);
     std::fflush(stderr);
-  });
+  };
+}
+
+void watch(const MpiSession& session, double hang_limit, const std::string& command) {
+  const double warning = hang_limit > 0 ? std::min(usual_warning, hang_limit / 2) : usual_warning;
+  session.watch({warning, hang_limit}, say_as(command));
 }
 
 }  // namespace
@@ -136,7 +147,7 @@ void watch(const MpiSession& session, double hang_limit, const std::string& comm
 ExitCode run_on_ranks(const std::string& command,
                       const std::function<ExitCode(const MakeRuntime& make_runtime)>& body) {
   std::optional<MpiSession> session;
-  if (started_by_mpi()) session.emplace();
+  if (started_by_mpi()) session.emplace(say_as(command));
   try {
     check_not_alone_among_many(session);
     return body([&](const RuntimeOptions& options, const SharedFacts& facts) -> std::unique_ptr<Runtime> {
@@ -153,6 +164,13 @@ ExitCode run_on_ranks(const std::string& command,
     if (session && session->size() > 1) abort_all(*session, command, error);
     throw;
   }
+}
+
+void require_one_rank(const std::string& command) {
+  const char* ranks = std::getenv("OMPI_COMM_WORLD_SIZE");
+  require<ConfigurationError>(ranks == nullptr || std::atoi(ranks) <= 1, command,
+                              " works on one rank, and mpirun started ", ranks,
+                              ": start it without a launcher");
 }
 
 }  // namespace chorus

@@ -9,6 +9,7 @@
 #include "launch/process/same_on_ranks.h"
 #include "ops/backend.h"
 #include "ops/base/error.h"
+#include "parallel/hang_judge.h"
 #include "parallel/timed_communicator.h"
 
 namespace chorus {
@@ -20,8 +21,8 @@ inline constexpr int most_threads = 4096;
 struct RuntimeOptions {
   DeviceKind device = DeviceKind::automatic;
   int tensor_parallel = 1;
-  int threads = 0;           // per rank on a CPU; 0: its share of the cores
-  double hang_limit = 1800;  // seconds without progress of any rank after which all end; 0: never
+  int threads = 0;                       // per rank on a CPU; 0: its share of the cores
+  double hang_limit = usual_hang_limit;  // seconds without progress of any rank after which all end; 0: never
 };
 
 // What a rank computes with. The backend checks the contract of every call.
@@ -39,6 +40,9 @@ class Runtime {
   // Whether a signal asked this rank or another to stop. Not collective; others may hear of it later.
   virtual bool stop_requested() = 0;
 
+  // What the first rank gives, on all of them. Collective; through host memory.
+  virtual std::string text_of_first(const std::string& text) = 0;
+
   // What this rank does, for the others to know where it stands.
   virtual Activity& activity() = 0;
 
@@ -52,5 +56,8 @@ using MakeRuntime =
     std::function<std::unique_ptr<Runtime>(const RuntimeOptions& options, const SharedFacts& facts)>;
 ExitCode run_on_ranks(const std::string& command,
                       const std::function<ExitCode(const MakeRuntime& make_runtime)>& body);
+
+// Throws ConfigurationError where mpirun started several: for what they would do side by side, to the same files.
+void require_one_rank(const std::string& command);
 
 }  // namespace chorus

@@ -1,4 +1,4 @@
-"""A rank that stands still is named, and the run ends or goes on; a pipe in place of a file is refused and not waited for."""
+"""A rank that stands still or never starts is named, and the run ends or goes on; a pipe in place of a file is refused and not waited for."""
 import os
 import re
 import signal
@@ -22,7 +22,25 @@ def run(bench):
             resumed = bench.row('one of two ranks stands still until it is named, then goes on')
             for rank in (0, 1):
                 stand_still(bench, resumed, rank, more, results_of(reference), goes_on=True)
+    if not bench.short:
+        never_start(bench)
     refuse_pipes(bench)
+
+
+def never_start(bench):
+    """A rank of two never comes to MPI_Init: the other says that it waits there."""
+    row = bench.row('one of two ranks never starts')
+    log, begin = bench.new('log'), time.time()
+    command = [*bench.command(bench.training(bench.new('alone'), '--max-steps', 3), 2), ':', '-n', '1', 'sleep', '90']
+    command[command.index('-n') + 1] = '1'
+    process = bench.start(command, log)
+    said = False
+    while process.poll() is None and not said and time.time() - begin < 80:
+        time.sleep(0.2)
+        said = 'has waited in MPI_Init for 60 s' in log.read_text(errors='replace')
+    row.note = f'named after {time.time() - begin:.0f} s'
+    bench.finish(process, 0.1)
+    row.add('refused' if said else 'crash', last_line(log.read_text(errors='replace')))
 
 
 def stand_still(bench, row, missing, more, reference, goes_on=False):

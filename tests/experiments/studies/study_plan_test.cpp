@@ -179,5 +179,32 @@ TEST(ShellLine, QuotesWhatAShellWouldRead) {
             R"(a 'b c' 'it'\''s' '' x=1/4)");
 }
 
+// What the base computes while data are prepared, it computes as in evaluate, on ranks, and once for all data.
+TEST(StudyPlan, RetrievalByVectorsRunsLikeEvaluate) {
+  StudyRequest request = request_for({{"meld", "/meld"}});
+  request.evaluate = {{"precision", "bf16"}, {"tensor-parallel", "2"}, {"split", "dev"}};
+  const StudyPlan plan =
+      plan_study(study_of(R"({"name": "a", "train": false}, {"name": "b", "train": false, "prepare": )"
+                          R"({"recipe": "retrieval", "demonstrations": 1, "retrieval": "embedding"}})"),
+                 request);
+  const auto is_of = [](const char* recipe) {
+    return [recipe](const Job& job) {
+      return job.kind == JobKind::prepare && std::ranges::count(job.arguments, recipe) == 1;
+    };
+  };
+  const auto vectors = std::ranges::find_if(plan.jobs, is_of("retrieval"));
+  ASSERT_NE(vectors, plan.jobs.end());
+  EXPECT_TRUE(vectors->on_ranks);
+  const std::string line = shell_line(vectors->arguments);
+  EXPECT_TRUE(holds(line, "--precision bf16 ")) << line;
+  EXPECT_TRUE(holds(line, "--tensor-parallel 2 ")) << line;
+  EXPECT_TRUE(holds(line, "--vectors " + (request.output / "vectors").string())) << line;
+  EXPECT_FALSE(holds(line, "--split")) << line;
+  const auto plain =
+      std::ranges::find_if(plan.jobs, [](const Job& job) { return job.kind == JobKind::prepare; });
+  EXPECT_FALSE(plain->on_ranks);
+  EXPECT_FALSE(holds(shell_line(plain->arguments), "--precision"));
+}
+
 }  // namespace
 }  // namespace chorus
