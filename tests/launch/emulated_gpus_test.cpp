@@ -1,5 +1,6 @@
 // What only emulated machines can show: missing, too few, different and old GPUs, little memory, and calls that fail.
 
+#include <cmath>
 #include <cstdlib>
 #include <map>
 
@@ -7,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/formats/safetensors.h"
 #include "ops/base/error.h"
 #include "tests/launch/program.h"
 
@@ -119,6 +121,26 @@ TEST(EmulatedGpus, FailedCallsOfNcclEndAllRanks) {
     EXPECT_NE(outcome.exit_code, 0) << call;
     EXPECT_THAT(outcome.err, HasSubstr(call));
   }
+}
+
+// By which examples are retrieved.
+TEST(EmulatedGpus, TwoMakeTheVectorsOfLinesOfACpu) {
+  if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed: NO RUN OF TWO PROCESSES WAS TESTED";
+  const TemporaryFolder folder;
+  write_small_data(folder, 2, 1, 1);
+  const auto vectors = [&](const std::string& device, const std::vector<std::string>& launcher) {
+    const std::string kept = folder / (device + "_kept");
+    run_successfully(
+        {"prepare", folder / "corpus", "--base", folder / "base", "--recipe", "retrieval", "--demonstrations",
+         "1", "--retrieval", "embedding", "--device", device, "--tensor-parallel",
+         launcher.empty() ? "1" : "2", "--vectors", kept, "--output", folder / (device + "_data")},
+        launcher);
+    return read_tensor(SafetensorsFile(std::filesystem::directory_iterator(kept)->path()).tensor("vectors"));
+  };
+  const std::vector<float> expected = vectors("cpu", {}), found = vectors("cuda", mpirun(2));
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    ASSERT_NEAR(found[i], expected[i], 1e-4F * (1 + std::abs(expected[i])));
 }
 
 }  // namespace
