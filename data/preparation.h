@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "data/prepare.h"
+#include "data/corpora/ledger.h"
+#include "data/prepare_options.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/split_writer.h"
 

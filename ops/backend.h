@@ -5,8 +5,8 @@
 
 #include "ops/base/forest.h"
 #include "ops/base/random.h"
+#include "ops/buffer.h"
 #include "ops/low_rank.h"
-#include "ops/memory.h"
 #include "ops/quantised.h"
 #include "ops/tensor.h"
 

@@ -4,20 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "ops/backend.h"
-
 namespace chorus {
-
-Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  std::swap(release_, other.release_);
-  return *this;
-}
-
-Buffer::~Buffer() {
-  if (data_ != nullptr && release_) release_(data_);
-}
 
 namespace {
 

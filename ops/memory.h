@@ -1,33 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 
-#include "ops/tensor.h"
+#include "ops/backend.h"
 
 namespace chorus {
-
-class Backend;
-
-// Owns memory of a backend.
-class Buffer {
- public:
-  Buffer() = default;
-  Buffer(void* data, std::int64_t bytes, std::function<void(void*)> release)
-      : data_(data), bytes_(bytes), release_(std::move(release)) {}
-  Buffer(Buffer&& other) noexcept { *this = std::move(other); }
-  Buffer& operator=(Buffer&& other) noexcept;
-  ~Buffer();
-
-  void* data() const { return data_; }
-  std::int64_t bytes() const { return bytes_; }
-
- private:
-  void* data_ = nullptr;
-  std::int64_t bytes_ = 0;
-  std::function<void(void*)> release_;
-};
 
 // Hands out tensors from one buffer, last in first out, so that nothing is allocated while training runs.
 //

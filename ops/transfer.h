@@ -3,7 +3,7 @@
 #include <span>
 #include <vector>
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 
 namespace chorus {
 

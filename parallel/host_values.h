@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 #include "parallel/communicator.h"
 
 namespace chorus {

@@ -3,8 +3,8 @@
 #include <functional>
 #include <utility>
 
-#include "ops/backend.h"
 #include "ops/base/error.h"
+#include "ops/memory.h"
 #include "parallel/communicator.h"
 
 namespace chorus {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <span>
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 #include "parallel/communicator.h"
 #include "parallel/low_rank.h"
 #include "parallel/parameters.h"

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 #include "parallel/communicator.h"
 #include "parallel/parameters.h"
 #include "parallel/token_rows.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 #include "parallel/communicator.h"
 
 namespace chorus {

@@ -2,7 +2,7 @@
 
 #include <span>
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 #include "parallel/communicator.h"
 #include "parallel/parameters.h"
 

@@ -1,10 +1,12 @@
-// Holds the house plan's walls: which folder may include which, and where third-party headers may be seen.
+// Holds the house plan's walls: which folder may include which, that no includes go in a circle, and where third-party
+// headers may be seen.
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <regex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -85,9 +87,11 @@ bool is_source(const fs::path& path) {
   return extension == ".h" || extension == ".cpp" || extension == ".cu" || extension == ".cuh";
 }
 
+// The delimiter and the name of what a line includes, as groups 1 and 2.
+const std::regex include(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"].*)");
+
 // What is wrong with line `text` of `file`, whose path counts from the root; empty: nothing.
 std::string fault(const std::string& file, const std::string& text) {
-  static const std::regex include(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"].*)");
   static const std::regex conditional(R"(^\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b.*)");
   const bool is_cuda = file.ends_with(".cu") || file.ends_with(".cuh");
   if (!is_cuda && std::regex_match(text, conditional)) return "conditional compilation; let CMake pick files";
@@ -111,31 +115,86 @@ std::string fault(const std::string& file, const std::string& text) {
   return fmt::format("{} may include {} only", room, fmt::join(allowed.at(room), ", "));
 }
 
-// "file:line: fault" of all that is wrong below `root`, and the number of files read.
-std::pair<std::vector<std::string>, int> faults_below(const fs::path& root) {
-  std::vector<std::string> faults;
+// The units that each one includes. A unit is a header and the source beside it: a path without its extension.
+using Arrows = std::map<std::string, std::set<std::string>>;
+
+std::string unit_of(const std::string& file) { return file.substr(0, file.rfind('.')); }
+
+void add_arrow(Arrows& arrows, const std::string& file, const std::string& text) {
+  std::smatch match;
+  if (!std::regex_match(text, match, include) || match[1] == "<") return;
+  if (unit_of(match[2]) != unit_of(file)) arrows[unit_of(file)].insert(unit_of(match[2]));
+}
+
+// The first circle of includes that is found from `unit`, which stands at both its ends; empty: none. `way` leads to
+// `unit`, and `done` holds units that are on no circle.
+std::vector<std::string> circle_from(const std::string& unit, const Arrows& arrows,
+                                     std::vector<std::string> way, std::set<std::string>& done) {
+  way.push_back(unit);
+  const auto met = std::find(way.begin(), way.end(), unit);
+  if (met != way.end() - 1) return {met, way.end()};
+  const auto included = arrows.find(unit);
+  if (included == arrows.end() || done.contains(unit)) return {};
+  for (const std::string& next : included->second) {
+    const std::vector<std::string> circle = circle_from(next, arrows, way, done);
+    if (!circle.empty()) return circle;
+  }
+  done.insert(unit);
+  return {};
+}
+
+std::vector<std::string> circle_in(const Arrows& arrows) {
+  std::set<std::string> done;
+  for (const auto& [unit, included] : arrows) {
+    const std::vector<std::string> circle = circle_from(unit, arrows, {}, done);
+    if (!circle.empty()) return circle;
+  }
+  return {};
+}
+
+struct Tree {
+  std::vector<std::string> faults;  // "file:line: fault"
+  Arrows arrows;
   int files = 0;
+};
+
+Tree read_tree(const fs::path& root) {
+  Tree tree;
   for (const std::string& room : rooms) {
     if (!fs::exists(root / room)) continue;
     for (const auto& entry : fs::recursive_directory_iterator(root / room)) {
       if (!entry.is_regular_file() || !is_source(entry.path())) continue;
-      ++files;
+      ++tree.files;
       const std::string file = fs::relative(entry.path(), root).generic_string();
       std::ifstream lines(entry.path());
       std::string line;
       for (int number = 1; std::getline(lines, line); ++number) {
         const std::string wrong = fault(file, line);
-        if (!wrong.empty()) faults.push_back(fmt::format("{}:{}: {}", file, number, wrong));
+        if (!wrong.empty()) tree.faults.push_back(fmt::format("{}:{}: {}", file, number, wrong));
+        add_arrow(tree.arrows, file, line);
       }
     }
   }
-  return {faults, files};
+  return tree;
 }
 
 TEST(Layering, HoldsInTheWholeTree) {
-  const auto [faults, files] = faults_below(CHORUS_SOURCE_DIR);
-  EXPECT_GT(files, 30) << "read from " << CHORUS_SOURCE_DIR;
-  for (const std::string& wrong : faults) ADD_FAILURE() << wrong;
+  const Tree tree = read_tree(CHORUS_SOURCE_DIR);
+  EXPECT_GT(tree.files, 30) << "read from " << CHORUS_SOURCE_DIR;
+  for (const std::string& wrong : tree.faults) ADD_FAILURE() << wrong;
+  EXPECT_EQ(circle_in(tree.arrows), std::vector<std::string>{}) << "includes that come back";
+}
+
+TEST(Layering, SeesCirclesOfHeadersWithTheirSources) {
+  Arrows arrows;
+  add_arrow(arrows, "ops/memory.cpp", "#include \"ops/memory.h\"");
+  add_arrow(arrows, "ops/memory.cpp", "#include \"ops/backend.h\"");
+  add_arrow(arrows, "ops/backend.h", "#include \"ops/tensor.h\"");
+  add_arrow(arrows, "ops/backend.h", "#include <ops/memory.h>");
+  EXPECT_EQ(circle_in(arrows), std::vector<std::string>{});
+  add_arrow(arrows, "ops/tensor.h", "#include \"ops/memory.h\"");
+  EXPECT_EQ(circle_in(arrows),
+            (std::vector<std::string>{"ops/backend", "ops/tensor", "ops/memory", "ops/backend"}));
 }
 
 TEST(Layering, SeesEveryKindOfFault) {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "data/sets/batch.h"
-#include "ops/backend.h"
+#include "ops/memory.h"
 #include "parallel/vocabulary.h"
 
 namespace chorus {

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "core/formats/finite.h"
-#include "core/scoring/predictions.h"
+#include "core/scoring/utterance_key.h"
 #include "ops/base/clock.h"
 #include "ops/base/index.h"
 #include "ops/transfer.h"

@@ -59,17 +59,6 @@ AnsweredUtterance parse(const Json& object, const std::string& where) {
 
 }  // namespace
 
-UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance) {
-  const UtteranceReference& reference = dataset.utterances[at(utterance)];
-  return {dataset.origin.corpora[at(reference.corpus)], dataset.origin.split, reference.dialogue,
-          reference.id};
-}
-
-std::string describe(const UtteranceKey& key) {
-  return fmt::format("utterance {} of dialogue {} ({}, {})", key.utterance, key.dialogue, key.corpus,
-                     key.split);
-}
-
 std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation, const Dataset& dataset) {
   require(evaluation.predictions.size() == dataset.utterances.size(), evaluation.predictions.size(),
           " predictions for ", dataset.utterances.size(), " utterances");

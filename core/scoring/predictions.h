@@ -1,6 +1,5 @@
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -12,20 +11,9 @@
 
 #include "core/scoring/evaluator.h"
 #include "core/scoring/metrics.h"
+#include "core/scoring/utterance_key.h"
 
 namespace chorus {
-
-// Names an utterance among all corpora.
-struct UtteranceKey {
-  std::string corpus, split, dialogue, utterance;
-  auto operator<=>(const UtteranceKey&) const = default;
-};
-
-// `utterance` is an index into the utterances of the data set.
-UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance);
-
-// For messages: "utterance 3 of dialogue 12 (meld, test)".
-std::string describe(const UtteranceKey& key);
 
 // One line of a prediction file: how an utterance was answered.
 struct AnsweredUtterance {

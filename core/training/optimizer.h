@@ -2,7 +2,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 #include "parallel/parameters.h"
 
 namespace chorus {

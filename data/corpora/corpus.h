@@ -9,10 +9,6 @@
 
 namespace chorus {
 
-struct CorpusOptions {
-  bool skip_bad_rows = false;  // count malformed rows in the ledger instead of throwing
-};
-
 // The names that read_corpus() knows: meld, emorynlp, iemocap, dailydialog, jsonl.
 const std::vector<std::string>& dialogue_corpora();
 

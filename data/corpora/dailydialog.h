@@ -3,7 +3,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "data/corpora/corpus.h"
+#include "data/corpora/dialogue.h"
+#include "data/corpora/ledger.h"
 
 namespace chorus {
 

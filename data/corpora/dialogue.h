@@ -43,4 +43,9 @@ struct Corpus {
   std::vector<CorpusSplit> splits;
 };
 
+// How corpora are read.
+struct CorpusOptions {
+  bool skip_bad_rows = false;  // count malformed rows in the ledger instead of throwing
+};
+
 }  // namespace chorus

@@ -4,7 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "data/corpora/corpus.h"
+#include "data/corpora/dialogue.h"
+#include "data/corpora/ledger.h"
 
 namespace chorus {
 

@@ -6,7 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "data/corpora/corpus.h"
+#include "data/corpora/dialogue.h"
+#include "data/corpora/ledger.h"
 
 namespace chorus {
 

@@ -8,7 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "data/corpora/corpus.h"
+#include "data/corpora/dialogue.h"
+#include "data/corpora/ledger.h"
 #include "data/text/row_error.h"
 
 // What the readers of corpora do alike with rows and their fields.

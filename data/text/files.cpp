@@ -13,8 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "data/text/folder_lock.h"
-#include "data/text/text_file.h"
 #include "ops/base/error.h"
 
 namespace chorus {

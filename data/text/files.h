@@ -108,7 +108,10 @@ void begin_new_file(const std::filesystem::path& path, std::string_view option);
 // Creates the folder and its parents where they are missing. Throws DataError.
 void create_folder(const std::filesystem::path& path);
 
-// Throws ConfigurationError for a folder that holds something already, a lock apart (folder_lock.h), and for a file.
+// The name of the file that marks a folder as taken (folder_lock.h).
+constexpr std::string_view lock_name = "run.lock";
+
+// Throws ConfigurationError for a folder that holds something already, lock_name apart, and for a file.
 void require_free_folder(const std::filesystem::path& path);
 // The same, and creates the folder and its parents.
 void create_output_folder(const std::filesystem::path& path);

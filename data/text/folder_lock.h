@@ -8,9 +8,6 @@
 
 namespace chorus {
 
-// Of the file that marks a folder as taken.
-constexpr std::string_view lock_name = "run.lock";
-
 // The right to write into a folder, of one process at a time: FOLDER/run.lock, which says who has it. What counts is the
 // system's lock on that file (flock), which ends with the process, however it ends; NFS, and Lustre where it is mounted
 // with flock, keep it for all machines. Where the file system knows no locks, what the file says counts: a process of

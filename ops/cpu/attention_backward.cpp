@@ -4,6 +4,7 @@
 
 #include "ops/cpu/attention_blocks.h"
 #include "ops/cpu/attention_layout.h"
+#include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/exponential.h"
 #include "ops/cpu/parallel_for.h"
 #include "ops/cpu/visit_float.h"

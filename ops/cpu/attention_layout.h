@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "ops/cpu/cpu_backend.h"
+#include "ops/base/forest.h"
 #include "ops/cpu/small_matmul.h"
 
 namespace chorus {
@@ -13,7 +13,7 @@ namespace chorus {
 // The segments of a forest grouped by tree. The keys of a tree are packed one segment after another, each
 // beginning at a multiple of lane_count, so that every range that a query sees begins at a whole vector. Kept
 // between calls so that nothing is allocated.
-class CpuBackend::AttentionLayout {
+class AttentionLayout {
  public:
   void build(const Forest& forest) {
     const std::size_t count = forest.segments.size();

@@ -4,7 +4,8 @@
 #include <chrono>
 #include <limits>
 
-#include "ops/cpu/matmul_plans.h"
+#include "ops/cpu/matmul_plan.h"
+#include "ops/cpu/scratch.h"
 
 namespace chorus {
 

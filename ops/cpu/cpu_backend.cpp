@@ -10,6 +10,7 @@
 #include "ops/cpu/attention_layout.h"
 #include "ops/cpu/matmul_plans.h"
 #include "ops/cpu/parallel_for.h"
+#include "ops/memory.h"
 
 namespace chorus {
 

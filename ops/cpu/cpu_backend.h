@@ -11,6 +11,9 @@
 
 namespace chorus {
 
+class AttentionLayout;  // the segments of a forest, grouped by tree
+class MatmulPlans;      // oneDNN's prepared products, by shape
+
 // Computes in host memory, in f32 or bf16. An object is used by one thread at a time and lets `threads`
 // threads work on each call; several objects may live in several threads. Results do not depend on the number
 // of threads.
@@ -80,9 +83,6 @@ class CpuBackend final : public Backend {
   void adamw(Tensor value, Tensor m, Tensor v, ConstTensor gradient, const AdamWOptions& options) override;
 
  private:
-  class MatmulPlans;      // oneDNN's prepared products, by shape
-  class AttentionLayout;  // the segments of a forest, grouped by tree
-
   // Before a parallel loop, whose bodies must not throw.
   void reserve_scratch(std::int64_t bytes);
 

@@ -2,42 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <unordered_map>
-#include <vector>
 
-#include <dnnl.hpp>
-#include <omp.h>
-
-#include "ops/cpu/cpu_backend.h"
+#include "ops/cpu/bf16_products.h"
+#include "ops/cpu/matmul_plan.h"
 
 namespace chorus {
-
-// A product of matrices with everything that oneDNN compiles into it. Leading dimensions are in elements.
-struct MatmulKey {
-  std::int64_t m = 0, n = 0, k = 0;
-  std::int64_t a_leading = 0, b_leading = 0, out_leading = 0;
-  bool transpose_a = false, transpose_b = false, accumulate = false;
-  DType input = DType::f32, output = DType::f32;
-  auto operator<=>(const MatmulKey&) const = default;
-};
-
-// One product, ready to run on one thread; each worker has its own arguments.
-class MatmulPlan {
- public:
-  MatmulPlan(const MatmulKey& key, const dnnl::engine& engine, int workers);
-  std::int64_t scratch_bytes() const { return scratch_bytes_; }
-  void run(int worker, const dnnl::stream& stream, const void* a, const void* b, void* out, void* scratch);
-
- private:
-  using Arguments = std::unordered_map<int, dnnl::memory>;
-  dnnl::matmul primitive_;
-  std::int64_t scratch_bytes_ = 0;
-  std::vector<Arguments> arguments_;
-};
 
 // A product cut into tiles, of which the last row and the last column may be smaller.
 struct TileGrid {
@@ -53,21 +25,8 @@ struct TileGrid {
 // The plans of a grid, by whether the tile is in the last row and in the last column.
 using GridPlans = std::array<std::array<MatmulPlan*, 2>, 2>;
 
-// oneDNN would start threads of its own and divide the sums by their number. While this lives, what it is given is
-// computed by the caller alone.
-class OneThreadInLibrary {
- public:
-  OneThreadInLibrary() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThreadInLibrary() { omp_set_num_threads(before_); }
-  OneThreadInLibrary(const OneThreadInLibrary&) = delete;
-  OneThreadInLibrary& operator=(const OneThreadInLibrary&) = delete;
-
- private:
-  int before_;
-};
-
 // The plans made so far. oneDNN compiles code for a new shape (0.1 to 3 ms), so none is made twice.
-class CpuBackend::MatmulPlans {
+class MatmulPlans {
  public:
   MatmulPlans(int workers, std::optional<Bf16Products> bf16_products);
   // One plan for each extent that occurs in the grid; `key` says the rest. They are valid until forget_many().

@@ -6,9 +6,7 @@
 #include "ops/cuda/check.h"
 #include "ops/cuda/resources.h"
 
-namespace chorus {
-
-namespace cuda {
+namespace chorus::cuda {
 
 // AttentionTiles in the GPU's memory.
 struct TileLists {
@@ -40,24 +38,22 @@ struct TileLists {
         key_group_count(static_cast<std::int32_t>(lists.key_groups.size())) {}
 };
 
-}  // namespace cuda
-
 // The lists of the last forest, in memory of their own on the GPU: all layers of a micro-batch, forward and backward,
 // attend over the same one.
-class CudaBackend::AttentionLists {
+class AttentionLists {
  public:
-  cuda::TileLists of(const Forest& forest, Resources& resources) {
+  TileLists of(const Forest& forest, Resources& resources) {
     if (!tiles_ || forest.segments != segments_) {
       tiles_.reset();  // in case that an error follows
       AttentionTiles tiles(forest);
       const std::vector<std::int32_t> words = tiles.words();
       const auto bytes = static_cast<std::int64_t>(words.size() * sizeof(std::int32_t));
       if (bytes > size_) {
-        cuda::check(cudaStreamSynchronize(resources.stream()), "cudaStreamSynchronize");
+        check(cudaStreamSynchronize(resources.stream()), "cudaStreamSynchronize");
         memory_.reset();
         size_ = 0;
         const std::int64_t size = device_memory::tile_lists(bytes);
-        memory_.reset(cuda::allocate_device_memory(size, "the tiles of attention"));
+        memory_.reset(allocate_device_memory(size, "the tiles of attention"));
         size_ = size;
       }
       resources.upload(memory_.get(), words.data(), bytes);
@@ -70,8 +66,8 @@ class CudaBackend::AttentionLists {
  private:
   std::vector<Segment> segments_;
   std::optional<AttentionTiles> tiles_;
-  cuda::Handle<void*, cudaFree> memory_;
+  Handle<void*, cudaFree> memory_;
   std::int64_t size_ = 0;
 };
 
-}  // namespace chorus
+}  // namespace chorus::cuda

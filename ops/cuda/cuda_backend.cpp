@@ -10,6 +10,7 @@
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/resources.h"
 #include "ops/low_rank_composed.h"
+#include "ops/memory.h"
 
 namespace chorus {
 
@@ -114,9 +115,9 @@ void Resources::download(void* to, const void* from, std::int64_t bytes) {
 }  // namespace cuda
 
 CudaBackend::CudaBackend(int device)
-    : resources_(std::make_unique<Resources>(device)),
-      matmul_plans_(std::make_unique<MatmulPlans>(Resources::workspace_bytes)),
-      attention_lists_(std::make_unique<AttentionLists>()) {}
+    : resources_(std::make_unique<cuda::Resources>(device)),
+      matmul_plans_(std::make_unique<cuda::MatmulPlanCache>(cuda::Resources::workspace_bytes)),
+      attention_lists_(std::make_unique<cuda::AttentionLists>()) {}
 
 CudaBackend::~CudaBackend() = default;
 

@@ -2,11 +2,17 @@
 
 #include <memory>
 
-#include "ops/backend.h"
+#include "ops/memory.h"
 
 struct CUstream_st;
 
 namespace chorus {
+
+namespace cuda {
+class AttentionLists;   // tiles of the last forest
+class MatmulPlanCache;  // cuBLASLt's prepared products, by problem
+class Resources;        // the stream, the workspace, pinned memory for copies
+}  // namespace cuda
 
 // Computes on one NVIDIA GPU of compute capability 8.0 or later, in bf16 or f32. All work goes into one stream, which
 // gives calls their order; only download() waits for it. Two runs give the same bits: sums have a fixed order and no
@@ -78,17 +84,13 @@ class CudaBackend final : public Backend {
   void adamw(Tensor value, Tensor m, Tensor v, ConstTensor gradient, const AdamWOptions& options) override;
 
  private:
-  class MatmulPlans;     // cuBLASLt's prepared products, by problem
-  class AttentionLists;  // tiles of the last forest
-  class Resources;       // the stream, the workspace, pinned memory for copies
-
   // Device memory of at least `bytes`, aligned to Arena::alignment, good until the call that follows ends: in the stream's
   // order the next user overwrites it.
   void* workspace(std::int64_t bytes);
 
-  std::unique_ptr<Resources> resources_;
-  std::unique_ptr<MatmulPlans> matmul_plans_;
-  std::unique_ptr<AttentionLists> attention_lists_;
+  std::unique_ptr<cuda::Resources> resources_;
+  std::unique_ptr<cuda::MatmulPlanCache> matmul_plans_;
+  std::unique_ptr<cuda::AttentionLists> attention_lists_;
 };
 
 }  // namespace chorus

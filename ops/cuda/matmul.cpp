@@ -2,6 +2,7 @@
 #include <bit>
 
 #include "ops/cuda/check.h"
+#include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/low_rank.h"
 #include "ops/cuda/matmul_plans.h"
 #include "ops/cuda/matmul_thin.h"
@@ -160,7 +161,7 @@ void CudaBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions
                                     .b = b.address(),
                                     .scale = options.scale,
                                     .accumulate = options.accumulate},
-                                   workspace(Resources::workspace_bytes), stream());
+                                   workspace(cuda::Resources::workspace_bytes), stream());
 }
 
 }  // namespace chorus

@@ -6,12 +6,10 @@
 
 #include <cublasLt.h>
 
-#include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/handle.h"
+#include "ops/tensor.h"
 
-namespace chorus {
-
-namespace cuda {
+namespace chorus::cuda {
 
 // All that cuBLASLt's choice of an algorithm depends on. `b` is [k, n] or, transposed, [n, k], and so on.
 // Whether the product is added to `out` is not part of it: the algorithms take any factor of `out`.
@@ -67,10 +65,4 @@ class MatmulPlanCache {
   std::int64_t made_ = 0;
 };
 
-}  // namespace cuda
-
-class CudaBackend::MatmulPlans : public cuda::MatmulPlanCache {
-  using MatmulPlanCache::MatmulPlanCache;
-};
-
-}  // namespace chorus
+}  // namespace chorus::cuda

@@ -5,13 +5,10 @@
 
 #include <cuda_runtime.h>
 
-#include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/handle.h"
 #include "ops/device_memory.h"
 
-namespace chorus {
-
-namespace cuda {
+namespace chorus::cuda {
 
 // What a backend holds of one GPU: its stream, its working memory, and pinned memory for copies.
 class Resources {
@@ -48,10 +45,4 @@ class Resources {
 // Throws MemoryError, which says what the memory was for, where the GPU has no room.
 void* allocate_device_memory(std::int64_t bytes, const char* purpose);
 
-}  // namespace cuda
-
-class CudaBackend::Resources : public cuda::Resources {
-  using cuda::Resources::Resources;
-};
-
-}  // namespace chorus
+}  // namespace chorus::cuda

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "ops/cpu/cpu_backend.h"
+#include "ops/memory.h"
 #include "tests/ops/forests.h"
 #include "tests/support/every_operator.h"
 

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "ops/cpu/exponential.h"
+#include "ops/memory.h"
 #include "tests/ops/forests.h"
 #include "tests/support/every_operator.h"
 #include "tests/support/message_of.h"

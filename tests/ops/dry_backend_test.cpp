@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "ops/cpu/cpu_backend.h"
+#include "ops/memory.h"
 #include "tests/support/every_operator.h"
 
 namespace chorus {

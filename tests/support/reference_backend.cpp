@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "ops/memory.h"
+
 namespace chorus {
 
 namespace {
