@@ -17,13 +17,23 @@
 namespace chorus {
 namespace {
 
+struct Ways {
+  bool stops_in_order = false;  // when a signal asks for it; the others end at once
+  bool writes_folder = false;   // so that its work has worth where nobody reads what it says
+  bool on_ranks = false;        // mpirun may start several
+};
+
 struct Command {
   std::string_view name;
   std::string_view summary;
   ExitCode (*run)(const Arguments& arguments);
-  bool stops_in_order = false;  // when a signal asks for it; the others end at once
-  bool on_ranks = false;        // whether mpirun may start several
+  Ways ways = {};
 };
+
+constexpr Ways computes{.on_ranks = true};
+constexpr Ways answers{.stops_in_order = true, .on_ranks = true};
+constexpr Ways fills_folder{.stops_in_order = true, .writes_folder = true, .on_ranks = true};
+constexpr Ways starts_others{.stops_in_order = true, .writes_folder = true};
 
 // In the order of a first run.
 constexpr std::array commands{
@@ -33,27 +43,30 @@ constexpr std::array commands{
     Command{"init", "writes a small untrained base", command::init},
     Command{"inspect", "counts what a corpus or data set holds, and what corpora share", command::inspect},
     Command{"prepare", "turns dialogues, token lists or text into data sets for training", command::prepare,
-            true, true},
-    Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train, true, true},
-    Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate, true,
-            true},
-    Command{"predict", "labels the lines of dialogues that have no labels", command::predict, true, true},
-    Command{"chat", "labels each line of a dialogue as it is typed", command::chat, false, true},
-    Command{"generate", "continues a prompt", command::generate, true, true},
-    Command{"export", "merges an adapter into its base, or writes it for other programs",
-            command::export_model, true},
+            fills_folder},
+    Command{"train", "fine-tunes a base with LoRA, or trains all of its weights", command::train,
+            fills_folder},
+    Command{"evaluate", "scores a base, with or without adapter, on a data set", command::evaluate, answers},
+    Command{"predict", "labels the lines of dialogues that have no labels", command::predict, answers},
+    Command{"chat", "labels each line of a dialogue as it is typed", command::chat, computes},
+    Command{"generate", "continues a prompt", command::generate, answers},
+    Command{"export",
+            "merges an adapter into its base, or writes it for other programs",
+            command::export_model,
+            {.stops_in_order = true}},
     Command{"score", "scores files of predictions, and compares them with others", command::score},
-    Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study, true},
+    Command{"study", "runs a paper's table: prepares, trains and evaluates every row", command::study,
+            starts_others},
     Command{"sweep", "searches options of train, a grid or at random, and scores the best", command::sweep,
-            true},
+            starts_others},
     Command{"report", "makes a page of curves, tables and predictions", command::report},
     Command{"plan", "tells memory, time and cost of a training before it runs", command::plan},
     Command{"slurm", "writes a batch script that trains on a Slurm cluster", command::slurm},
-    Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor, false,
-            true},
-    Command{"bench", "measures operators, a training step and all-reduce", command::bench, false, true},
+    Command{"doctor", "says what this machine has, and what would stop or slow a run", command::doctor,
+            computes},
+    Command{"bench", "measures operators, a training step and all-reduce", command::bench, computes},
     Command{"verify", "reads files to their last byte, and compares a training's steps with one rank's",
-            command::verify, false, true},
+            command::verify, computes},
     Command{"completion", "makes a shell complete commands and options", command::completion},
 };
 
@@ -89,8 +102,9 @@ ExitCode run(const Arguments& words) {
     return ExitCode::done;
   }
   const Command& command = find_command(words[0]);
-  if (!command.on_ranks) require_one_rank("chorus " + words[0]);
-  if (command.stops_in_order) catch_stop_signals();
+  if (!command.ways.on_ranks) require_one_rank("chorus " + words[0]);
+  if (command.ways.stops_in_order) catch_stop_signals();
+  if (command.ways.writes_folder) outlive_readers();
   return command.run(Arguments(words.begin() + 1, words.end()));
 }
 

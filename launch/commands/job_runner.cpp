@@ -99,19 +99,22 @@ class LoggedFiles {
   posix_spawn_file_actions_t actions_{};
 };
 
-// No signal is blocked in a process that is started (launch/process/stop_signals.h).
-class UnblockedSignals {
+// In a process that is started no signal is blocked, nor ignored by our doing (launch/process/stop_signals.h).
+class UsualSignals {
  public:
-  UnblockedSignals() {
-    sigset_t none;
+  UsualSignals() {
+    sigset_t none, ignored;
     sigemptyset(&none);
+    sigemptyset(&ignored);
+    sigaddset(&ignored, SIGPIPE);
     posix_spawnattr_init(&attributes_);
     posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigdefault(&attributes_, &ignored);
+    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   }
-  UnblockedSignals(const UnblockedSignals&) = delete;
-  UnblockedSignals& operator=(const UnblockedSignals&) = delete;
-  ~UnblockedSignals() { posix_spawnattr_destroy(&attributes_); }
+  UsualSignals(const UsualSignals&) = delete;
+  UsualSignals& operator=(const UsualSignals&) = delete;
+  ~UsualSignals() { posix_spawnattr_destroy(&attributes_); }
   const posix_spawnattr_t* get() const { return &attributes_; }
 
  private:
@@ -120,7 +123,7 @@ class UnblockedSignals {
 
 pid_t start_process(const std::vector<std::string>& words, const std::filesystem::path& log) {
   const LoggedFiles files(log);
-  const UnblockedSignals signals;
+  const UsualSignals signals;
   std::vector<std::string> copies = words;  // posix_spawn wants them writable
   std::vector<char*> pointers;
   for (std::string& word : copies) pointers.push_back(word.data());

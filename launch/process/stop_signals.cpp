@@ -73,4 +73,6 @@ void catch_stop_signals() {
 
 bool stop_requested() { return first_request.load(std::memory_order_relaxed) != 0; }
 
+void outlive_readers() { std::signal(SIGPIPE, SIG_IGN); }
+
 }  // namespace chorus

@@ -19,4 +19,8 @@ void catch_stop_signals();
 // Whether such a signal came.
 bool stop_requested();
 
+// From here on what cannot be said because its reader has left (`| head`) is a failed write, as on a full disk, and no longer
+// ends the process (SIGPIPE).
+void outlive_readers();
+
 }  // namespace chorus

@@ -278,6 +278,16 @@ TEST_F(Signals, AReaderThatLeavesEndsTheWriter) {
   EXPECT_EQ(read_text(at("status")), std::to_string(128 + SIGPIPE) + "\n");
 }
 
+// What a training makes is a folder, whoever reads what it says.
+TEST_F(Signals, AReaderThatLeavesDoesNotEndATraining) {
+  const std::string line = "{ sleep 0.3; \"$@\" 2> '" + at("err") + "'; echo $? > '" + at("status") +
+                           "'; } | true; until [ -s '" + at("status") + "' ]; do sleep 0.1; done";
+  run_chorus(training("unread", 0, 3), {"sh", "-c", line, "sh"});
+  EXPECT_EQ(read_text(at("status")), std::to_string(static_cast<int>(ExitCode::data)) + "\n");
+  EXPECT_THAT(read_text(at("err")), HasSubstr("the standard output could not be written to"));
+  EXPECT_TRUE(std::filesystem::exists(at("unread/adapter_model.safetensors")));
+}
+
 // Behind a terminal that is gone nothing can be written either.
 TEST_F(Signals, ATerminalThatIsClosedStopsATrainingInOrder) {
   run_successfully(training("terminal straight", 0, 60));
