@@ -11,7 +11,7 @@
 #include "core/formats/base_model.h"
 #include "ops/base/random.h"
 #include "ops/bfloat16.h"
-#include "tests/launch/program.h"
+#include "tests/launch/shared_folder.h"
 
 namespace chorus {
 namespace {
@@ -46,16 +46,15 @@ std::int64_t write_base(const std::filesystem::path& folder, const std::filesyst
   return static_cast<std::int64_t>(std::filesystem::file_size(folder / "model.safetensors"));
 }
 
-class BaseInPlace : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_tiny_data(*folder_);
-    write_base(*folder_ / "small", *folder_ / "base", 1, 64, 64);
-    file_bytes_ = write_base(*folder_ / "large", *folder_ / "base", 3, 1024, 2816);
+class BaseInPlace : public SharedFolderTest<BaseInPlace> {
+ public:
+  static void fill() {
+    write_tiny_data(folder());
+    write_base(at("small"), at("base"), 1, 64, 64);
+    file_bytes_ = write_base(at("large"), at("base"), 3, 1024, 2816);
   }
-  static void TearDownTestSuite() { delete folder_; }
 
+ protected:
   struct Memory {
     std::int64_t planned = 0, peak = 0;
     std::string told;
@@ -69,9 +68,9 @@ class BaseInPlace : public testing::Test {
                                        "--device",
                                        "cpu",
                                        "--base",
-                                       *folder_ / base,
+                                       at(base),
                                        "--data",
-                                       *folder_ / "data",
+                                       at("data"),
                                        "--output",
                                        output / "run",
                                        "--recompute",
@@ -102,10 +101,8 @@ class BaseInPlace : public testing::Test {
     return large;
   }
 
-  static TemporaryFolder* folder_;
   static std::int64_t file_bytes_;
 };
-TemporaryFolder* BaseInPlace::folder_ = nullptr;
 std::int64_t BaseInPlace::file_bytes_ = 0;
 
 TEST_F(BaseInPlace, TakesWhatIsPlannedAndLittleMoreThanItsFile) {
@@ -140,13 +137,13 @@ TEST_F(BaseInPlace, StandsInThePlanOfThisMachine) {
     return run_successfully(arguments);
   };
   const std::string row = "base weights in their file, shared by a machine's ranks";
-  EXPECT_THAT(plan({"--base", *folder_ / "large", "--precision", "bf16"}), HasSubstr(row));
-  EXPECT_THAT(plan({"--base", *folder_ / "large", "--precision", "f32"}), testing::Not(HasSubstr(row)));
+  EXPECT_THAT(plan({"--base", at("large"), "--precision", "bf16"}), HasSubstr(row));
+  EXPECT_THAT(plan({"--base", at("large"), "--precision", "f32"}), testing::Not(HasSubstr(row)));
   EXPECT_THAT(plan({"--model", "tiny", "--precision", "bf16"}), HasSubstr(row));
   EXPECT_THAT(plan({"--model", "tiny", "--machine", "h100"}), testing::Not(HasSubstr(row)));
 
   // A base that no test could hold: bf16, with adapters on q and v, one sequence of 256 tokens.
-  const std::string grids = *folder_ / "7b.json";
+  const std::string grids = at("7b.json");
   plan({"--model", "7b", "--precision", "bf16", "--lora-targets", "q,v", "--recompute", "on", "--batch-size",
         "1", "--sequence-length", "256", "--tokens-per-microbatch", "256", "--grids", grids});
   const auto planned = nlohmann::json::parse(read_text(grids))["grids"][0]["planned_bytes"].get<double>();

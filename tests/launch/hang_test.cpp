@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/base/error.h"
+#include "tests/launch/shared_folder.h"
 #include "tests/launch/started_program.h"
 
 namespace chorus {
@@ -18,23 +19,16 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-class Hang : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_small_data(*folder_, 12, 3, 12);
-  }
-  static void TearDownTestSuite() { delete folder_; }
-  void SetUp() override {
-    if (!has_mpirun()) GTEST_SKIP() << "NOT TESTED: no mpirun";
-  }
+class Hang : public SharedFolderTest<Hang> {
+ public:
+  static void fill() { write_small_data(folder(), 12, 3, 12); }
 
-  static std::string at(const std::string& name) { return *folder_ / name; }
+ protected:
+  void SetUp() override { skip_without_mpirun(); }
+
   static std::vector<std::string> training(const std::string& output, const std::string& hang_limit) {
-    return {"train",    "--base",       at("base"), "--data",          at("data"), "--output",
-            at(output), "--lora-rank",  "2",        "--threads",       "1",        "--max-steps",
-            "1000000",  "--eval-steps", "0",        "--logging-steps", "1",        "--hang-limit",
-            hang_limit};
+    return small_training(output, {"--max-steps", "1000000", "--eval-steps", "0", "--logging-steps", "1",
+                                   "--hang-limit", hang_limit});
   }
   // The processes that a launcher has started, by their ranks.
   static std::map<int, pid_t> ranks_of(pid_t launcher) {
@@ -49,11 +43,7 @@ class Hang : public testing::Test {
     }
     return ranks;
   }
-
- private:
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* Hang::folder_ = nullptr;
 
 TEST_F(Hang, ARankThatStandsStillIsNamedAndEndsTheRun) {
   for (const int missing : {0, 1}) {

@@ -56,7 +56,16 @@ std::string run_successfully(const std::vector<std::string>& arguments,
   return outcome.out;
 }
 
+std::vector<std::string> joined(std::vector<std::string> words, const std::vector<std::string>& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 bool has_mpirun() { return std::system("command -v mpirun >/dev/null") == 0; }
+
+void skip_without_mpirun() {
+  if (!has_mpirun()) GTEST_SKIP() << "NOT TESTED: no mpirun";
+}
 
 std::vector<std::string> mpirun(int ranks) {
   std::vector<std::string> launcher{

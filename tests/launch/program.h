@@ -24,7 +24,12 @@ Outcome run_chorus_reading(const std::string& input, const std::vector<std::stri
 std::string run_successfully(const std::vector<std::string>& arguments,
                              const std::vector<std::string>& launcher = {});
 
+// Words of a command line, and more behind them.
+std::vector<std::string> joined(std::vector<std::string> words, const std::vector<std::string>& more);
+
 bool has_mpirun();
+// Skips a test, or all of a suite if it calls this in SetUp(), where there is no mpirun.
+void skip_without_mpirun();
 // A launcher for run_chorus(): several ranks on this machine. What MPI itself never frees is not reported.
 std::vector<std::string> mpirun(int ranks);
 

@@ -6,41 +6,29 @@
 #include <gtest/gtest.h>
 
 #include "ops/base/error.h"
-#include "tests/launch/program.h"
+#include "tests/launch/shared_folder.h"
 
 namespace chorus {
 namespace {
 
 using testing::HasSubstr;
 
-class RanksDiffer : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_small_data(*folder_, 6, 3, 3);
-  }
-  static void TearDownTestSuite() { delete folder_; }
-  void SetUp() override {
-    if (!has_mpirun()) GTEST_SKIP() << "NOT TESTED: no mpirun";
-  }
+class RanksDiffer : public SharedFolderTest<RanksDiffer> {
+ public:
+  static void fill() { write_small_data(folder(), 6, 3, 3); }
 
-  static std::string at(const std::string& name) { return *folder_ / name; }
+ protected:
+  void SetUp() override { skip_without_mpirun(); }
+
   static std::vector<std::string> training(const std::string& output,
                                            const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments{
-        "train",    "--base",      at("base"), "--data",       at("data"), "--output",
-        at(output), "--lora-rank", "2",        "--threads",    "1",        "--device",
-        "cpu",      "--max-steps", "4",        "--eval-steps", "2"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
+    return joined(small_training(output, {"--device", "cpu", "--max-steps", "4", "--eval-steps", "2"}), more);
   }
   // Two ranks, of which the second does this with its words, $@, before it begins.
   static std::vector<std::string> ranks_with(const std::string& change) {
-    std::vector<std::string> launcher = mpirun(2);
-    launcher.insert(
-        launcher.end(),
+    return joined(
+        mpirun(2),
         {"bash", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then " + change + "; fi; exec \"$@\"", "bash"});
-    return launcher;
   }
   static void expect_refusal(const std::vector<std::string>& arguments, const std::string& change,
                              const std::string& message) {
@@ -49,11 +37,7 @@ class RanksDiffer : public testing::Test {
     EXPECT_THAT(outcome.err, HasSubstr(message)) << change;
     EXPECT_THAT(outcome.err, HasSubstr("all ranks must have the same")) << change;
   }
-
- private:
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* RanksDiffer::folder_ = nullptr;
 
 TEST_F(RanksDiffer, InAnOption) {
   const auto in = [](const std::string& option, const std::string& value, const std::string& tensor_ranks) {

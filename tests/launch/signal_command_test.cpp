@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "ops/base/error.h"
+#include "tests/launch/shared_folder.h"
 #include "tests/launch/started_program.h"
 
 namespace chorus {
@@ -67,42 +68,17 @@ void expect_one_thread_takes_signals(pid_t process, std::size_t least) {
   EXPECT_GE(others, least);
 }
 
-class Signals : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_small_data(*folder_, 12, 12, 12);
-  }
-  static void TearDownTestSuite() { delete folder_; }
-  static std::string at(const std::string& name) { return *folder_ / name; }
+class Signals : public SharedFolderTest<Signals> {
+ public:
+  static void fill() { write_small_data(folder(), 12, 12, 12); }
 
+ protected:
   // `eval_steps` 1: nearly all of the time goes into scoring dev.
   static std::vector<std::string> training(const std::string& output, int eval_steps, int max_steps) {
-    return {"train",
-            "--base",
-            at("base"),
-            "--data",
-            at("data"),
-            "--output",
-            at(output),
-            "--lora-rank",
-            "2",
-            "--lora-dropout",
-            "0.1",
-            "--batch-size",
-            "8",
-            "--threads",
-            "1",
-            "--max-steps",
-            std::to_string(max_steps),
-            "--eval-steps",
-            std::to_string(eval_steps),
-            "--tokens-per-microbatch",
-            "512",
-            "--logging-steps",
-            "1",
-            "--resume",
-            "auto"};
+    return small_training(
+        output, {"--lora-dropout", "0.1", "--batch-size", "8", "--max-steps", std::to_string(max_steps),
+                 "--eval-steps", std::to_string(eval_steps), "--tokens-per-microbatch", "512",
+                 "--logging-steps", "1", "--resume", "auto"});
   }
   static std::string adapter(const std::string& output) {
     return read_text(at(output) + "/adapter_model.safetensors");
@@ -127,11 +103,7 @@ class Signals : public testing::Test {
     EXPECT_THAT(rest, HasSubstr("continues from "));
     EXPECT_EQ(adapter(name), adapter(name + " straight"));
   }
-
- private:
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* Signals::folder_ = nullptr;
 
 TEST_F(Signals, StopATrainingOfOneRank) {
   expect_same_after(SIGUSR1, "step 3/", 0, 60, "one rank");

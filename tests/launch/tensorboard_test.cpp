@@ -14,7 +14,7 @@
 
 #include "launch/commands/event_file.h"
 #include "ops/base/error.h"
-#include "tests/launch/program.h"
+#include "tests/launch/shared_folder.h"
 #include "tests/support/source_folder.h"
 
 namespace chorus {
@@ -26,11 +26,10 @@ using testing::ElementsAre;
 using Series = std::map<std::string, std::map<std::int64_t, float>>;
 
 // A run of six steps; the same, gone on with after step 2 and stopped after step 3; and that one after step 4.
-class Tensorboard : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_tiny_data(*folder_);
+class Tensorboard : public SharedFolderTest<Tensorboard> {
+ public:
+  static void fill() {
+    write_tiny_data(folder());
     run_successfully(
         {"train",     "--base",          at("base"), "--data",       at("data"), "--output",
          at("whole"), "--lora-rank",     "2",        "--threads",    "1",        "--max-steps",
@@ -41,18 +40,15 @@ class Tensorboard : public testing::Test {
     std::filesystem::copy(at("three"), at("four"), std::filesystem::copy_options::recursive);
     one_step_more("four", 3);
   }
-  static void TearDownTestSuite() { delete folder_; }
 
-  static std::string at(const std::string& name) { return *folder_ / name; }
+ protected:
   static void one_step_more(const std::string& output, int step) {
     const Outcome outcome =
         run_chorus({"train", at("whole/config.ini"), "--output", at(output), "--resume",
                     at(output + "/checkpoint-" + std::to_string(step)), "--max-time", "1e-6"});
     ASSERT_EQ(outcome.exit_code, static_cast<int>(ExitCode::preempted)) << outcome.err;
   }
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* Tensorboard::folder_ = nullptr;
 
 Series logged(const std::string& output) {
   const std::map<std::string, std::string> tags{{"loss", "train/loss"},

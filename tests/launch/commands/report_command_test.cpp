@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
-#include "tests/launch/program.h"
+#include "tests/launch/shared_folder.h"
 
 namespace chorus {
 namespace {
@@ -19,23 +19,17 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-class ReportCommand : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_tiny_data(*folder_);
+class ReportCommand : public SharedFolderTest<ReportCommand> {
+ public:
+  static void fill() {
+    write_tiny_data(folder());
     run_successfully({"sweep", "--base", at("base"), "--data", at("data"), "--output", at("sweep"), "--vary",
                       "lora-rank=2,4; learning-rate=1e-3,1e-2", "--seeds", "1,2", "--train-options",
                       "--max-steps 2 --threads 1 --logging-steps 1", "--evaluate-options", "--threads 1"});
     run_successfully(
         {"report", at("sweep"), "--output", at("page.html"), "--title", "Ranks & <rates></script>"});
   }
-  static void TearDownTestSuite() { delete folder_; }
-
-  static std::string at(const std::string& name) { return *folder_ / name; }
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* ReportCommand::folder_ = nullptr;
 
 std::size_t count(const std::string& text, const std::string& part) {
   std::size_t times = 0;

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
-#include "tests/launch/program.h"
+#include "tests/launch/shared_folder.h"
 
 namespace chorus {
 namespace {
@@ -29,25 +29,20 @@ constexpr std::string_view study = R"({
   ]
 })";
 
-class StudyCommand : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_tiny_base(*folder_);
+class StudyCommand : public SharedFolderTest<StudyCommand> {
+ public:
+  static void fill() {
+    write_tiny_base(folder());
     write_text(at("tiny.json"), std::string(study));
   }
-  static void TearDownTestSuite() { delete folder_; }
 
-  static std::string at(const std::string& name) { return *folder_ / name; }
+ protected:
   static Outcome run_study(const std::string& output, const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments{"study",    at("tiny.json"),        "--base",   at("base"),
-                                       "--corpus", "meld=" + at("corpus"), "--output", at(output)};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_chorus(arguments);
+    return run_chorus(joined({"study", at("tiny.json"), "--base", at("base"), "--corpus",
+                              "meld=" + at("corpus"), "--output", at(output)},
+                             more));
   }
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* StudyCommand::folder_ = nullptr;
 
 TEST_F(StudyCommand, RunsAllRowsRecordsFailuresAndGoesOnWhereItStopped) {
   const Outcome first = run_study("study");

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
+#include "tests/launch/shared_folder.h"
 #include "tests/launch/started_program.h"
 
 namespace chorus {
@@ -16,29 +17,21 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-class SweepCommand : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_tiny_data(*folder_);
-  }
-  static void TearDownTestSuite() { delete folder_; }
+class SweepCommand : public SharedFolderTest<SweepCommand> {
+ public:
+  static void fill() { write_tiny_data(folder()); }
 
-  static std::string at(const std::string& name) { return *folder_ / name; }
+ protected:
   static Outcome run_sweep(const std::string& output, const std::string& vary,
                            const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments{"sweep",      "--base",   at("base"), "--data", at("data"),
-                                       "--output",   at(output), "--vary",   vary,     "--evaluate-options",
-                                       "--threads 1"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_chorus(arguments);
+    return run_chorus(joined({"sweep", "--base", at("base"), "--data", at("data"), "--output", at(output),
+                              "--vary", vary, "--evaluate-options", "--threads 1"},
+                             more));
   }
   static nlohmann::json result(const std::string& output) {
     return nlohmann::json::parse(read_text(at(output + "/sweep.json")));
   }
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* SweepCommand::folder_ = nullptr;
 
 const std::string few_steps = "--max-steps 2 --threads 1";
 

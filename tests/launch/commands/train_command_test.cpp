@@ -14,6 +14,7 @@
 #include "ops/base/error.h"
 #include "tests/launch/featured_data.h"
 #include "tests/launch/json_lines.h"
+#include "tests/launch/shared_folder.h"
 #include "tests/launch/started_program.h"
 
 namespace chorus {
@@ -23,10 +24,9 @@ using testing::HasSubstr;
 using testing::Not;
 
 // One base and its data for all tests of this file.
-class TrainCommand : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
+class TrainCommand : public SharedFolderTest<TrainCommand> {
+ public:
+  static void fill() {
     const std::string corpus = at("corpus");
     must({"sample", "--train-dialogues", "10", "--dev-dialogues", "3", "--test-dialogues", "3",
           "--paragraphs", "150", "--output", corpus});
@@ -39,21 +39,17 @@ class TrainCommand : public testing::Test {
     }
     must({"prepare", corpus, "--base", at("base_a"), "--output", at("data")});
   }
-  static void TearDownTestSuite() { delete folder_; }
 
-  static std::string at(const std::string& name) { return *folder_ / name; }
+ protected:
   static void must(const std::vector<std::string>& arguments) {
     const Outcome outcome = run_chorus(arguments);
     ASSERT_EQ(outcome.exit_code, 0) << arguments[0] << ": " << outcome.err;
   }
   static std::vector<std::string> training(const std::string& output,
                                            const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments{"train",    "--base",         at("base_a"), "--data",
-                                       at("data"), "--output",       at(output),   "--lora-rank",
-                                       "2",        "--max-steps",    "6",          "--eval-steps",
-                                       "0",        "--lora-dropout", "0.1"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
+    return joined({"train", "--base", at("base_a"), "--data", at("data"), "--output", at(output),
+                   "--lora-rank", "2", "--max-steps", "6", "--eval-steps", "0", "--lora-dropout", "0.1"},
+                  more);
   }
   static void expect_refusal(const std::vector<std::string>& arguments, ExitCode code,
                              const std::string& part, const std::vector<std::string>& launcher = {}) {
@@ -61,9 +57,7 @@ class TrainCommand : public testing::Test {
     EXPECT_EQ(outcome.exit_code, static_cast<int>(code)) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr(part));
   }
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* TrainCommand::folder_ = nullptr;
 
 TEST_F(TrainCommand, DataOfAnotherTokenizerIsRefused) {
   std::vector<std::string> arguments = training("other");
@@ -226,11 +220,9 @@ TEST_F(TrainCommand, AnAdapterDecidesItsOwnShape) {
 TEST_F(TrainCommand, AStageFromAnAdapterIsResumed) {
   must(training("stage one"));
   const auto stage = [](const std::string& output, const std::vector<std::string>& more) {
-    std::vector<std::string> arguments{"train",     "--base",        at("base_a"), "--data",   at("data"),
-                                       "--adapter", at("stage one"), "--output",   at(output), "--max-steps",
-                                       "4",         "--eval-steps",  "0",          "--resume", "auto"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
+    return joined({"train", "--base", at("base_a"), "--data", at("data"), "--adapter", at("stage one"),
+                   "--output", at(output), "--max-steps", "4", "--eval-steps", "0", "--resume", "auto"},
+                  more);
   };
   must(stage("straight on", {}));
   const Outcome stopped = run_chorus(stage("stopped stage", {"--max-time", "0.000001"}));

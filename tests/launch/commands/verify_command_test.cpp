@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
-#include "tests/launch/program.h"
+#include "tests/launch/shared_folder.h"
 
 namespace chorus {
 namespace {
@@ -19,25 +19,22 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
-class VerifyCommand : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    write_small_data(*folder_, 6, 2, 2);
+class VerifyCommand : public SharedFolderTest<VerifyCommand> {
+ public:
+  static void fill() {
+    write_small_data(folder(), 6, 2, 2);
     train(at("adapter"), at("base"));
   }
-  static void TearDownTestSuite() { delete folder_; }
 
-  static std::string at(const std::string& name) { return *folder_ / name; }
+ protected:
   static void train(const std::string& output, const std::string& base) {
     run_successfully({"train", "--base", base, "--data", at("data"), "--output", output, "--lora-rank", "2",
                       "--max-steps", "2", "--eval-steps", "0", "--device", "cpu"});
   }
   static void write_other_base(const std::string& name, const std::vector<std::string>& more) {
-    std::vector<std::string> arguments{"init",     "--tokenizer", at("a.model"), "--hidden-size", "32",
-                                       "--layers", "2",           "--output",    at(name)};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    run_successfully(arguments);
+    run_successfully(joined(
+        {"init", "--tokenizer", at("a.model"), "--hidden-size", "32", "--layers", "2", "--output", at(name)},
+        more));
   }
   static Outcome verify(std::vector<std::string> arguments, const std::vector<std::string>& launcher = {}) {
     arguments.insert(arguments.begin(), "verify");
@@ -71,11 +68,9 @@ class VerifyCommand : public testing::Test {
   }
   // All that a training of few steps needs to be compared.
   static std::vector<std::string> training(const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments{
-        "--base",   at("base"), "--data",    at("data"), "--lora-rank",    "2",   "--batch-size",   "8",
-        "--device", "cpu",      "--threads", "1",        "--lora-dropout", "0.1", "--warmup-steps", "0"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
+    return joined({"--base", at("base"), "--data", at("data"), "--lora-rank", "2", "--batch-size", "8",
+                   "--device", "cpu", "--threads", "1", "--lora-dropout", "0.1", "--warmup-steps", "0"},
+                  more);
   }
   static void expect_agreement(const std::vector<std::string>& arguments,
                                const std::vector<std::string>& launcher, const std::string& ranks) {
@@ -87,11 +82,10 @@ class VerifyCommand : public testing::Test {
                       ContainsRegex("\ncopies on ranks +0 +0 +holds"),
                       HasSubstr("the steps are those of one rank, up to rounding")));
   }
-
-  static TemporaryFolder* folder_;
 };
-TemporaryFolder* VerifyCommand::folder_ = nullptr;
-class VerifyOnRanks : public VerifyCommand {};
+class VerifyOnRanks : public VerifyCommand {
+  void SetUp() override { skip_without_mpirun(); }
+};
 
 TEST_F(VerifyCommand, FilesThatCanBeUsed) {
   const Outcome outcome =
@@ -162,7 +156,6 @@ TEST_F(VerifyCommand, ATrainingThatOneRankCannotHoldIsRefused) {
 }
 
 TEST_F(VerifyOnRanks, StepsAreThoseOfOneRank) {
-  if (!has_mpirun()) GTEST_SKIP() << "NOT TESTED: no mpirun";
   expect_agreement(training(), mpirun(2), "2 ranks = data 2 x tensor 1");
   expect_agreement(training({"--tensor-parallel", "2"}), mpirun(2), "2 ranks = data 1 x tensor 2");
   expect_agreement(training({"--tensor-parallel", "2", "--sequence-parallel", "--adapter", at("adapter")}),
@@ -170,7 +163,6 @@ TEST_F(VerifyOnRanks, StepsAreThoseOfOneRank) {
 }
 
 TEST_F(VerifyOnRanks, ATrainingThatChecksItsReplicasIsAnyOther) {
-  if (!has_mpirun()) GTEST_SKIP() << "NOT TESTED: no mpirun";
   const auto adapter = [&](const std::string& name, const std::vector<std::string>& more) {
     std::vector<std::string> arguments =
         training({"--output", at(name), "--max-steps", "4", "--eval-steps", "2", "--tensor-parallel", "2"});
