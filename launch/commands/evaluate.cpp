@@ -131,11 +131,7 @@ void begin_output(const Options& options, bool is_first, std::optional<FolderLoc
   if (!options.output.empty() && is_first) lock.emplace(options.output, FolderLock::Former::refused);
 }
 
-ExitCode run_evaluation(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
-  const BaseModel base(options.base);
-  std::optional<PeftAdapter> adapter;
-  if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
-  const Dataset dataset = read_split(options.data, options.split, base);
+void require_scorable(const Options& options, const Dataset& dataset) {
   require<ConfigurationError>(
       has_candidates(dataset), options.data, "/", options.split,
       ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
@@ -143,6 +139,11 @@ ExitCode run_evaluation(const Options& options, const OptionTable& table, const 
       "says their loss on dev");
   require<ConfigurationError>(options.exclude.empty() || dataset.has_gold(), "--exclude: the ", options.split,
                               " split has no gold labels, so nothing is scored: leave the option out");
+}
+
+// What all ranks must have alike.
+SharedFacts facts_of(const Options& options, const OptionTable& table, const BaseModel& base,
+                     const std::optional<PeftAdapter>& adapter, const Dataset& dataset) {
   SharedFacts facts = facts_of(table, {"base", "adapter", "data", "output", "predictions", "exclude"});
   add_content(facts, base, adapter);
   add_content(facts, "data", dataset.content_hash());
@@ -151,20 +152,25 @@ ExitCode run_evaluation(const Options& options, const OptionTable& table, const 
       add_content(facts, "projector of " + std::string(folder == options.base ? "the base" : "the adapter"),
                   content_hash(projector->file.tensors()));
   }
-  const std::unique_ptr<Runtime> runtime = make_runtime(options.runtime, facts);
-  std::optional<FolderLock> lock;
-  begin_output(options, runtime->is_first(), lock);
-  runtime->console().print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
-                                       fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
-                                       runtime->description(options.model.precision)));
+  return facts;
+}
 
+void say_what_is_scored(const Options& options, const BaseModel& base,
+                        const std::optional<PeftAdapter>& adapter, const Dataset& dataset, Runtime& runtime) {
+  Console& console = runtime.console();
+  console.print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
+                            fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
+                            runtime.description(options.model.precision)));
   for (const std::string& remark :
        remarks(base, adapter, options.model.base_precision, options.decode == Decode::greedy))
-    runtime->console().print(remark);
+    console.print(remark);
   if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
-    runtime->console().print(remark);
+    console.print(remark);
+}
 
-  Console& console = runtime->console();
+std::vector<Contestant> find_contestants(const Options& options, const BaseModel& base,
+                                         const std::optional<PeftAdapter>& adapter, const Dataset& dataset,
+                                         Console& console) {
   std::vector<Contestant> contestants;
   if (adapter && options.compare_base && !base_can_answer(options, dataset))
     console.print("the base alone is left out: it has no projector for the features of the data");
@@ -172,6 +178,23 @@ ExitCode run_evaluation(const Options& options, const OptionTable& table, const 
     contestants.push_back({"base", nullptr, projector_for(options.base, dataset, base)});
   if (adapter)
     contestants.push_back({"base + adapter", &*adapter, projector_for(options.adapter, dataset, base)});
+  return contestants;
+}
+
+ExitCode run_evaluation(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+  const BaseModel base(options.base);
+  std::optional<PeftAdapter> adapter;
+  if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
+  const Dataset dataset = read_split(options.data, options.split, base);
+  require_scorable(options, dataset);
+  const std::unique_ptr<Runtime> runtime =
+      make_runtime(options.runtime, facts_of(options, table, base, adapter, dataset));
+  Console& console = runtime->console();
+  std::optional<FolderLock> lock;
+  begin_output(options, runtime->is_first(), lock);
+  say_what_is_scored(options, base, adapter, dataset, *runtime);
+
+  const std::vector<Contestant> contestants = find_contestants(options, base, adapter, dataset, console);
   Answers answers(options, base, dataset, *runtime);
   std::vector<AnsweredSplit> results;
   for (const Contestant& contestant : contestants) {
@@ -184,7 +207,7 @@ ExitCode run_evaluation(const Options& options, const OptionTable& table, const 
     results.push_back({contestant.name, answered_utterances(evaluation, dataset)});
   }
   const EvaluationReport report(dataset.origin.labels, results, options.exclude);
-  runtime->console().print(fmt::format("\n{}", report.to_text()));
+  console.print(fmt::format("\n{}", report.to_text()));
   if (runtime->is_first()) write_results(options, dataset, report, results.back());
   return ExitCode::done;
 }

@@ -143,6 +143,18 @@ void write_results(const TrainConfig& config, const Trainer& trainer, const Trai
   write_file_atomically(std::filesystem::path(config.output) / "train_results.json", results.dump(2) + "\n");
 }
 
+void say_what_is_trained(const TrainConfig& config, const OptionTable& table, const TrainingFiles& inputs,
+                         Runtime& runtime) {
+  Console& console = runtime.console();
+  console.print(table.print_changed());
+  console.print(runtime.description(config.model.precision));
+  for (const std::string& remark : remarks(inputs.base, inputs.adapter, config.model.base_precision))
+    console.print(remark);
+  if (!inputs.dev)
+    console.print(inputs.no_dev + ": nothing is scored while training, and the last " +
+                  (config.method == Method::lora ? "adapter" : "model") + " is kept");
+}
+
 // A warm-up longer than the training is no error: the rates are those with which a longer training begins.
 void say_cut_warmup(const Schedule& schedule, Console& console) {
   if (schedule.warmup_steps <= schedule.total_steps) return;
@@ -181,6 +193,38 @@ double peak_flops(Runtime& runtime, DType precision) {
   return machine ? machine->peak_flops(precision) * runtime.groups().groups().world.size() : 0;
 }
 
+// is_finished(), on all ranks, of which only the first need have the folder. Collective.
+bool is_finished_on_ranks(const TrainConfig& config, const Trainer& trainer, const Start& start,
+                          Runtime& runtime, Arena& arena) {
+  const bool here = runtime.is_first() && is_finished(config, trainer.identity(), start.checkpoint);
+  if (sum_over_ranks<std::int32_t>(here ? 1 : 0, runtime.groups().groups().world, runtime.backend(), arena) ==
+      0)
+    return false;
+  runtime.console().print(fmt::format("the run in {} is finished: nothing is left to do", config.output));
+  if (runtime.is_first() && !read_identity(config.output))
+    runtime.console().print(
+        "an older version of Chorus wrote it: whether it is the run of these options is not known");
+  return true;
+}
+
+// Everything that is not in a checkpoint. Returns how many parameters are trained.
+std::int64_t load(const TrainConfig& config, const TrainingFiles& inputs, BaseSetup& base, Model& model,
+                  Console& console) {
+  base.llama.load(inputs.base);
+  inputs.load_or_initialise(model);
+  const std::int64_t trainable = model.parameters().full_elements();
+  const std::int64_t of_base = parameter_count(inputs.base.config());
+  console.print(fmt::format("{} of {} parameters are trained", trainable,
+                            config.method == Method::lora ? of_base + trainable : trainable));
+  return trainable;
+}
+
+void resume(const TrainConfig& config, const Start& start, Trainer& trainer, Console& console) {
+  const std::vector<std::string> remarks = trainer.resume(*start.checkpoint);
+  say_start(config, start, trainer.state().step, console);
+  for (const std::string& remark : remarks) console.print(remark);
+}
+
 ExitCode run(TrainConfig& config, const RuntimeOptions& options, const OptionTable& table,
              const MakeRuntime& make_runtime) {
   const TrainingFiles inputs = read_training_files(config, table);
@@ -188,19 +232,12 @@ ExitCode run(TrainConfig& config, const RuntimeOptions& options, const OptionTab
   const nlohmann::ordered_json content = content_identity(to_read);
   to_read.content = &content;
   const Start start = find_start(config);
-  const auto& checkpoint = start.checkpoint;
   const std::unique_ptr<Runtime> runtime =
-      make_runtime(options, facts_of(config, table, content, checkpoint));
+      make_runtime(options, facts_of(config, table, content, start.checkpoint));
   Console& console = runtime->console();
   std::optional<FolderLock> lock;
   if (runtime->is_first()) begin_output(config, console, lock);
-  console.print(table.print_changed());
-  console.print(runtime->description(config.model.precision));
-  for (const std::string& remark : remarks(inputs.base, inputs.adapter, config.model.base_precision))
-    console.print(remark);
-  if (!inputs.dev)
-    console.print(inputs.no_dev + ": nothing is scored while training, and the last " +
-                  (config.method == Method::lora ? "adapter" : "model") + " is kept");
+  say_what_is_trained(config, table, inputs, *runtime);
 
   const ModelOptions model = inputs.model_options(config);
   BaseSetup base = take_base(inputs.base, model, *runtime);
@@ -210,31 +247,13 @@ ExitCode run(TrainConfig& config, const RuntimeOptions& options, const OptionTab
   Trainer trainer(config, to_read, setup.model, {runtime->groups(), setup.optimizer, setup.activations, [&] {
                                                    return runtime->stop_requested();
                                                  }});
-  // Only the first rank need have the folder.
-  const bool ended = runtime->is_first() && is_finished(config, trainer.identity(), checkpoint);
-  if (sum_over_ranks<std::int32_t>(ended ? 1 : 0, runtime->groups().groups().world, runtime->backend(),
-                                   setup.activations) > 0) {
-    console.print(fmt::format("the run in {} is finished: nothing is left to do", config.output));
-    if (runtime->is_first() && !read_identity(config.output))
-      console.print(
-          "an older version of Chorus wrote it: whether it is the run of these options is not known");
-    return ExitCode::done;
-  }
-  require<DataError>(checkpoint || start.damage.empty(), "no checkpoint in ", config.output,
+  if (is_finished_on_ranks(config, trainer, start, *runtime, setup.activations)) return ExitCode::done;
+  require<DataError>(start.checkpoint || start.damage.empty(), "no checkpoint in ", config.output,
                      " can be gone on from: ", joined(start.damage, "; "),
                      "; bring one back, or remove them to begin anew");
-  base.llama.load(inputs.base);
-  inputs.load_or_initialise(setup.model);
-  const std::int64_t trainable = setup.model.parameters().full_elements();
-  const std::int64_t of_base = parameter_count(inputs.base.config());
-  console.print(fmt::format("{} of {} parameters are trained", trainable,
-                            config.method == Method::lora ? of_base + trainable : trainable));
+  const std::int64_t trainable = load(config, inputs, base, setup.model, console);
   say_cut_warmup(trainer.schedule(), console);
-  if (checkpoint) {
-    const std::vector<std::string> remarks = trainer.resume(*checkpoint);
-    say_start(config, start, trainer.state().step, console);
-    for (const std::string& remark : remarks) console.print(remark);
-  }
+  if (start.checkpoint) resume(config, start, trainer, console);
   if (runtime->is_first()) describe_run(config, table, inputs.train.origin(), trainer.identity());
   TrainLog log(
       config, console, runtime->is_first(), trainer.state(), [&] { return runtime->memory_in_use(); },

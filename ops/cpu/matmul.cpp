@@ -77,91 +77,140 @@ void store_scaled(T* out, std::int64_t out_stride, const float* product, std::in
   }
 }
 
+// A product and how it is cut: into tiles and, where operands are widened, into pieces of the inner extent.
+struct CutProduct {
+  Tensor out;
+  Operand left, right;
+  MatmulOptions options;
+  bool widened;
+  bool beside;  // a tile that is scaled or rounded in the end is computed beside `out`, and then stored
+  TileGrid grid;
+  std::int64_t inner, piece, pieces;
+  std::int64_t left_step, right_step;  // floats between the rows of what is widened
+
+  CutProduct(const Tensor& out, const ConstTensor& a, const ConstTensor& b, const MatmulOptions& options,
+             bool widened)
+      : out(out),
+        left(a, !options.transpose_a),
+        right(b, options.transpose_b),
+        options(options),
+        widened(widened),
+        beside(options.scale != 1.0F || (widened && out.dtype() != DType::f32)),
+        grid(grid_for(out.dim(0), out.dim(1))),
+        inner(a.dim(options.transpose_a ? 0 : 1)),
+        piece(widened ? widened_piece(inner) : inner),
+        pieces((inner + piece - 1) / piece),
+        left_step(left.inner_is_contiguous ? piece : grid.tile_rows),
+        right_step(right.inner_is_contiguous ? piece : grid.tile_columns) {}
+
+  MatmulKey key(std::int64_t length, bool accumulate) const {
+    return {.k = length,
+            .a_leading = widened ? left_step : left.leading,
+            .b_leading = widened ? right_step : right.leading,
+            .out_leading = beside ? grid.tile_columns : grid.columns,
+            .transpose_a = options.transpose_a,
+            .transpose_b = options.transpose_b,
+            .accumulate = accumulate,
+            .input = widened ? DType::f32 : left.dtype,
+            .output = beside ? DType::f32 : out.dtype()};
+  }
+};
+
+// The plans of the pieces of a product. Those behind the first add to it, and the last may be shorter.
+class PiecePlans {
+ public:
+  PiecePlans(const CutProduct& product, MatmulPlans& made) : last_piece_(product.pieces - 1) {
+    const std::int64_t rest = product.inner - last_piece_ * product.piece;
+    first_ =
+        made.find(product.key(product.piece, product.options.accumulate && !product.beside), product.grid);
+    if (product.pieces > 2) middle_ = made.find(product.key(product.piece, true), product.grid);
+    if (product.pieces > 1) last_ = made.find(product.key(rest, true), product.grid);
+    for (const GridPlans& plans : {first_, middle_, last_}) {
+      for (const auto& row : plans) {
+        for (const MatmulPlan* plan : row)
+          scratch_bytes_ = std::max(scratch_bytes_, plan ? plan->scratch_bytes() : 0);
+      }
+    }
+  }
+
+  const GridPlans& of(std::int64_t piece) const {
+    return piece == 0 ? first_ : piece == last_piece_ ? last_ : middle_;
+  }
+  std::int64_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  std::int64_t last_piece_;
+  GridPlans first_{}, middle_{}, last_{};
+  std::int64_t scratch_bytes_ = 0;
+};
+
+// A thread's working memory for one tile.
+struct TileMemory {
+  float *product, *left, *right, *library;
+};
+
+TileMemory take_tile_memory(ScratchCutter& cutter, const CutProduct& product, std::int64_t library_bytes) {
+  const TileGrid& grid = product.grid;
+  return {.product = cutter.take(product.beside ? grid.tile_rows * grid.tile_columns : 0),
+          .left = cutter.take(product.widened ? grid.tile_rows * product.piece : 0),
+          .right = cutter.take(product.widened ? grid.tile_columns * product.piece : 0),
+          .library = cutter.take((library_bytes + 3) / 4)};
+}
+
+// Row i and column j of the grid, by one worker.
+void compute_tile(const CutProduct& product, std::int64_t i, std::int64_t j, const PiecePlans& plans,
+                  const TileMemory& memory, int worker, const dnnl::stream& stream) {
+  const Operand &left = product.left, &right = product.right;
+  const TileGrid& grid = product.grid;
+  const std::int64_t row = i * grid.tile_rows, column = j * grid.tile_columns;
+  char* target = static_cast<char*>(product.out.address()) +
+                 (row * grid.columns + column) * bytes_per_element(product.out.dtype());
+  void* result = product.beside ? static_cast<void*>(memory.product) : target;
+  for (std::int64_t p = 0; p < product.pieces; ++p) {
+    const std::int64_t begin = p * product.piece, length = std::min(product.piece, product.inner - begin);
+    const void *left_piece = left.at(row, begin), *right_piece = right.at(column, begin);
+    if (product.widened) {
+      widen(memory.left, product.left_step, left, row, grid.rows_at(i), begin, length);
+      widen(memory.right, product.right_step, right, column, grid.columns_at(j), begin, length);
+      left_piece = memory.left;
+      right_piece = memory.right;
+    }
+    plans.of(p)[i == grid.row_tiles() - 1][j == grid.column_tiles() - 1]->run(
+        worker, stream, left_piece, right_piece, result, memory.library);
+  }
+  if (!product.beside) return;
+  visit_float(product.out.dtype(), [&]<typename T>(T) {
+    store_scaled(reinterpret_cast<T*>(target), grid.columns, memory.product, grid.tile_columns,
+                 grid.rows_at(i), grid.columns_at(j), product.options);
+  });
+}
+
 }  // namespace
 
 void CpuBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options) {
   if (out.empty()) return;
-  const std::int64_t inner = a.dim(options.transpose_a ? 0 : 1);
-  if (inner == 0) {
+  if (a.empty()) {
     if (!options.accumulate) fill(out, 0);
     return;
   }
   const bool widened =
       a.dtype() == DType::bf16 && matmul_plans_->bf16_products() == Bf16Products::through_f32;
-  // A tile that is scaled or rounded in the end is computed beside `out`, and then stored.
-  const bool beside = options.scale != 1.0F || (widened && out.dtype() != DType::f32);
-  const TileGrid grid = grid_for(out.dim(0), out.dim(1));
-  const std::int64_t piece = widened ? widened_piece(inner) : inner;
-  const std::int64_t pieces = (inner + piece - 1) / piece;
-  const Operand left(a, !options.transpose_a), right(b, options.transpose_b);
-  const std::int64_t left_step = left.inner_is_contiguous ? piece : grid.tile_rows;
-  const std::int64_t right_step = right.inner_is_contiguous ? piece : grid.tile_columns;
+  const CutProduct product(out, a, b, options, widened);
+  const TileGrid& grid = product.grid;
 
   const OneThreadInLibrary guard;
   matmul_plans_->forget_many();
-  const auto plans_of = [&](std::int64_t length, bool accumulate) {
-    return matmul_plans_->find({.k = length,
-                                .a_leading = widened ? left_step : left.leading,
-                                .b_leading = widened ? right_step : right.leading,
-                                .out_leading = beside ? grid.tile_columns : grid.columns,
-                                .transpose_a = options.transpose_a,
-                                .transpose_b = options.transpose_b,
-                                .accumulate = accumulate,
-                                .input = widened ? DType::f32 : a.dtype(),
-                                .output = beside ? DType::f32 : out.dtype()},
-                               grid);
-  };
-  const GridPlans first = plans_of(piece, options.accumulate && !beside);
-  const GridPlans middle = pieces > 2 ? plans_of(piece, true) : GridPlans{};
-  const GridPlans last = pieces > 1 ? plans_of(inner - (pieces - 1) * piece, true) : GridPlans{};
-
-  std::int64_t library_bytes = 0;
-  for (const GridPlans& plans : {first, middle, last}) {
-    for (const auto& row : plans) {
-      for (const MatmulPlan* plan : row)
-        library_bytes = std::max(library_bytes, plan ? plan->scratch_bytes() : 0);
-    }
-  }
-  struct Memory {
-    float *product, *left, *right, *library;
-  };
-  const auto cut = [&](ScratchCutter& cutter) {
-    return Memory{.product = cutter.take(beside ? grid.tile_rows * grid.tile_columns : 0),
-                  .left = cutter.take(widened ? grid.tile_rows * piece : 0),
-                  .right = cutter.take(widened ? grid.tile_columns * piece : 0),
-                  .library = cutter.take((library_bytes + 3) / 4)};
-  };
+  const PiecePlans plans(product, *matmul_plans_);
   ScratchCutter counted;
-  cut(counted);
+  take_tile_memory(counted, product, plans.scratch_bytes());
   const std::int64_t floats = counted.used();
   reserve_scratch(floats * static_cast<std::int64_t>(sizeof(float)));
 
-  auto* out_data = static_cast<char*>(out.address());
   parallel_tasks(threads_, grid.row_tiles() * grid.column_tiles(), [&](std::int64_t task, int worker) {
-    const std::int64_t i = task % grid.row_tiles(), j = task / grid.row_tiles();
-    const std::int64_t row = i * grid.tile_rows, column = j * grid.tile_columns;
     ScratchCutter cutter(scratch_[static_cast<std::size_t>(worker)].floats(floats));
-    const Memory memory = cut(cutter);
-    char* target = out_data + (row * grid.columns + column) * bytes_per_element(out.dtype());
-    void* result = beside ? static_cast<void*>(memory.product) : target;
-    for (std::int64_t p = 0; p < pieces; ++p) {
-      const std::int64_t begin = p * piece, length = std::min(piece, inner - begin);
-      const void *left_piece = left.at(row, begin), *right_piece = right.at(column, begin);
-      if (widened) {
-        widen(memory.left, left_step, left, row, grid.rows_at(i), begin, length);
-        widen(memory.right, right_step, right, column, grid.columns_at(j), begin, length);
-        left_piece = memory.left;
-        right_piece = memory.right;
-      }
-      const GridPlans& plans = p == 0 ? first : p == pieces - 1 ? last : middle;
-      plans[i == grid.row_tiles() - 1][j == grid.column_tiles() - 1]->run(
-          worker, matmul_plans_->stream(), left_piece, right_piece, result, memory.library);
-    }
-    if (!beside) return;
-    visit_float(out.dtype(), [&]<typename T>(T) {
-      store_scaled(reinterpret_cast<T*>(target), grid.columns, memory.product, grid.tile_columns,
-                   grid.rows_at(i), grid.columns_at(j), options);
-    });
+    const TileMemory memory = take_tile_memory(cutter, product, plans.scratch_bytes());
+    compute_tile(product, task % grid.row_tiles(), task / grid.row_tiles(), plans, memory, worker,
+                 matmul_plans_->stream());
   });
 }
 
