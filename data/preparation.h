@@ -7,6 +7,7 @@
 
 #include "data/corpora/ledger.h"
 #include "data/prepare_options.h"
+#include "data/prompts/chat_template.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/split_writer.h"
 
@@ -21,6 +22,10 @@ struct Preparation {
   DatasetOrigin origin(const std::string& split) const;
   void report(const std::string& what, std::int64_t done, std::int64_t total) const;
   SplitWriter writer(const DatasetOrigin& origin) const;
+  // A chat template by name or path, or "auto"; the ledger says which it is and why.
+  ChatTemplate chat_template(const std::string& name);
+  // Once: what is learned, for people to compare.
+  void show_first(const std::string& split, const Sequence& sequence);
   // Counts what is in it.
   static void finish(SplitWriter& writer, SplitLedger& ledger);
 

@@ -6,6 +6,7 @@
 #include "data/corpora/corpus.h"
 #include "data/corpora/split_files.h"
 #include "data/preparation.h"
+#include "data/prompts/chat_writer.h"
 #include "data/text/files.h"
 #include "data/text/folder_lock.h"
 #include "data/text/text.h"
@@ -80,6 +81,19 @@ void Preparation::report(const std::string& what, std::int64_t done, std::int64_
 
 SplitWriter Preparation::writer(const DatasetOrigin& origin) const {
   return SplitWriter(folder, origin, options.shard_bytes);
+}
+
+ChatTemplate Preparation::chat_template(const std::string& name) {
+  ChosenChatTemplate chosen = choose_chat_template(name, tokenizer());
+  ledger.remarks.push_back(
+      fmt::format("chat template {}{}", chosen.form.name, chosen.reason.empty() ? "" : ": " + chosen.reason));
+  return std::move(chosen.form);
+}
+
+void Preparation::show_first(const std::string& split, const Sequence& sequence) {
+  if (!ledger.example.empty()) return;
+  ledger.example =
+      fmt::format("the first of {}, learned between « and »:\n{}", split, marked_text(sequence, tokenizer()));
 }
 
 void Preparation::finish(SplitWriter& writer, SplitLedger& split) {

@@ -143,17 +143,20 @@ void note_labels_alike(const std::vector<std::string>& labels, Ledger& ledger) {
   }
 }
 
-Recipe load_recipe(const std::string& name, const std::string& option, const PrepareOptions& options) {
+Recipe load_recipe(const std::string& name, const std::string& option, const PrepareOptions& options,
+                   const std::optional<ChatTemplate>& chat) {
   Recipe recipe = Recipe::load(name, option);
   if (!options.history.empty()) recipe = recipe.with_history(options.history, "--history");
-  if (options.answer_end == AnswerEnd::as_recipe) return recipe;
-  return recipe.with_open_answer(options.answer_end == AnswerEnd::none);
+  if (options.answer_end != AnswerEnd::as_recipe)
+    recipe = recipe.with_open_answer(options.answer_end == AnswerEnd::none);
+  return chat ? recipe.with_chat_template(*chat) : recipe;
 }
 
 // Writes the data sets of one run.
 class DialogueWriter {
  public:
-  DialogueWriter(Preparation& preparation, const Dialogues& dialogues, Recipe recipe)
+  DialogueWriter(Preparation& preparation, const Dialogues& dialogues, Recipe recipe,
+                 const std::optional<Recipe>& auxiliary)
       : preparation_(preparation),
         options_(preparation.options),
         dialogues_(dialogues),
@@ -163,7 +166,7 @@ class DialogueWriter {
     for (const std::int64_t first_speaker : dialogues_.first_speakers) {
       writers_.emplace_back(recipe_, preparation_.tokenizer(), settings(first_speaker));
     }
-    if (!options_.auxiliary.empty()) add_auxiliary();
+    if (auxiliary) add_auxiliary(*auxiliary);
     select();
     if (options_.demonstrations.count > 0) add_demonstrations();
   }
@@ -205,8 +208,7 @@ class DialogueWriter {
     return {labels_, options_.max_tokens, first_speaker};
   }
 
-  void add_auxiliary() {
-    const Recipe auxiliary = load_recipe(options_.auxiliary, "--auxiliary", options_);
+  void add_auxiliary(const Recipe& auxiliary) {
     require<ConfigurationError>(
         auxiliary.task != Task::speaker && recipe_.task != Task::speaker, "--auxiliary ", options_.auxiliary,
         ": two tasks of one data set must have the same answers, and those of a task about "
@@ -291,7 +293,9 @@ class DialogueWriter {
         add_line(corpus, split, line, writer, ledger, samples);
       }
     }
-    if (!samples.empty()) writer.add_group(samples, split.file + ": dialogue " + dialogue.id);
+    if (samples.empty()) return;
+    writer.add_group(samples, split.file + ": dialogue " + dialogue.id);
+    if (recipe_.chat) preparation_.show_first(split.name, samples[0].sequence);
   }
 
   void add_line(std::size_t corpus, const CorpusSplit& split, const Line& line, SplitWriter& writer,
@@ -307,7 +311,7 @@ class DialogueWriter {
     std::vector<Line> examples;
     if (demonstrations_) examples = demonstrations_->find(line, training);
     const Prompts prompts =
-        writers_[corpus].write(line, answers, training && recipe_.supervise_all, examples);
+        ask(writers_[corpus], split, line, answers, training && recipe_.supervise_all, examples);
     if (prompts.sequences.empty()) {
       ++ledger.dropped[fmt::format("more than {} tokens without history", options_.max_tokens)];
       return;
@@ -317,18 +321,29 @@ class DialogueWriter {
                                                      utterance.id, utterance.speaker, utterance.text, right});
     append(prompts, answers, index, 1, ledger, samples);
     if (training && !auxiliary_.empty())
-      add_auxiliary(auxiliary_[corpus], line, index, right, ledger, samples);
+      add_auxiliary(auxiliary_[corpus], split, line, index, right, ledger, samples);
   }
 
-  void add_auxiliary(PromptWriter& writer, const Line& line, std::int32_t utterance, std::int32_t right,
-                     SplitLedger& ledger, std::vector<GroupSample>& samples) {
+  // Says which line it was.
+  static Prompts ask(PromptWriter& writer, const CorpusSplit& split, const Line& line,
+                     const std::vector<std::int32_t>& answers, bool supervise_all,
+                     const std::vector<Line>& examples) {
+    try {
+      return writer.write(line, answers, supervise_all, examples);
+    } catch (const DataError& error) {
+      throw DataError(fmt::format("{}:{}: {}", split.file, line.utterance().line, error.what()));
+    }
+  }
+
+  void add_auxiliary(PromptWriter& writer, const CorpusSplit& split, const Line& line, std::int32_t utterance,
+                     std::int32_t right, SplitLedger& ledger, std::vector<GroupSample>& samples) {
     const Recipe& recipe = writer.recipe();
     if (recipe.task == Task::impact && (line.turn == 0 || recipe.history == 0)) {
       ++ledger.notes["lines that show nothing before them, about which " + recipe.name + " cannot ask"];
       return;
     }
     const std::vector<std::int32_t> answers{right};
-    const Prompts prompts = writer.write(line, answers, recipe.supervise_all);
+    const Prompts prompts = ask(writer, split, line, answers, recipe.supervise_all, {});
     if (prompts.sequences.empty()) {
       ++ledger.notes[fmt::format("lines too long to ask {} about", recipe.name)];
       return;
@@ -363,9 +378,13 @@ class DialogueWriter {
 
 void prepare_dialogues(Preparation& preparation) {
   const PrepareOptions& options = preparation.options;
-  Recipe recipe = load_recipe(options.recipe, "--recipe", options);
-  preparation.ledger.recipe = recipe.name;
+  std::optional<ChatTemplate> chat;
+  if (!options.chat_template.empty()) chat = preparation.chat_template(options.chat_template);
+  Recipe recipe = load_recipe(options.recipe, "--recipe", options, chat);
+  std::optional<Recipe> auxiliary;
+  preparation.ledger.recipe = recipe.title();
   if (!options.auxiliary.empty()) {
+    auxiliary = load_recipe(options.auxiliary, "--auxiliary", options, chat);
     preparation.ledger.recipe += fmt::format(" + {} x {}", options.auxiliary_weight, options.auxiliary);
   }
   Dialogues dialogues = read_corpora(options);
@@ -382,7 +401,7 @@ void prepare_dialogues(Preparation& preparation) {
                                : " shows no features; use --recipe features with --features");
   if (!options.features.empty()) dialogues.features = join_features(dialogues, options);
   note_labels_alike(dialogues.corpora[0].labels, preparation.ledger);
-  DialogueWriter writer(preparation, dialogues, std::move(recipe));
+  DialogueWriter writer(preparation, dialogues, std::move(recipe), auxiliary);
   std::vector<std::string> written;
   for (const Corpus& corpus : dialogues.corpora) {
     for (const CorpusSplit& split : corpus.splits) {

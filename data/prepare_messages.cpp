@@ -166,20 +166,18 @@ class ConversationCutter {
 
 void prepare_messages(Preparation& preparation) {
   const PrepareOptions& options = preparation.options;
-  const ChosenChatTemplate chosen = choose_chat_template(options.chat_template, preparation.tokenizer());
-  const ChatWriter writer(chosen.form, preparation.tokenizer());
-  preparation.ledger.recipe = chosen.form.name;
-  preparation.ledger.remarks.push_back(
-      fmt::format("chat template {}{}", chosen.form.name, chosen.reason.empty() ? "" : ": " + chosen.reason));
-  std::string& example = preparation.ledger.example;
+  const ChatTemplate form =
+      preparation.chat_template(options.chat_template.empty() ? "auto" : options.chat_template);
+  const ChatWriter writer(form, preparation.tokenizer());
+  preparation.ledger.recipe = form.name;
   for (const Source& source : sources_of(options)) {
     SplitLedger& ledger = preparation.ledger.splits.emplace_back();
     ledger.split = source.name;
     ConversationFile file(source.path);
     preparation.ledger.remarks.push_back(fmt::format("{}: {}", source.path, file.form()));
     DatasetOrigin origin = preparation.origin(source.name);
-    origin.recipe_name = chosen.form.name;
-    origin.recipe_text = prompt_text_of(chosen.form);
+    origin.recipe_name = form.name;
+    origin.recipe_text = prompt_text_of(form);
     SplitWriter split = preparation.writer(origin);
     ConversationCutter cutter(writer, options, ledger);
     read_rows({options.skip_bad_rows}, ledger, [&] {
@@ -188,10 +186,10 @@ void prepare_messages(Preparation& preparation) {
       const std::optional<Conversation> conversation = file.next(ledger);
       const RowPlace place{source.path, conversation->line};
       const std::vector<GroupSample> samples = cutter.cut(*conversation, place);
-      if (!samples.empty()) split.add_group(samples, fmt::format("{}:{}", place.file, place.line));
-      if (!samples.empty() && example.empty())
-        example = fmt::format("the first of {}, learned between « and »:\n{}", source.name,
-                              marked_text(samples[0].sequence, preparation.tokenizer()));
+      if (!samples.empty()) {
+        split.add_group(samples, fmt::format("{}:{}", place.file, place.line));
+        preparation.show_first(source.name, samples[0].sequence);
+      }
       preparation.report(source.name, ledger.rows_read, file.rows());
       return true;
     });

@@ -47,9 +47,11 @@ struct PrepareOptions {
   bool skip_bad_rows = false;                          // count malformed rows instead of stopping
   std::int64_t shard_bytes = std::int64_t{128} << 20;  // a larger split is written in shards
 
+  // Of messages and dialogues: a chat template's name or path, or "auto"; "" is auto of messages, and none of dialogues.
+  std::string chat_template;
+
   // Of messages:
-  std::string chat_template = "auto";  // name or path
-  std::string system;                  // the system prompt of conversations that have none; "": none
+  std::string system;  // the system prompt of conversations that have none; "": none
   LossOn loss_on = LossOn::all;
 
   // Of dialogues:

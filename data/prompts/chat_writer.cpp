@@ -26,10 +26,23 @@ class ChatWriter::Text {
  public:
   Text(const ChatWriter& writer, Sequence& sequence) : writer_(writer), sequence_(sequence) {}
 
-  void add_words(const std::string& words, bool trained) {
+  void add_words(std::string_view words, bool trained) {
     if (trained != trained_) flush();
     trained_ = trained;
     words_ += words;
+  }
+  // Words with places of features, each of which its rows take.
+  void add_content(std::string_view content, std::span<const PlacedRows> features, bool trained) {
+    for (std::size_t next = 0;; ++next) {
+      const std::size_t place = content.find(feature_place);
+      add_words(content.substr(0, place), trained);
+      if (place == std::string_view::npos) break;
+      flush();
+      require(next < features.size(), "a place of features has no rows");
+      for (std::int32_t row = 0; row < features[next].count; ++row)
+        push(feature_token(features[next].first + row), false);
+      content.remove_prefix(place + 1);
+    }
   }
   void add_token(std::int32_t id, bool trained) {
     flush();
@@ -83,7 +96,7 @@ std::string ChatWriter::objection(std::span<const Message> turns) const {
 void ChatWriter::add(const Message* system, const Message& turn, Sequence& sequence) const {
   const bool is_first = sequence.tokens.empty(), is_user = turn.role == Role::user;
   Text text(*this, sequence);
-  Filling filling{content_of(turn), turn.input, ""};
+  Filling filling{content_of(turn), turn.input, "", turn.features};
   const ChatPattern* pattern = &form_.user;
   if (!turn.input.empty()) {
     if (form_.user_with_input.empty()) {
@@ -125,6 +138,14 @@ std::vector<std::int32_t> ChatWriter::prompt(const Message* system, std::span<co
   return std::move(sequence.tokens);
 }
 
+std::vector<std::int32_t> ChatWriter::answer(const std::string& content) const {
+  Sequence sequence;
+  Text text(*this, sequence);
+  add(form_.answer, {content_of({Role::assistant, content, "", true}), "", ""}, true, text);
+  text.flush();
+  return std::move(sequence.tokens);
+}
+
 std::int32_t ChatWriter::id_of(const ChatPiece& piece) const {
   return piece.kind == Kind::eos ? tokenizer_.eos() : *tokenizer_.special(piece.text);
 }
@@ -136,7 +157,7 @@ void ChatWriter::add(const ChatPattern& pattern, const Filling& filling, bool tr
         text.add_words(piece.text, trained);
         break;
       case Kind::content:
-        text.add_words(filling.content, trained);
+        text.add_content(filling.content, filling.features, trained);
         break;
       case Kind::input:
         text.add_words(filling.input, trained);

@@ -30,12 +30,15 @@ class ChatWriter {
   void add(const Message* system, const Message& turn, Sequence& sequence) const;
   // What an assistant answers to; `turns` is not empty and ends with a user's.
   std::vector<std::int32_t> prompt(const Message* system, std::span<const Message> turns) const;
+  // The tokens of an answer behind a prompt, with the one that ends it.
+  std::vector<std::int32_t> answer(const std::string& content) const;
   // The token that ends an answer.
   std::int32_t end() const { return id_of(form_.answer.back()); }
 
  private:
   struct Filling {
     std::string content, input, system;
+    std::span<const PlacedRows> features = {};  // of the content
   };
   // Words, and tokens between them, on their way into a sequence.
   class Text;

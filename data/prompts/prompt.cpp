@@ -13,8 +13,6 @@ namespace chorus {
 namespace {
 
 constexpr std::size_t most_texts_kept = 1 << 16;
-// Where {features} stood. No UTF-8 text contains this byte.
-constexpr char feature_mark = '\xFF';
 
 }  // namespace
 
@@ -35,6 +33,7 @@ std::string numbered_speaker(std::int64_t number) { return "Speaker_" + std::to_
 PromptWriter::PromptWriter(Recipe recipe, const Tokenizer& tokenizer, Settings settings)
     : recipe_(std::move(recipe)), tokenizer_(tokenizer), settings_(std::move(settings)) {
   if (settings_.max_tokens <= 0) settings_.max_tokens = std::numeric_limits<std::int64_t>::max();
+  if (recipe_.chat) chat_.emplace(*recipe_.chat, tokenizer_);
   const std::string origin = "recipe " + recipe_.name;
   const std::vector<std::string>& labels = settings_.labels;
   for (const auto& [label, word] : recipe_.label_words) {
@@ -43,8 +42,9 @@ PromptWriter::PromptWriter(Recipe recipe, const Tokenizer& tokenizer, Settings s
   }
   for (const std::string& label : labels) {
     words_.push_back(recipe_.word(label));
-    Tokens answer = encode(fill_in(recipe_.parts.back().text, {{"label", words_.back()}}, origin));
-    if (!recipe_.open_answer) answer.push_back(tokenizer_.eos());
+    const std::string text = fill_in(recipe_.parts.back().text, {{"label", words_.back()}}, origin);
+    Tokens answer = chat_ ? chat_->answer(text) : encode(text);
+    if (!chat_ && !recipe_.open_answer) answer.push_back(tokenizer_.eos());
     for (const Tokens& other : answers_) {
       const std::size_t common = std::min(answer.size(), other.size());
       require<DataError>(
@@ -74,7 +74,7 @@ PromptWriter::Values PromptWriter::values(const Line& line) const {
           {"caption", utterance.caption},
           {"label", label == settings_.labels.end() ? "" : recipe_.word(*label)},
           {"index", std::to_string(line.turn + 1)},
-          {"features", std::string(1, feature_mark)}};
+          {"features", std::string(1, feature_place)}};
 }
 
 std::size_t PromptWriter::lines_wanted(const Line& line) const {
@@ -88,7 +88,7 @@ void PromptWriter::append(std::vector<Piece>& pieces, const Recipe::Part& part, 
   const bool captioned = part.captioned && !utterance.caption.empty();
   const std::string text = fill_in(captioned ? *part.captioned : part.text, values, "recipe " + recipe_.name);
   for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t mark = text.find(feature_mark, begin);
+    const std::size_t mark = text.find(feature_place, begin);
     Piece piece{text.substr(begin, mark - begin)};
     if (mark != std::string::npos) {
       piece.first_feature = utterance.first_feature;
@@ -133,7 +133,19 @@ const PromptWriter::Tokens& PromptWriter::encode(const std::string& text) {
   return entry->second;
 }
 
+PromptWriter::Tokens PromptWriter::encode_turn(const std::vector<Piece>& pieces) const {
+  Message turn;
+  for (const Piece& piece : pieces) {
+    turn.content += piece.text;
+    if (piece.features == 0) continue;
+    turn.content += feature_place;
+    turn.features.push_back({piece.first_feature, piece.features});
+  }
+  return chat_->prompt(nullptr, std::span(&turn, 1));
+}
+
 PromptWriter::Tokens PromptWriter::encode(const std::vector<Piece>& pieces) {
+  if (chat_) return encode_turn(pieces);
   Tokens tokens = tokenizer_.beginning();
   std::string words;
   const auto close = [&](bool keep) {

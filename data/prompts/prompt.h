@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/corpora/dialogue.h"
+#include "data/prompts/chat_writer.h"
 #include "data/prompts/recipe.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/forest_builder.h"
@@ -30,11 +31,13 @@ class PromptWriter {
     std::int64_t first_speaker = 0;   // number of the first speaker, where speakers are numbered
   };
 
-  // Throws DataError where the recipe's label words do not fit the labels. `tokenizer` must outlive this.
+  // Throws DataError where the recipe's label words do not fit the labels, ConfigurationError where the tokenizer lacks a
+  // token of its chat template. `tokenizer` must outlive this.
   PromptWriter(Recipe recipe, const Tokenizer& tokenizer, Settings settings);
 
   // Asks about a line, answered with the labels `answers`. How much history there is room for depends on the
-  // longest label, not on the answers asked for, so that training and scoring see the same prompt.
+  // longest label, not on the answers asked for, so that training and scoring see the same prompt. Throws DataError for a
+  // text in which the tokenizer finds a token of the chat template.
   Prompts write(const Line& line, std::span<const std::int32_t> answers, bool supervise_all,
                 std::span<const Line> demonstrations = {});
   // The words of the prompt with its whole history, up to the answer; {features} are left out.
@@ -63,13 +66,15 @@ class PromptWriter {
   std::vector<Piece> pieces(const Line& line, std::size_t history,
                             std::span<const Line> demonstrations) const;
   Tokens encode(const std::vector<Piece>& pieces);
+  Tokens encode_turn(const std::vector<Piece>& pieces) const;
   const Tokens& encode(const std::string& text);
 
   Recipe recipe_;
   const Tokenizer& tokenizer_;
   Settings settings_;
+  std::optional<ChatWriter> chat_;
   std::vector<std::string> words_;
-  std::vector<Tokens> answers_;  // of each label, with the end of a text
+  std::vector<Tokens> answers_;  // of each label, with the end of a text or turn
   std::int64_t longest_answer_ = 0;
   std::string label_statement_;
   std::unordered_map<std::string, Tokens> encoded_;  // the same lines come again and again

@@ -16,6 +16,11 @@ namespace {
 
 constexpr const char* chat_field = "chat_template";
 
+// A recipe, which may have a chat template as well, has parts.
+bool is_of_conversations(const nlohmann::json& json) {
+  return json.contains(chat_field) && !json.contains("parts");
+}
+
 PromptForm form_of_conversations(const nlohmann::json& json, const std::string& where) {
   const JsonFields fields(json, where, {chat_field});
   return {{}, {}, ChatTemplate::parse(fields.get(chat_field).dump(), where + ": " + chat_field)};
@@ -31,29 +36,34 @@ PromptForm PromptForm::of(const DatasetOrigin& origin, const std::string& where)
   require<DataError>(!origin.recipe_text.empty(), where,
                      " has no prompts: it was made of token lists or plain text");
   const nlohmann::json json = parse_json(origin.recipe_text, where + ": recipe");
-  if (json.contains(chat_field)) return form_of_conversations(json, where + ": recipe");
+  if (is_of_conversations(json)) return form_of_conversations(json, where + ": recipe");
   return {Recipe::parse(origin.recipe_text, where + ": recipe"), origin.labels};
 }
 
-PromptForm PromptForm::read(const std::filesystem::path& folder) {
+std::optional<std::filesystem::path> PromptForm::find(const std::filesystem::path& folder) {
   // Whether or not the name ends with a slash.
   const std::filesystem::path around =
       (std::filesystem::absolute(folder) / "").lexically_normal().parent_path().parent_path();
   for (const std::filesystem::path& each : {folder, around}) {
-    const std::filesystem::path file = each / prompt_form_file;
-    if (!std::filesystem::exists(file)) continue;
-    const nlohmann::json json = read_json_file(file);
-    if (json.contains(chat_field)) return form_of_conversations(json, file.string());
-    const JsonFields fields(json, file.string(), {"recipe", "labels"});
-    require<DataError>(fields.has("recipe") && fields.has("labels"), file.string(),
-                       ": must have the fields 'recipe' and 'labels'");
-    return {Recipe::parse(fields["recipe"].dump(), file.string() + ": recipe"),
-            parse_names(fields["labels"], file.string() + ": labels")};
+    if (std::filesystem::path file = each / prompt_form_file; std::filesystem::exists(file)) return file;
   }
-  throw ConfigurationError(fmt::format(
-      "{} has no {}, which `chorus train` writes beside an adapter and which says how to ask it: name the "
-      "folder of the data that it was trained on with --data",
-      folder.string(), prompt_form_file));
+  return std::nullopt;
+}
+
+PromptForm PromptForm::read(const std::filesystem::path& folder) {
+  const std::optional<std::filesystem::path> found = find(folder);
+  require<ConfigurationError>(
+      found.has_value(), folder.string(), " has no ", prompt_form_file,
+      ", which `chorus train` writes beside an adapter and which says how to ask it: name the folder of the "
+      "data that it was trained on with --data");
+  const std::string file = found->string();
+  const nlohmann::json json = read_json_file(*found);
+  if (is_of_conversations(json)) return form_of_conversations(json, file);
+  const JsonFields fields(json, file, {"recipe", "labels"});
+  require<DataError>(fields.has("recipe") && fields.has("labels"), file,
+                     ": must have the fields 'recipe' and 'labels'");
+  return {Recipe::parse(fields["recipe"].dump(), file + ": recipe"),
+          parse_names(fields["labels"], file + ": labels")};
 }
 
 void PromptForm::write(const std::filesystem::path& folder) const {
@@ -66,6 +76,18 @@ void PromptForm::write(const std::filesystem::path& folder) const {
     text = json.dump(2) + "\n";
   }
   write_file_atomically(folder / prompt_form_file, text);
+}
+
+std::string PromptForm::title() const {
+  return chat ? "conversations, chat template " + chat->name : "recipe " + recipe.title();
+}
+
+bool PromptForm::asks_like(const PromptForm& other) const {
+  if (chat.has_value() != other.chat.has_value()) return false;
+  const auto text = [](const PromptForm& form) {
+    return nlohmann::json::parse(form.chat ? form.chat->json : form.recipe.json);
+  };
+  return text(*this) == text(other);
 }
 
 void PromptForm::require_askable() const {
@@ -90,7 +112,7 @@ Dataset questions_about(std::span<const Dialogue> dialogues, const PromptForm& f
   DatasetOrigin origin;
   origin.corpora = {"asked"};
   origin.split = "asked";
-  origin.recipe_name = form.recipe.name;
+  origin.recipe_name = form.recipe.title();
   origin.recipe_text = form.recipe.json;
   origin.tokenizer_hash = tokenizer.hash();
   origin.vocabulary_size = static_cast<std::int32_t>(limits.vocabulary_size);

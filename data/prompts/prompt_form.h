@@ -27,7 +27,14 @@ struct PromptForm {
   // Of `folder`, or of the one around it, as that of a checkpoint. Throws ConfigurationError where neither has
   // prompts.json, DataError for one that is damaged.
   static PromptForm read(const std::filesystem::path& folder);
+  // The prompts.json of such a folder, if there is one.
+  static std::optional<std::filesystem::path> find(const std::filesystem::path& folder);
   void write(const std::filesystem::path& folder) const;
+
+  // For people: "recipe shared, chat template chatml".
+  std::string title() const;
+  // Whether the recipe, or the template of conversations, is the same, whatever the labels are.
+  bool asks_like(const PromptForm& other) const;
 
   // Throws ConfigurationError, saying why, where lines alone cannot be asked about: recipes that show features or examples of
   // a train split, and those that do not ask for a label; conversations have no labels at all.

@@ -127,7 +127,7 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   const JsonFields fields(
       parsed, origin,
       {"name", "description", "task", "tokenise", "history", "speakers", "speaker_numbers", "label_words",
-       "label_separator", "supervise", "answer_end", "parts"});
+       "label_separator", "supervise", "answer_end", "chat_template", "parts"});
   Recipe recipe;
   recipe.json = json;
   recipe.name = fields.filled_text("name");
@@ -143,6 +143,12 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   if (fields.has("label_words")) recipe.label_words = parse_label_words(fields.get("label_words"), origin);
   recipe.label_separator = fields.text("label_separator").value_or(recipe.label_separator);
   recipe.parts = parse_parts(fields.get("parts"), recipe.task, origin);
+  if (fields.has("chat_template"))
+    recipe.chat = ChatTemplate::parse(fields["chat_template"].dump(), origin + ": chat_template");
+  require<DataError>(
+      !recipe.chat || !recipe.open_answer, origin,
+      ": the chat template ends answers itself, so that \"answer_end\" (--answer-end) must not "
+      "be \"none\"");
   require<DataError>(recipe.task != Task::speaker || (recipe.numbered_speakers && recipe.label_words.empty()),
                      origin,
                      ": a recipe for speakers answers with their numbers: \"speakers\" must be "
@@ -169,6 +175,12 @@ Recipe Recipe::with_history(const std::string& history, const std::string& origi
 Recipe Recipe::with_open_answer(bool open) const {
   return with_field(*this, "answer_end", open ? "none" : "end_of_text");
 }
+
+Recipe Recipe::with_chat_template(const ChatTemplate& form) const {
+  return with_field(*this, "chat_template", nlohmann::ordered_json::parse(form.json));
+}
+
+std::string Recipe::title() const { return chat ? name + ", chat template " + chat->name : name; }
 
 std::string Recipe::word(const std::string& label) const {
   const auto found = label_words.find(label);

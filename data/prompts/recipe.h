@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/prompts/chat_template.h"
+
 namespace chorus {
 
 // How dialogues become prompts, as data. A recipe is a JSON object; docs/formats.md describes its fields.
@@ -15,6 +17,9 @@ namespace chorus {
 // behind the answer. Equal parts are therefore equal tokens whatever stands next to them, and prompts of a dialogue
 // share exactly the tokens of the parts that they begin with. It also means that a tokenizer which puts a space before
 // each text puts one before each part, so a part should end, not begin, with a line break.
+//
+// Within a chat template the prompt is a user's turn and the answer an assistant's, written as those of any conversation: as one
+// text each, and the answer ends as the template has it.
 struct Recipe {
   // What is asked of an utterance: its label, who says it, or what the label of the next utterance will be, before that
   // is known.
@@ -42,7 +47,8 @@ struct Recipe {
       label_words;  // corpus label → word in the prompt; others stay as they are
   std::string label_separator = ", ";
   std::vector<Part> parts;
-  std::string json;  // what it was read from
+  std::optional<ChatTemplate> chat;  // around prompt and answer; none: they are a text of their own
+  std::string json;                  // what it was read from
 
   // `origin` begins the messages. Throws DataError for JSON that is malformed, has unknown fields (naming the
   // nearest known one) or placeholders, describes no prompt, or one that tells the answer.
@@ -51,9 +57,13 @@ struct Recipe {
   // neither.
   static Recipe load(const std::string& name_or_path, const std::string& option = "--recipe");
 
-  // The same with another history (see parse_history) or end of answers, also in `json`.
+  // The same with another history (see parse_history), end of answers or chat template, also in `json`.
   Recipe with_history(const std::string& history, const std::string& origin) const;
   Recipe with_open_answer(bool open) const;
+  Recipe with_chat_template(const ChatTemplate& form) const;
+
+  // The name, with that of the chat template: "shared, chat template chatml".
+  std::string title() const;
 
   std::string word(const std::string& label) const;
   bool has(PartKind kind) const;

@@ -18,7 +18,8 @@ namespace {
 using Json = nlohmann::json;
 
 // Their values are files, or names of what Chorus ships.
-constexpr std::array file_options{"recipe", "auxiliary", "label-map", "captions", "features", "tokenizer"};
+constexpr std::array file_options{"recipe",   "auxiliary", "chat-template", "label-map",
+                                  "captions", "features",  "tokenizer"};
 
 std::string parse_value(const Json& value, const std::string& where) {
   if (value.is_string()) return value.get<std::string>();

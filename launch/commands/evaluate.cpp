@@ -6,6 +6,8 @@
 
 #include "core/scoring/evaluator.h"
 #include "core/scoring/generator.h"
+#include "data/prompts/chat_writer.h"
+#include "data/prompts/prompt_form.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/files.h"
 #include "data/text/folder_lock.h"
@@ -84,6 +86,8 @@ class Answers {
     const Tokenizer tokenizer = Tokenizer::load(base_.tokenizer_path());
     GenerateOptions answers_as = generate_options(base_, tokenizer, options_.max_new_tokens);
     answers_as.features = &dataset_.features;
+    if (const PromptForm form = PromptForm::of(dataset_.origin, options_.data); form.recipe.chat)
+      answers_as.ends.push_back(ChatWriter(*form.recipe.chat, tokenizer).end());
     answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset_, prompt)); };
     ModelSetup setup(setup_, model_options(options_, contestant),
                      pass_limits(generation_limits(prompts, answers_as, base_.config())));
@@ -164,8 +168,10 @@ void say_what_is_scored(const Options& options, const BaseModel& base,
   for (const std::string& remark :
        remarks(base, adapter, options.model.base_precision, options.decode == Decode::greedy))
     console.print(remark);
-  if (const std::string remark = adapter ? other_labels(*adapter, dataset) : ""; !remark.empty())
-    console.print(remark);
+  if (adapter) {
+    for (const std::string& remark : {other_labels(*adapter, dataset), other_prompts(*adapter, dataset)})
+      if (!remark.empty()) console.print(remark);
+  }
 }
 
 std::vector<Contestant> find_contestants(const Options& options, const BaseModel& base,

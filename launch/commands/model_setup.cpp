@@ -8,6 +8,7 @@
 
 #include "core/training/run_identity.h"
 #include "data/corpora/split_files.h"
+#include "data/prompts/prompt_form.h"
 #include "data/prompts/tokenizer.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
@@ -101,6 +102,16 @@ std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset) {
   if (!results.contains("labels") || results["labels"] == dataset.origin.labels) return "";
   return fmt::format("the adapter {} was trained with the labels {}, those of the data are {}",
                      folder.string(), results["labels"].dump(), nlohmann::json(dataset.origin.labels).dump());
+}
+
+std::string other_prompts(const PeftAdapter& adapter, const Dataset& dataset) {
+  const std::filesystem::path folder = adapter.file.path().parent_path();
+  if (!PromptForm::find(folder) || dataset.origin.recipe_text.empty()) return "";
+  const PromptForm learned = PromptForm::read(folder), asked = PromptForm::of(dataset.origin, "the data");
+  if (learned.asks_like(asked)) return "";
+  return fmt::format("the adapter {} was trained with the prompts of {}, those of the data are of {}{}",
+                     folder.string(), learned.title(), asked.title(),
+                     learned.title() == asked.title() ? ", which is another one of this name" : "");
 }
 
 GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,

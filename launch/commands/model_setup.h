@@ -42,6 +42,8 @@ std::vector<std::string> remarks(const BaseModel& base, const std::optional<Peft
                                  Quantisation base_precision, bool generates = false);
 // "", or a line that says that `chorus train` made the adapter for other labels than those of the data.
 std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
+// The same of prompts: of another recipe or chat template, or with another history.
+std::string other_prompts(const PeftAdapter& adapter, const Dataset& dataset);
 
 // How answers are generated: with the base's ends of answers, and the tokens that they can have.
 GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,

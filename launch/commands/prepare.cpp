@@ -85,9 +85,11 @@ void add_messages(OptionTable& table, PrepareOptions& options) {
   for (const ShippedChatTemplate& each : shipped_chat_templates()) templates.push_back(each.name);
   table.group("Conversations with an assistant");
   table
-      .add("chat-template", options.chat_template,
-           "how they become texts: " + list(templates) +
-               ", or a file of your own; auto: as the tokenizer's files tell")
+      .add(
+          "chat-template", options.chat_template,
+          "how they become texts, or what stands around the prompts of dialogues: " + list(templates) +
+              ", or a file of your own; auto: as the tokenizer's files tell; empty: auto, and nothing around "
+              "those of dialogues")
       .shown_as("NAME|FILE|auto");
   table.choice("loss-on", options.loss_on, {{"all", LossOn::all}, {"last", LossOn::last}},
                "of the assistant's turns: learn all, or the last of each conversation");
@@ -247,7 +249,10 @@ void check_kind(const Options& all, const OptionTable& table) {
   is_for("context", "text");
   is_for("lines-per-tree", "tokens");
   is_for("feature-token-id", "tokens");
-  for (const char* option : {"chat-template", "loss-on", "system"}) is_for(option, "messages");
+  for (const char* option : {"loss-on", "system"}) is_for(option, "messages");
+  require<ConfigurationError>(dialogues || messages || !table.changed("chat-template"),
+                              "--chat-template is for dialogues and messages, this corpus is ",
+                              options.corpus, ": leave it out");
   require<ConfigurationError>(dialogues || options.corpus == "tokens" || !table.changed("features"),
                               "--features is for dialogues and tokens, this corpus is ", options.corpus,
                               ": leave it out");

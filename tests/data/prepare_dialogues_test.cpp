@@ -1,11 +1,15 @@
 #include <map>
 #include <set>
 
+#include "data/corpora/corpus.h"
 #include "data/corpora/sample_corpus.h"
 #include "data/prepare.h"
+#include "data/prompts/prompt.h"
+#include "data/prompts/prompt_form.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/dataset.h"
 #include "data/sets/hdf5_file.h"
+#include "tests/data/prompts/chat_tokenizer.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -250,6 +254,17 @@ TEST_F(PrepareDialoguesTest, FeaturesTakeTheirPlacesInTheShards) {
   }
   EXPECT_EQ(rows, (std::vector<std::int32_t>{0, 1}));
 
+  with.output = folder_ / "wrapped";
+  with.chat_template = "plain";
+  with.tokenizer = folder_.write("t/tokenizer.json", chat_tokenizer_json("<s>", "</s>").dump());
+  EXPECT_EQ(
+      prepare(with).example,
+      "the first of train, learned between « and »:\n<s>User: Read the conversation and name the feeling of "
+      "its "
+      "last line. Feelings: calm, rage.\n[feature 0]Kim: My bike is gone!\nFeeling:\nAssistant:« rage</s>»");
+  const Sequence second = read(with).sequence(1);
+  EXPECT_EQ(std::ranges::count_if(second.tokens, is_feature), 2);
+
   with = options();
   with.recipe = "features";
   expect_contains(message_of<ConfigurationError>([&] { prepare(with); }),
@@ -259,6 +274,98 @@ TEST_F(PrepareDialoguesTest, FeaturesTakeTheirPlacesInTheShards) {
   expect_contains(message_of<ConfigurationError>([&] { prepare(with); }), "recipe shared shows no features");
   with.recipe = "features";
   expect_contains(message_of<DataError>([&] { prepare(with); }), "train/");
+}
+
+// A recipe within a chat template gives the conversation that the messages corpus makes of the recipe's words and a label.
+TEST_F(PrepareDialoguesTest, WithinAChatTemplateAPromptIsTheConversationOfItsWords) {
+  shared_->write("chatml/tokenizer.json",
+                 chat_tokenizer_json("<|begin|>", "<|endoftext|>", {"<|im_start|>", "<|im_end|>"}).dump());
+  const std::vector<std::pair<std::string, std::string>> cases{{"chatml", *shared_ / "chatml/tokenizer.json"},
+                                                               {"llama-2", *shared_ / "t.model"},
+                                                               {"plain", *shared_ / "t.model"}};
+  for (const auto& [name, tokenizer] : cases) {
+    PrepareOptions wrapped = options();
+    wrapped.corpus = "jsonl";
+    wrapped.inputs = {*shared_ / "own"};
+    wrapped.chat_template = name;
+    wrapped.tokenizer = tokenizer;
+    const Ledger ledger = prepare(wrapped);
+    EXPECT_EQ(ledger.recipe, "shared, chat template " + name);
+    EXPECT_EQ(ledger.remarks, std::vector<std::string>{"chat template " + name});
+    expect_contains(ledger.example, "Feeling:");
+    EXPECT_LT(2 * ledger.splits[1].tokens, ledger.splits[1].unshared_tokens)
+        << "history and question are shared";
+
+    std::vector<SplitLedger> unused;
+    const Corpus corpus = read_corpus("jsonl", *shared_ / "own", {}, unused);
+    const Tokenizer loaded = Tokenizer::load(tokenizer);
+    const PromptWriter words(Recipe::load("shared"), loaded, {corpus.labels});
+    const auto message = [](const char* role, const std::string& text) {
+      return nlohmann::json{{"role", role}, {"content", text}};
+    };
+    std::string train, dev;
+    for (std::size_t turn = 0; turn < 2; ++turn) {
+      const Line line{&corpus.splits[0].dialogues[0], turn};
+      const auto answered = [&](const std::string& label) {
+        return nlohmann::json{{"messages", {message("user", words.text(line)), message("assistant", label)}}}
+                   .dump() +
+               "\n";
+      };
+      train += answered(line.utterance().label);
+      for (const std::string& label : corpus.labels) dev += answered(label);
+    }
+    PrepareOptions conversations = options();
+    conversations.corpus = "messages";
+    conversations.inputs = {"train=" + folder_.write("train.jsonl", train),
+                            "dev=" + folder_.write("dev.jsonl", dev)};
+    conversations.chat_template = name;
+    conversations.tokenizer = tokenizer;
+    prepare(conversations);
+    for (const char* split : {"train", "dev"}) {
+      const Dataset prompts = read(wrapped, split), messages = read(conversations, split);
+      ASSERT_EQ(prompts.samples.size(), messages.samples.size()) << name << " " << split;
+      for (std::int64_t i = 0; i < std::ssize(prompts.samples); ++i)
+        EXPECT_EQ(prompts.sequence(i), messages.sequence(i)) << name << " " << split << " " << i;
+    }
+    const Dataset alone = read(wrapped);
+    EXPECT_EQ(alone.origin.recipe_name, ledger.recipe);
+    EXPECT_EQ(PromptForm::of(alone.origin, "train.h5").recipe.chat->name, name);
+  }
+}
+
+TEST_F(PrepareDialoguesTest, AChatTemplateStandsAroundTheAuxiliaryTaskToo) {
+  PrepareOptions with = options();
+  with.auxiliary = "impact";
+  with.chat_template = "plain";
+  EXPECT_EQ(prepare(with).recipe, "shared, chat template plain + 0.1 x impact");
+  const Dataset train = read(with);
+  for (std::int64_t i = 0; i < std::ssize(train.samples); ++i)
+    ASSERT_TRUE(words(train, i).starts_with("User: ")) << words(train, i);
+  with = options();
+  with.chat_template = "plain";
+  with.answer_end = AnswerEnd::none;
+  expect_contains(message_of<DataError>([&] { prepare(with); }), "the chat template ends answers itself");
+  with.answer_end = AnswerEnd::as_recipe;
+  with.chat_template = "auto";
+  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }), "name the one to train with");
+}
+
+// A symbol of SentencePiece that a user defined is found in any text.
+TEST_F(PrepareDialoguesTest, ATextThatHoldsATokenOfTheTemplateIsNamedByItsLine) {
+  folder_.write("c/train.jsonl",
+                R"({"id": "a", "utterances": [{"speaker": "Kim", "text": "Say <x>!", "label": "calm"}]})");
+  nlohmann::json tokenizer = chat_tokenizer_json("<s>", "</s>");
+  tokenizer["added_tokens"].push_back(added_token(258, "<x>", {{"special", false}}));
+  PrepareOptions with = options();
+  with.corpus = "jsonl";
+  with.inputs = {folder_ / "c"};
+  with.tokenizer = folder_.write("t/tokenizer.json", tokenizer.dump());
+  with.chat_template = folder_.write(
+      "x.json",
+      R"({"name": "x", "tokens": ["<x>"], "system": "{content}", "user": "<x>{content}", "assistant": {"answer": "{content}<x>"}})");
+  const std::string message = message_of<DataError>([&] { prepare(with); });
+  expect_contains(message, "train.jsonl:1: the text 'Read the conversation");
+  expect_contains(message, "holds <x>, which the tokenizer cannot read as text");
 }
 
 TEST_F(PrepareDialoguesTest, LinesWithoutFeaturesHaveZerosAndAreCounted) {

@@ -94,7 +94,7 @@ void read_recipe(const std::string& input) {
   const Recipe recipe = Recipe::parse(input, "recipe");
   recipe.word("joy");
   recipe.mentions("{utterance}");
-  Recipe::parse(recipe.with_history("3", "--history").with_open_answer(true).json, "recipe");
+  Recipe::parse(recipe.with_history("3", "--history").with_open_answer(!recipe.chat).json, "recipe");
 }
 
 void read_prompt_form(const std::string& input) {
@@ -163,6 +163,10 @@ std::vector<Target> tokenizer_targets() {
        [] {
          std::vector<std::string> seeds;
          for (const ShippedRecipe& shipped : shipped_recipes()) seeds.push_back(shipped.json);
+         seeds.push_back(
+             Recipe::load("plain")
+                 .with_chat_template(ChatTemplate::parse(shipped_chat_templates()[0].json, "template"))
+                 .json);
          return seeds;
        },
        read_recipe},

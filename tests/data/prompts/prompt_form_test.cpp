@@ -29,6 +29,25 @@ TEST(PromptForm, IsFoundBesideAnAdapterAndAroundACheckpoint) {
               }).ends_with("prompts.json: must have the fields 'recipe' and 'labels'"));
 }
 
+TEST(PromptForm, ARecipeKeepsItsChatTemplate) {
+  const TemporaryFolder scratch;
+  PromptForm form = shipped("shared");
+  EXPECT_EQ(form.title(), "recipe shared");
+  const PromptForm bare = form;
+  form.recipe = form.recipe.with_chat_template(ChatTemplate::parse(shipped_chat_templates()[0].json, "t"));
+  form.write(scratch.path());
+  const PromptForm read = PromptForm::read(scratch.path());
+  ASSERT_TRUE(read.recipe.chat.has_value());
+  EXPECT_FALSE(read.chat.has_value());
+  read.require_askable();
+  EXPECT_EQ(read.title(), "recipe shared, chat template " + shipped_chat_templates()[0].name);
+  DatasetOrigin origin;
+  origin.recipe_text = form.recipe.json;
+  EXPECT_TRUE(read.asks_like(PromptForm::of(origin, "train.h5")));
+  EXPECT_FALSE(read.asks_like(bare));
+  EXPECT_FALSE(read.asks_like({{}, {}, read.recipe.chat}));
+}
+
 TEST(PromptForm, SaysWhatLinesAloneCannotAnswer) {
   shipped("shared").require_askable();
   const auto message = [](const char* recipe) {

@@ -135,6 +135,34 @@ TEST_F(PromptTest, WithoutRoomThereIsNoPrompt) {
   EXPECT_TRUE(write(recipe, 3, {0, 1, 2}, least - 1).sequences.empty());
 }
 
+TEST_F(PromptTest, AChatTemplateIsNeverCut) {
+  const Recipe bare = Recipe::load("shared"),
+               recipe = bare.with_chat_template(choose_chat_template("llama-2", tokenizer_).form);
+  EXPECT_EQ(recipe.title(), "shared, chat template llama-2");
+  const auto longest = [](const Prompts& prompts) {
+    std::int64_t most = 0;
+    for (const Sequence& each : prompts.sequences)
+      most = std::max(most, std::int64_t{std::ssize(each.tokens)});
+    return most;
+  };
+  const std::int64_t whole = longest(write(recipe, 3, {0, 1, 2}));
+  std::int64_t cut = 0;
+  for (std::int64_t room = whole; room > 0; --room) {
+    const Prompts prompts = write(recipe, 3, {0, 1, 2}, room);
+    if (prompts.sequences.empty()) break;
+    EXPECT_GE(prompts.lines_cut, cut);
+    cut = prompts.lines_cut;
+    EXPECT_LE(longest(prompts), room);
+    for (const Sequence& each : prompts.sequences) {
+      EXPECT_TRUE(words(each).starts_with("[INST] Read the conversation")) << words(each);
+      expect_contains(words(each), "Omar: And nobody told me.\nFeeling: [/INST]");
+      EXPECT_EQ(each.tokens.back(), tokenizer_.eos());
+    }
+  }
+  EXPECT_EQ(cut, 3) << "without history it is shortest";
+  EXPECT_EQ(write(recipe, 3, {1}, whole - 1).lines_cut, 1);
+}
+
 TEST_F(PromptTest, AnOpenAnswerHasNoEnd) {
   Recipe recipe = Recipe::load("shared");
   const Sequence closed = write(recipe, 2, {1}).sequences[0];

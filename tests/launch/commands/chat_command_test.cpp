@@ -92,6 +92,23 @@ TEST_F(ChatCommand, AnswersAsItWasTrainedTo) {
           "have no labels, `chorus train` says their loss on dev");
 }
 
+TEST_F(ChatCommand, GeneratedLabelsEndWithTheTurn) {
+  const std::string line = R"({"id": "a", "utterances": [{"speaker": "Ann", "text": "Hi", "label": "joy"}]})";
+  write_text(at("own/labels.json"), R"(["joy", "anger"])");
+  for (const char* split : {"train", "test"})
+    write_text(at("own/" + std::string(split) + ".jsonl"), line + "\n");
+  write_text(
+      at("r.json"),
+      R"({"name": "r", "parts": [{"kind": "text", "text": "{utterance}"}, {"kind": "answer", "text": "{label}"}]})");
+  EXPECT_THAT(run_successfully({"prepare", "--corpus", "jsonl", at("own"), "--base", at("base"), "--recipe",
+                                at("r.json"), "--chat-template", "auto", "--output", at("data")}),
+              HasSubstr("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n«joy<|im_end|>»"));
+  train();
+  run_successfully({"evaluate", "--base", at("full"), "--data", at("data"), "--decode", "greedy",
+                    "--predictions", at("answers.jsonl")});
+  EXPECT_EQ(nlohmann::json::parse(read_text(at("answers.jsonl"))).at("answer"), "joy");
+}
+
 TEST_F(ChatCommand, OptionsForOtherDataAreRefused) {
   refused({"prepare", "--corpus", "messages", "--base", at("base"), at("talk.jsonl"), "--output", at("x"),
            "--recipe", "plain"},
@@ -99,6 +116,9 @@ TEST_F(ChatCommand, OptionsForOtherDataAreRefused) {
   refused({"prepare", "--corpus", "text", "--base", at("base"), at("talk.jsonl"), "--output", at("x"),
            "--loss-on", "last"},
           "--loss-on is for the messages corpus, this one is text");
+  refused({"prepare", "--corpus", "text", "--base", at("base"), at("talk.jsonl"), "--output", at("x"),
+           "--chat-template", "plain"},
+          "--chat-template is for dialogues and messages, this corpus is text");
   refused({"prepare", "--corpus", "messages", "--base", at("base"), at("talk.jsonl"), "--output", at("x"),
            "--chat-template", "llama-3"},
           "has no token <|start_header_id|>, <|end_header_id|>, <|eot_id|>; it fits chatml, llama-2, "

@@ -33,11 +33,14 @@ class PredictCommand : public testing::Test {
                       "--learning-rate", "3e-2", "--batch-size", "4", "--output", at("run")});
   }
   std::string at(const std::string& name) const { return folder_ / name; }
-  std::vector<std::string> command(const std::string& name, const std::vector<std::string>& more) const {
-    std::vector<std::string> words{name, "--base", at("base"), "--adapter", at("run")};
+  std::vector<std::string> command(const std::string& name, const std::string& run,
+                                   const std::vector<std::string>& more) const {
+    std::vector<std::string> words{name, "--base", at("base"), "--adapter", at(run)};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
+  // Labels and probabilities of `run`, from a file, typed, and in a chat, are those of the test split of `data`.
+  void expect_answers_of_evaluate(const std::string& data, const std::string& run) const;
   void refused(const std::vector<std::string>& arguments, ExitCode code, const std::string& part) const {
     const Outcome outcome = run_chorus(arguments);
     EXPECT_EQ(outcome.exit_code, static_cast<int>(code)) << outcome.err;
@@ -47,8 +50,8 @@ class PredictCommand : public testing::Test {
   TemporaryFolder folder_;
 };
 
-TEST_F(PredictCommand, AnswersAsEvaluateDoes) {
-  run_successfully({"evaluate", "--base", at("base"), "--adapter", at("run"), "--data", at("data"),
+void PredictCommand::expect_answers_of_evaluate(const std::string& data, const std::string& run) const {
+  run_successfully({"evaluate", "--base", at("base"), "--adapter", at(run), "--data", at(data),
                     "--compare-base", "off", "--predictions", at("scored.jsonl")});
   const std::vector<Json> scored = lines_of(read_text(at("scored.jsonl")));
   std::string plain, json;
@@ -70,7 +73,7 @@ TEST_F(PredictCommand, AnswersAsEvaluateDoes) {
   write_text(at("lines.jsonl"), json);
   write_text(at("lines.txt"), plain);
   const std::string table =
-      run_successfully(command("predict", {at("lines.jsonl"), "--output", at("predicted.jsonl")}));
+      run_successfully(command("predict", run, {at("lines.jsonl"), "--output", at("predicted.jsonl")}));
   const std::vector<Json> predicted = lines_of(read_text(at("predicted.jsonl")));
   ASSERT_EQ(predicted.size(), scored.size());
   for (std::size_t i = 0; i < scored.size(); ++i) {
@@ -90,14 +93,14 @@ TEST_F(PredictCommand, AnswersAsEvaluateDoes) {
   }
   // The same from lines of plain text on the standard input; with the prompts of the data instead of the adapter's; one by
   // one in a chat.
-  const Outcome typed = run_chorus_reading(plain, command("predict", {"-", "--output", "-"}));
+  const Outcome typed = run_chorus_reading(plain, command("predict", run, {"-", "--output", "-"}));
   ASSERT_EQ(typed.exit_code, 0) << typed.err;
   const Outcome by_data =
-      run_chorus_reading(plain, command("predict", {"-", "--output", "-", "--data", at("data")}));
+      run_chorus_reading(plain, command("predict", run, {"-", "--output", "-", "--data", at(data)}));
   const std::vector<Json> of_text = lines_of(typed.out);
   ASSERT_EQ(of_text.size(), scored.size());
   EXPECT_EQ(by_data.out, typed.out);
-  const Outcome chat = run_chorus_reading(plain, command("chat", {}));
+  const Outcome chat = run_chorus_reading(plain, command("chat", run, {}));
   const std::vector<NumberedLine> said = filled_lines(chat.out);
   ASSERT_EQ(said.size(), 2 * scored.size()) << chat.out << chat.err;
   for (std::size_t i = 0; i < scored.size(); ++i) {
@@ -105,6 +108,30 @@ TEST_F(PredictCommand, AnswersAsEvaluateDoes) {
     EXPECT_THAT(said[2 * i + 1].text,
                 testing::StartsWith("  " + scored[i]["predicted"].get<std::string>() + " "));
   }
+}
+
+TEST_F(PredictCommand, AnswersAsEvaluateDoes) { expect_answers_of_evaluate("data", "run"); }
+
+TEST_F(PredictCommand, AnswersWithinTheChatTemplateOfTheTraining) {
+  run_successfully({"prepare", "--base", at("base"), "--history", "1", "--chat-template", "alpaca",
+                    "--output", at("wrapped"), at("corpus")});
+  run_successfully({"train", "--base", at("base"), "--data", at("wrapped"), "--max-steps", "3",
+                    "--learning-rate", "3e-2", "--batch-size", "4", "--output", at("wrapped-run")});
+  EXPECT_EQ(
+      Json::parse(read_text(at("wrapped-run/prompts.json"))).at("recipe").at("chat_template").at("name"),
+      "alpaca");
+  expect_answers_of_evaluate("wrapped", "wrapped-run");
+  const std::vector<std::string> asked{"--adapter", at("run"), "--compare-base", "off", "--data"};
+  const auto evaluate = [&](const std::string& data) {
+    std::vector<std::string> words{"evaluate", "--base", at("base")};
+    words.insert(words.end(), asked.begin(), asked.end());
+    words.push_back(at(data));
+    return run_successfully(words);
+  };
+  EXPECT_THAT(evaluate("wrapped"),
+              HasSubstr("was trained with the prompts of recipe shared, those of the data are "
+                        "of recipe shared, chat template alpaca"));
+  EXPECT_THAT(evaluate("data"), testing::Not(HasSubstr("was trained with the prompts of")));
 }
 
 // Of a base of zeros every token is as probable as any other, so that labels of one length are.
@@ -150,17 +177,17 @@ TEST_F(PredictCommand, SaysWhatIsMissing) {
   refused({"predict", "--base", at("base"), at("lines.txt")}, ExitCode::configuration, "--data");
   refused({"predict", "--base", at("base"), "--adapter", at("run"), at("nowhere.txt")}, ExitCode::data,
           "nowhere.txt");
-  refused(command("predict", {at("lines.txt"), "--output", at("lines.txt")}), ExitCode::configuration,
+  refused(command("predict", "run", {at("lines.txt"), "--output", at("lines.txt")}), ExitCode::configuration,
           "--output");
-  refused(command("predict", {at("lines.txt"), "--max-tokens", "10"}), ExitCode::data,
+  refused(command("predict", "run", {at("lines.txt"), "--max-tokens", "10"}), ExitCode::data,
           "more than 10 tokens even without history");
   if (has_mpirun()) {
-    const Outcome ranks = run_chorus(command("predict", {"-"}), mpirun(2));
+    const Outcome ranks = run_chorus(command("predict", "run", {"-"}), mpirun(2));
     EXPECT_EQ(ranks.exit_code, static_cast<int>(ExitCode::configuration));
     EXPECT_THAT(ranks.err, HasSubstr("standard input to one rank only"));
   }
   std::filesystem::remove(at("run/prompts.json"));
-  refused(command("predict", {at("lines.txt")}), ExitCode::configuration, "prompts.json");
+  refused(command("predict", "run", {at("lines.txt")}), ExitCode::configuration, "prompts.json");
 }
 
 }  // namespace
