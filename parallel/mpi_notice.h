@@ -6,7 +6,7 @@
 
 namespace chorus {
 
-// What MpiSession::tell_all() and told() do, by messages without content. Throws Error where MPI fails.
+// What MpiSession::notify_all() and notified() do, by messages without content. Throws Error where MPI fails.
 class MpiNotice {
  public:
   MpiNotice();   // collective

@@ -73,9 +73,9 @@ MpiSession::~MpiSession() {
   MPI_Finalize();
 }
 
-void MpiSession::tell_all() const { notice_->say(); }
+void MpiSession::notify_all() const { notice_->say(); }
 
-bool MpiSession::told() const { return notice_->heard(); }
+bool MpiSession::notified() const { return notice_->heard(); }
 
 Activity& MpiSession::activity() const { return watch_->activity(); }
 

@@ -38,8 +38,8 @@ class MpiSession {
 
   // One word that any rank can say to all others at any time, and that they hear when they next listen. Nobody waits
   // for anybody.
-  void tell_all() const;
-  bool told() const;  // by this rank or another
+  void notify_all() const;
+  bool notified() const;  // by this rank or another
 
   // What this rank does, which from watch() on the others know. `say` gets what is to be said of a run that stands still;
   // at the limit the process ends with exit code 5, and the launcher ends the others.

@@ -76,7 +76,7 @@ void copy_file(const std::filesystem::path& from, const std::filesystem::path& t
 
 std::int64_t write_merged(const BaseModel& base, const PeftAdapter& adapter,
                           const std::filesystem::path& folder, Backend& backend,
-                          const std::function<void(std::int64_t, std::int64_t)>& told) {
+                          const std::function<void(std::int64_t, std::int64_t)>& progress) {
   require_fits(adapter, base.config());
   const std::map<std::string, PlacedPath> places = places_of(adapter, base.config());
   std::int64_t done = 0, total = 0;
@@ -100,7 +100,7 @@ std::int64_t write_merged(const BaseModel& base, const PeftAdapter& adapter,
       }
       view.file->give_back(view.bytes());
       done += std::ssize(view.bytes());
-      if (told) told(done, total);
+      if (progress) progress(done, total);
     }
     writer.finish();
   }

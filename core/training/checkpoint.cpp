@@ -39,7 +39,7 @@ std::map<std::int64_t, std::filesystem::path> checkpoints_in(const std::filesyst
 
 // A folder loses its name before its files, so that whatever is called a checkpoint is whole, whenever the process
 // ends.
-void take_away(const std::filesystem::path& checkpoint) {
+void begin_removal(const std::filesystem::path& checkpoint) {
   if (!std::filesystem::exists(checkpoint)) return;
   const std::filesystem::path gone = checkpoint.string() + std::string(removed_suffix);
   remove_folder(gone);
@@ -367,7 +367,7 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
     json["run"] = identity;
     json[state_hash] = hash_of(json);
     write_file_atomically(folder / state_file, json.dump(2) + "\n");
-    take_away(final_name);
+    begin_removal(final_name);
     publish_folder(folder, final_name);
     remove_old();
   }
@@ -377,7 +377,7 @@ void CheckpointStore::write(const AdamW& optimizer, const TrainingState& state,
 void CheckpointStore::remove_old() const {
   auto found = checkpoints_in(config_.output);
   while (config_.save_total_limit > 0 && std::ssize(found) > config_.save_total_limit) {
-    take_away(found.begin()->second);
+    begin_removal(found.begin()->second);
     found.erase(found.begin());
   }
   remove_remains(config_.output);

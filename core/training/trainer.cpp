@@ -11,21 +11,22 @@
 
 namespace chorus {
 
-Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine)
+Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model,
+                 const TrainingResources& resources)
     : config_(config),
       dev_(inputs.dev),
       model_(model),
-      activations_(engine.activations),
-      timed_groups_(engine.groups),
-      groups_(engine.groups.groups()),
+      activations_(resources.activations),
+      timed_groups_(resources.groups),
+      groups_(resources.groups.groups()),
       batches_(inputs.train, config.batches, groups_.data.size()),
       schedule_(make_schedule(config.schedule, chorus::total_steps(config, batches_.steps_per_epoch()))),
-      step_(model, engine.optimizer_arena, engine.activations),
+      step_(model, resources.optimizer_arena, resources.activations),
       store_(config, inputs.base, model),
       eval_steps_(dev_ == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
       dev_metric_(eval_steps_ == 0 ? DevMetric::automatic : resolve(config.dev_metric, *dev_)),
       identity_(run_identity(config, inputs, schedule_, eval_steps_)),
-      stop_requested_(engine.stop_requested) {}
+      stop_requested_(resources.stop_requested) {}
 
 std::vector<std::string> Trainer::resume(const std::filesystem::path& checkpoint) {
   CheckpointStore::Resumed resumed = store_.read(checkpoint, step_.optimizer(), identity_);

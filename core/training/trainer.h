@@ -60,7 +60,7 @@ class TrainingObserver {
 };
 
 // Memory and ranks that a training runs on. The model must have been made with the same groups.
-struct Engine {
+struct TrainingResources {
   TimedGroups& groups;
   Arena& optimizer_arena;
   Arena& activations;
@@ -72,7 +72,8 @@ struct Engine {
 class Trainer {
  public:
   // All references must outlive the trainer.
-  Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model, const Engine& engine);
+  Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model& model,
+          const TrainingResources& resources);
 
   // Continues from a checkpoint. Nothing in OUTPUT is changed before run(). Returns what is to be told, in lines.
   std::vector<std::string> resume(const std::filesystem::path& checkpoint);

@@ -7,11 +7,8 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "core/formats/model_config.h"
-#include "core/scoring/kept_embeddings.h"
-#include "core/scoring/text_embeddings.h"
 #include "data/corpora/corpus.h"
 #include "data/prompts/chat_template.h"
 #include "data/prompts/recipe.h"
@@ -19,6 +16,7 @@
 #include "data/text/files.h"
 #include "data/text/text_file.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/line_vectors.h"
 #include "launch/commands/model_setup.h"
 #include "launch/process/console.h"
 #include "launch/process/stop_signals.h"
@@ -29,10 +27,9 @@ namespace {
 
 struct Options {
   PrepareOptions prepare;
-  std::string base, vectors;
+  std::string base;
   std::int64_t shard_mib = 128;
-  ModelOptions model;  // of the base that maps lines to vectors
-  RuntimeOptions runtime;
+  LineVectorOptions vectors;
 
   bool maps_lines() const {
     return prepare.demonstrations.count > 0 && prepare.demonstrations.retrieval == Retrieval::embedding;
@@ -161,10 +158,10 @@ void add_selection(OptionTable& table, PrepareOptions& options) {
 void add_vectors(OptionTable& table, Options& options) {
   table.group("Vectors of --retrieval embedding");
   table
-      .add("vectors", options.vectors,
+      .add("vectors", options.vectors.folder,
            "keeps them in this folder, by the content of the base, and takes those that it has from there")
       .shown_as("DIR");
-  add_computation(table, options.model, options.runtime);
+  add_computation(table, options.vectors.model, options.vectors.runtime);
 }
 
 void add_features(OptionTable& table, PrepareOptions& options) {
@@ -290,99 +287,6 @@ void stop_if_requested() {
   if (stop_requested()) throw Interrupted("stopped by a signal; nothing was written: start it again");
 }
 
-// Maps texts to vectors with the base, on all ranks. It is loaded when the first rank asks.
-class LineVectors {
- public:
-  LineVectors(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime)
-      : options_(options),
-        base_(options.base),
-        tokenizer_(Tokenizer::load(options.prepare.tokenizer)),
-        runtime_(make_runtime(options.runtime, facts(table))) {}
-
-  bool is_first() { return runtime_->is_first(); }
-  Runtime& runtime() { return *runtime_; }
-
-  // On the first rank.
-  std::vector<float> of(std::span<const std::string> texts) {
-    if (options_.vectors.empty()) return ask(texts);
-    KeptEmbeddings kept(options_.vectors, maker());
-    const std::vector<std::string> missing = kept.missing(texts);
-    runtime_->console().print(fmt::format("vectors of {} lines: {} are in {}, {} are made now", texts.size(),
-                                          texts.size() - missing.size(), kept.path().string(),
-                                          missing.size()));
-    if (!missing.empty()) kept.add(missing, ask(missing));
-    return kept.of(texts);
-  }
-
-  // On the others, until the first one needs them no more.
-  void help() {
-    runtime_->activity().now("waiting for lines of the first rank", 0);
-    for (;;) {
-      const auto texts = nlohmann::json::parse(runtime_->text_of_first("")).get<std::vector<std::string>>();
-      if (texts.empty()) return;
-      make(texts);
-    }
-  }
-
-  // On the first rank, which needs the others no more.
-  void finish() {
-    if (others_wait_) runtime_->text_of_first("[]");
-  }
-
- private:
-  static constexpr std::int64_t tokens_at_once = 2048;
-
-  SharedFacts facts(const OptionTable& table) const {
-    SharedFacts facts = facts_of(table, {"base", "input", "output", "tokenizer", "vectors", "features",
-                                         "captions", "label-map", "recipe", "auxiliary"});
-    add_content(facts, base_, std::nullopt);
-    add_content(facts, "tokenizer", tokenizer_.hash());
-    return facts;
-  }
-
-  // All that a vector depends on, but for rounding: on how many ranks, and on which processors.
-  std::map<std::string, std::string> maker() const {
-    return {{"base", fmt::format("{:016x}", base_.content_hash())},
-            {"tokenizer", fmt::format("{:016x}", tokenizer_.hash())},
-            {"precision", std::string(name(options_.model.precision))},
-            {"base_precision", std::string(name(options_.model.base_precision))},
-            {"longest_text", fmt::format("{}", tokens_at_once)},
-            {"vector", "mean of the last hidden states"}};
-  }
-
-  std::vector<float> ask(std::span<const std::string> texts) {
-    runtime_->text_of_first(nlohmann::json(texts).dump());
-    return make(texts);
-  }
-
-  // Collective. Where one is interrupted, all are, and none waits any more.
-  std::vector<float> make(std::span<const std::string> texts) {
-    others_wait_ = false;
-    BaseSetup base_setup = take_base(base_, options_.model, *runtime_);
-    base_setup.llama.load(base_);
-    ModelSetup setup(base_setup, options_.model, {.tokens = tokens_at_once});
-    Console& console = runtime_->console();
-    console.print(fmt::format("vectors of {} lines | {}", texts.size(),
-                              runtime_->description(options_.model.precision)));
-    auto vectors = embed_texts(
-        setup.model, tokenizer_, texts, tokens_at_once, setup.activations,
-        [&](std::int64_t done, std::int64_t total) {
-          console.progress("vectors of lines", done, total);
-          runtime_->activity().now("vectors of lines", done);
-        },
-        [&] { return runtime_->stop_requested(); });
-    others_wait_ = true;
-    console.finish();
-    return vectors;
-  }
-
-  const Options& options_;
-  BaseModel base_;
-  Tokenizer tokenizer_;
-  std::unique_ptr<Runtime> runtime_;
-  bool others_wait_ = true;
-};
-
 ExitCode run(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   options.prepare.config = table.print_effective();
   options.prepare.shard_bytes = options.shard_mib << 20;
@@ -390,11 +294,11 @@ ExitCode run(Options& options, const OptionTable& table, const MakeRuntime& make
   take_from_base(options, table);
   std::optional<LineVectors> vectors;
   if (options.maps_lines()) {
-    vectors.emplace(options, table, make_runtime);
+    vectors.emplace(options.base, options.prepare.tokenizer, options.vectors, table, make_runtime);
   } else {
     require_one_rank("chorus prepare without --retrieval embedding");
   }
-  if (vectors && !vectors->is_first()) {
+  if (vectors && !vectors->runtime().is_first()) {
     vectors->help();
     return ExitCode::done;
   }

@@ -143,15 +143,15 @@ std::string Console::numbers() const {
 }
 
 std::string Console::bar(std::size_t room) const {
-  const std::string told = numbers();
+  const std::string status = numbers();
   std::string line = what_ + ' ';
-  const std::size_t text = line.size() + told.size();
+  const std::size_t text = line.size() + status.size();
   if (total_ > 0 && room >= text + 8) {
     const std::size_t cells = std::min<std::size_t>(room - text - 3, 40);
     const auto filled = static_cast<std::size_t>(part() * static_cast<double>(cells));
     line += '[' + std::string(filled, '#') + std::string(cells - filled, '.') + "] ";
   }
-  return line + told;
+  return line + status;
 }
 
 void Console::draw(int columns) {

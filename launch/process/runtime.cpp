@@ -68,8 +68,8 @@ class RankRuntime : public Runtime {
   bool stop_requested() override {
     const bool here = chorus::stop_requested();
     if (session_ == nullptr) return here;
-    if (here) session_->tell_all();
-    return session_->told();
+    if (here) session_->notify_all();
+    return session_->notified();
   }
   std::string text_of_first(const std::string& text) override {
     if (!grid_) return text;

@@ -121,26 +121,26 @@ std::string limit_text(std::int64_t bytes) {
   return bytes == SystemFacts::unlimited ? "unlimited" : fmt::format("{} KiB", bytes / 1024);
 }
 
-Finding cores(const SystemFacts& facts, const Wish& wish) {
+Finding cores(const SystemFacts& facts, const IntendedRun& run) {
   Finding finding{"cores", fmt::format("{}, {} for this rank, {} ranks here, {:.1f} busy", facts.online_cores,
                                        facts.allowed_cores, facts.ranks_here, facts.busy_cores)};
   const bool bound = facts.allowed_cores < facts.online_cores;
   const int share = bound ? facts.allowed_cores : facts.online_cores / facts.ranks_here;
-  if (wish.threads > 0 && share < wish.threads) {
+  if (run.threads > 0 && share < run.threads) {
     finding.level = Finding::Level::advice;
-    finding.advice = fmt::format("--threads {} is more than the {} cores of a rank: {}", wish.threads, share,
+    finding.advice = fmt::format("--threads {} is more than the {} cores of a rank: {}", run.threads, share,
                                  bound ? "give mpirun --bind-to none" : "start fewer ranks or threads");
   } else if (facts.ranks_here > facts.online_cores) {
     finding.level = Finding::Level::advice;
     finding.advice = "waiting ranks keep a core busy: start at most one per core";
-  } else if (bound && facts.allowed_cores * facts.ranks_here < facts.online_cores && !wish.gpu) {
+  } else if (bound && facts.allowed_cores * facts.ranks_here < facts.online_cores && !run.gpu) {
     finding.level = Finding::Level::advice;
     finding.advice =
         fmt::format("{} cores stay idle: give mpirun --bind-to none (Open MPI ties a rank to one core)",
                     facts.online_cores - facts.allowed_cores * facts.ranks_here);
-  } else if (facts.busy_cores >= 0.5 && !wish.gpu) {
+  } else if (facts.busy_cores >= 0.5 && !run.gpu) {
     const int wanted =
-        std::min((wish.threads > 0 ? wish.threads : std::max(1, share)) * (bound ? 1 : facts.ranks_here),
+        std::min((run.threads > 0 ? run.threads : std::max(1, share)) * (bound ? 1 : facts.ranks_here),
                  facts.allowed_cores);
     if (wanted + facts.busy_cores >= facts.allowed_cores + 0.5) {
       finding.level = Finding::Level::advice;
@@ -154,7 +154,7 @@ Finding cores(const SystemFacts& facts, const Wish& wish) {
   return finding;
 }
 
-Finding instructions(const SystemFacts& facts, const Wish& wish) {
+Finding instructions(const SystemFacts& facts, const IntendedRun& run) {
   std::string have;
   const auto say = [&](bool there, const char* name) {
     if (there) have += fmt::format("{}{}", have.empty() ? "" : ", ", name);
@@ -166,7 +166,7 @@ Finding instructions(const SystemFacts& facts, const Wish& wish) {
   Finding finding{"instructions",
                   fmt::format("{}; bf16 products by {}", have.empty() ? "none of AVX2, AVX-512, AMX" : have,
                               name(facts.bf16_products))};
-  if (!wish.gpu && !facts.avx2) {
+  if (!run.gpu && !facts.avx2) {
     finding.level = Finding::Level::advice;
     finding.advice = "a run on this CPU will be slow: choose a machine with AVX2 or AVX-512";
   }
@@ -193,9 +193,9 @@ std::vector<Finding> memory(const SystemFacts& facts) {
   return findings;
 }
 
-std::vector<Finding> limits(const SystemFacts& facts, const Wish& wish) {
+std::vector<Finding> limits(const SystemFacts& facts, const IntendedRun& run) {
   Finding locked{"locked memory", limit_text(facts.locked_limit)};
-  if (wish.gpu && facts.locked_limit != SystemFacts::unlimited && facts.locked_limit < 64 * mebi) {
+  if (run.gpu && facts.locked_limit != SystemFacts::unlimited && facts.locked_limit < 64 * mebi) {
     locked.level = Finding::Level::advice;
     locked.advice =
         "InfiniBand needs more: ulimit -l unlimited (in Slurm: PropagateResourceLimitsExcept=MEMLOCK)";
@@ -286,10 +286,10 @@ double busy_between(const std::string& before, const std::string& after, const s
   return busy;
 }
 
-std::vector<Finding> examine(const SystemFacts& facts, const Wish& wish) {
+std::vector<Finding> examine(const SystemFacts& facts, const IntendedRun& run) {
   std::vector<Finding> findings{
-      {"machine", facts.host + ", " + facts.processor}, cores(facts, wish), instructions(facts, wish)};
-  for (const std::vector<Finding>& more : {memory(facts), limits(facts, wish)})
+      {"machine", facts.host + ", " + facts.processor}, cores(facts, run), instructions(facts, run)};
+  for (const std::vector<Finding>& more : {memory(facts), limits(facts, run)})
     findings.insert(findings.end(), more.begin(), more.end());
   findings.push_back(output(facts));
   return findings;

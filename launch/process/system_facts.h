@@ -48,12 +48,12 @@ struct Finding {
   bool operator==(const Finding&) const = default;
 };
 
-// What the run that is meant needs.
-struct Wish {
+// What the run needs that is meant to follow.
+struct IntendedRun {
   bool gpu = false;
   int threads = 0;  // per rank on a CPU; 0: its share of the cores
 };
-std::vector<Finding> examine(const SystemFacts& facts, const Wish& wish);
+std::vector<Finding> examine(const SystemFacts& facts, const IntendedRun& run);
 
 // Of an all-reduce of 16 MiB: bytes per second that the slowest link carried.
 Finding examine_all_reduce(double bytes_per_second, double small_seconds, int ranks);

@@ -56,13 +56,13 @@ TEST(ThreadGroup, WhoHasMetStaysUntilAllAreDone) {
 
 // The last rank speaks, twice; the others hear it without taking part, and nobody before.
 void check_notice(const MpiSession& session) {
-  EXPECT_FALSE(session.told());
+  EXPECT_FALSE(session.notified());
   session.make_groups(1)->groups().world.barrier();
   if (session.rank() == session.size() - 1) {
-    session.tell_all();
-    session.tell_all();
+    session.notify_all();
+    session.notify_all();
   }
-  while (!session.told()) std::this_thread::yield();
+  while (!session.notified()) std::this_thread::yield();
 }
 
 // Started by mpirun in the tests named Mpi…, alone otherwise.

@@ -32,8 +32,8 @@ SystemFacts good_machine() {
   return facts;
 }
 
-std::string advice_on(const std::string& what, const SystemFacts& facts, const Wish& wish = {}) {
-  for (const Finding& finding : examine(facts, wish)) {
+std::string advice_on(const std::string& what, const SystemFacts& facts, const IntendedRun& run = {}) {
+  for (const Finding& finding : examine(facts, run)) {
     if (finding.what == what) return finding.advice;
   }
   ADD_FAILURE() << "nothing was said of " << what;
