@@ -3,11 +3,14 @@
 
 Reads train.h5 of a prepared folder, takes its samples in the order of the file, a step of 32 after the other, and writes the
 adapter as it began (OUTPUT/initial), as it ended (OUTPUT), and a line per step (OUTPUT/train_log.jsonl). The same
-updates by Chorus, which begins at the same adapter and keeps the order:
+updates by Chorus, which begins at the same adapter and keeps the order; its evaluate scores both:
 
-    with_peft.py --base SmolLM2-135M-Instruct --data meld-quarter --output peft
-    chorus train train.ini --base SmolLM2-135M-Instruct --data meld-quarter --adapter peft/initial --shuffle off \\
-        --logging-steps 1 --output adapter
+    chorus prepare --corpus meld MELD/data/MELD --base SmolLM2-135M-Instruct --fraction 1/8 --output meld-eighth
+    with_peft.py --base SmolLM2-135M-Instruct --data meld-eighth --output peft
+    chorus train train.ini --base SmolLM2-135M-Instruct --data meld-eighth --adapter peft/initial --shuffle off \\
+        --logging-steps 1 --eval-steps 0 --output adapter
+    chorus evaluate --base SmolLM2-135M-Instruct --adapter peft --data meld-eighth
+    chorus evaluate --base SmolLM2-135M-Instruct --adapter adapter --data meld-eighth
 
 Needs torch, transformers, peft and h5py.
 """
