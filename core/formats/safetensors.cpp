@@ -118,13 +118,11 @@ struct Entry {
 // looks through the whole object at the end of each value.)
 class RepeatedName final : public nlohmann::json_sax<json> {
  public:
-  bool found() const { return found_; }
-  const std::string& name() const { return name_; }
+  const std::optional<std::string>& found() const { return found_; }
 
   bool key(string_t& name) override {
     if (depth_ != 1 || names_.insert(name).second) return true;
-    name_ = name;
-    found_ = true;
+    found_ = name;
     return false;
   }
   bool start_object(std::size_t) override { return ++depth_ > 0; }
@@ -144,9 +142,8 @@ class RepeatedName final : public nlohmann::json_sax<json> {
 
  private:
   std::set<std::string> names_;
-  std::string name_;
+  std::optional<std::string> found_;
   int depth_ = 0;
-  bool found_ = false;
 };
 
 // Reads and checks one file's header; every message begins with the file.
@@ -199,7 +196,7 @@ class HeaderReader {
     }
     RepeatedName repeated;
     json::sax_parse(text, &repeated);
-    require<DataError>(!repeated.found(), where_, ": the tensor ", repeated.name(),
+    require<DataError>(!repeated.found(), where_, ": the tensor ", repeated.found().value_or(""),
                        " stands twice in the header");
     require<DataError>(header.is_object(), where_, ": the header is not a JSON object but ",
                        header.type_name());
@@ -282,12 +279,6 @@ class HeaderReader {
 // "xxh64 0123456789abcdef …": of one length, whatever the hashes are.
 std::string print_hashes(const std::vector<std::uint64_t>& hashes) {
   return fmt::format("{}{:016x}", hash_mark, fmt::join(hashes, " "));
-}
-
-std::uint64_t hash_of_metadata(const std::map<std::string, std::string>& metadata) {
-  XxHash64 hash;
-  for (const auto& [key, value] : metadata) hash.add_array(key).add_array(value);
-  return hash.value();
 }
 
 std::uint64_t hash_of_tensor(const std::string& name, FileDType dtype, std::span<const std::int64_t> shape,
@@ -466,6 +457,12 @@ std::vector<std::byte> stored_as(FileDType dtype, std::span<const float> values)
     std::memcpy(bytes.data() + 2 * i, &bits, sizeof bits);
   }
   return bytes;
+}
+
+std::uint64_t hash_of_metadata(const std::map<std::string, std::string>& metadata) {
+  XxHash64 hash;
+  for (const auto& [key, value] : metadata) hash.add_array(key).add_array(value);
+  return hash.value();
 }
 
 std::uint64_t content_hash(std::vector<TensorView> tensors) {

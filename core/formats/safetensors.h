@@ -87,6 +87,9 @@ std::vector<std::byte> stored_as(FileDType dtype, std::span<const float> values)
 // so that it is quick for models of any size.
 std::uint64_t content_hash(std::vector<TensorView> tensors);
 
+// Of all keys and values, as a file keeps it of its metadata.
+std::uint64_t hash_of_metadata(const std::map<std::string, std::string>& metadata);
+
 struct TensorDescription {
   std::string name;
   FileDType dtype = FileDType::f32;

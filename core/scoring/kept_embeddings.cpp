@@ -7,7 +7,6 @@
 
 #include "core/formats/safetensors.h"
 #include "ops/base/error.h"
-#include "ops/base/hash.h"
 
 namespace chorus {
 
@@ -17,18 +16,11 @@ constexpr const char* vectors_name = "vectors";  // F32 [texts, D]
 constexpr const char* ends_name = "text_ends";   // I64 [texts]: where each ends in the next
 constexpr const char* bytes_name = "texts";      // U8 [bytes]
 
-std::filesystem::path file_in(const std::filesystem::path& folder,
-                              const std::map<std::string, std::string>& maker) {
-  XxHash64 hash;
-  for (const auto& [key, value] : maker) hash.add_array(key).add_array(value);
-  return folder / fmt::format("{:016x}.safetensors", hash.value());
-}
-
 }  // namespace
 
 KeptEmbeddings::KeptEmbeddings(const std::filesystem::path& folder,
                                const std::map<std::string, std::string>& maker)
-    : path_(file_in(folder, maker)), maker_(maker) {
+    : path_(folder / fmt::format("{:016x}.safetensors", hash_of_metadata(maker))), maker_(maker) {
   if (std::filesystem::exists(path_)) read();
 }
 

@@ -126,8 +126,6 @@ void check_not_alone_among_many(const std::optional<MpiSession>& session) {
   session.abort(report_error(who, error));
 }
 
-constexpr double usual_warning = 60;  // seconds
-
 // Of a run that stands still.
 std::function<void(const std::string&)> say_as(const std::string& command) {
   return [command](const std::string& what) {
@@ -138,8 +136,9 @@ std::function<void(const std::string&)> say_as(const std::string& command) {
 }
 
 void watch(const MpiSession& session, double hang_limit, const std::string& command) {
-  const double warning = hang_limit > 0 ? std::min(usual_warning, hang_limit / 2) : usual_warning;
-  session.watch({warning, hang_limit}, say_as(command));
+  HangLimits limits{.end = hang_limit};
+  if (hang_limit > 0) limits.warning = std::min(limits.warning, hang_limit / 2);
+  session.watch(limits, say_as(command));
 }
 
 }  // namespace
