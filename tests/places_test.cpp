@@ -1,4 +1,4 @@
-// Holds the table "Where do I add …" of docs/architecture.md against the code.
+// Holds the table "Where do I add …" of CONTRIBUTING.md against the code.
 
 #include <algorithm>
 #include <cctype>
@@ -46,7 +46,7 @@ struct Row {
 };
 
 std::vector<Row> rows() {
-  std::istringstream lines(text_of(root / "docs/architecture.md"));
+  std::istringstream lines(text_of(root / "CONTRIBUTING.md"));
   std::vector<Row> found;
   bool within = false;
   for (std::string line; std::getline(lines, line);) {

@@ -40,7 +40,7 @@ std::vector<std::string> operators() {
 
 std::vector<std::string> places() {
   const std::string text = text_of(source_folder() / "CONTRIBUTING.md");
-  const std::size_t begin = text.find("- A new operator"), list = text.find("\n", begin);
+  const std::size_t begin = text.find("A new operator stands"), list = text.find("\n", begin);
   return found_in(text.substr(list, text.find("Besides", list) - list), "`([^`]+)`");
 }
 
