@@ -1,11 +1,11 @@
 #pragma once
 
-#include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
 #include "core/model/llama.h"
-#include "ops/dry_backend.h"
+#include "data/sets/batch.h"
 #include "ops/stream_clock.h"
 #include "parallel/communicator.h"
 
@@ -20,6 +20,9 @@ struct Measurement {
   double calls = 0;    // in one step, of the lines of `step_group`; 0 in others
 };
 
+// What a call that reads or writes each of these once must move.
+double bytes_of(std::initializer_list<ConstTensor> tensors);
+
 // The lines that together are one training step: `calls` times `seconds` of each.
 inline constexpr const char* step_group = "operators of the step";
 
@@ -27,25 +30,6 @@ inline constexpr const char* step_group = "operators of the step";
 struct Ceilings {
   double copy_bytes_per_second = 0;    // of reading and writing
   double matmul_flops_per_second = 0;  // of a large square product in the precision of the benchmark
-};
-
-// Repeats a call until `least_seconds` have passed, and again twice; the fastest of the three counts.
-class Stopwatch {
- public:
-  // 0 seconds: one call, to see what memory it takes. All ranks of `world` make the same number of calls, as those that
-  // talk to each other must.
-  Stopwatch(Backend& backend, Communicator& world, Arena& arena, double least_seconds);
-  double seconds_per_call(const std::function<void()>& call) const;
-
- private:
-  double seconds_of(std::int32_t calls, const std::function<void()>& call) const;
-  // What rank 0 says.
-  std::int32_t agree(std::int32_t calls) const;
-
-  Backend& backend_;
-  Communicator& world_;
-  Tensor flag_;  // its download waits for all that was queued before
-  double least_seconds_;
 };
 
 struct BenchmarkShape {
@@ -57,16 +41,8 @@ struct BenchmarkShape {
   std::int64_t targets_per_sequence = 16;  // the last tokens of each
 };
 
-// What measurements take of an arena, found by calling measure(backend, world, arena, 0 seconds) on a backend that
-// computes nothing.
-template <typename Measure>
-std::int64_t memory_of(const Measure& measure, int ranks) {
-  DryBackend backend;
-  IdleCommunicator world(0, ranks);
-  Arena arena = Arena::measuring();
-  measure(backend, world, arena, 0.0);
-  return arena.peak_bytes();
-}
+// Dialogues of equal length whose last tokens are asked for.
+MicroBatch dialogues(const BenchmarkShape& shape);
 
 // The models that the papers tune, and smaller ones for laptops: "tiny", "15m", "110m", "1b", "7b", "13b". Throws
 // ConfigurationError.

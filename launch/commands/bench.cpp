@@ -2,6 +2,7 @@
 
 #include "data/text/files.h"
 #include "experiments/planning/benchmark_file.h"
+#include "experiments/planning/stopwatch.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
 #include "launch/commands/training_options.h"
@@ -28,51 +29,60 @@ ExitCode compare(const std::string& first, const std::string& second) {
   return ExitCode::done;
 }
 
-ExitCode run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+BenchmarkShape shape_of(const Options& options) {
   BenchmarkShape shape = options.shape;
   shape.model = benchmark_model(options.model);
   if (options.layers) shape.model.layers = *options.layers;
+  return shape;
+}
+
+std::string machine_of(const Options& options, const BenchmarkShape& shape, Runtime& runtime) {
+  return fmt::format("{}; {} with {} layers, {}{}, {} tokens a rank{}",
+                     runtime.description(shape.options.precision), options.model, shape.model.layers,
+                     name(shape.options.precision), in_base_precision(shape.options.base_precision),
+                     shape.tokens, recomputed(shape.options.recompute));
+}
+
+void measure(const Options& options, const BenchmarkShape& shape, Runtime& runtime, BenchmarkRun& run) {
+  const Groups groups = runtime.groups().groups();
+  const auto add = [&](const std::vector<Measurement>& more) {
+    run.measurements.insert(run.measurements.end(), more.begin(), more.end());
+  };
+  const auto in_arena = [&](Backend& backend, Communicator& world, Arena& arena, double least_seconds) {
+    run.ceilings =
+        measure_ceilings(backend, world, arena, shape.options.precision, options.matrix, least_seconds);
+    run.measurements.clear();
+    if (options.operators) add(measure_operators(shape, backend, world, arena, least_seconds));
+    if (world.size() > 1) add(measure_all_reduce(backend, world, arena, least_seconds));
+  };
+  {
+    Arena arena(runtime.backend(), memory_of(in_arena, groups.world.size()), "benchmark");
+    in_arena(runtime.backend(), groups.world, arena, options.least_seconds);
+  }
+  if (!options.step) return;
+  const std::unique_ptr<StreamClock> clock = runtime.stream_clock();
+  add(measure_training_step(shape, runtime.backend(), groups, *clock, options.least_seconds));
+}
+
+ExitCode run(const Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
+  const BenchmarkShape shape = shape_of(options);
   std::optional<BenchmarkRun> former;
   if (!options.compare.empty()) former = read_benchmark(options.compare[0]);
   const std::unique_ptr<Runtime> runtime =
       make_runtime(options.runtime, facts_of(table, {"output", "compare"}));
   if (!options.output.empty() && runtime->is_first()) begin_file(options.output, "--output");
   Console& console = runtime->console();
-  Backend& backend = runtime->backend();
-  BenchmarkRun now{
-      .name = "now",
-      .version = std::string(version()),
-      .machine = fmt::format("{}; {} with {} layers, {}{}, {} tokens a rank{}",
-                             runtime->description(shape.options.precision), options.model, shape.model.layers,
-                             name(shape.options.precision), in_base_precision(shape.options.base_precision),
-                             shape.tokens, recomputed(shape.options.recompute)),
-      .ceilings = {},
-      .measurements = {}};
+  BenchmarkRun now{.name = "now",
+                   .version = std::string(version()),
+                   .machine = machine_of(options, shape, *runtime),
+                   .ceilings = {},
+                   .measurements = {}};
   console.print(now.machine + "\n");
-
-  std::vector<Measurement>& measurements = now.measurements;
-  const auto add = [&](const std::vector<Measurement>& more) {
-    measurements.insert(measurements.end(), more.begin(), more.end());
-  };
-  Ceilings& ceilings = now.ceilings;
-  const auto measure = [&](Backend& on, Communicator& world, Arena& arena, double least_seconds) {
-    ceilings = measure_ceilings(on, world, arena, shape.options.precision, options.matrix, least_seconds);
-    if (options.operators) add(measure_operators(shape, on, world, arena, least_seconds));
-    if (world.size() > 1) add(measure_all_reduce(on, world, arena, least_seconds));
-  };
-  {
-    Arena arena(backend, memory_of(measure, runtime->groups().grid().size()), "benchmark");
-    measurements.clear();
-    measure(backend, runtime->groups().groups().world, arena, options.least_seconds);
-  }
-  if (options.step) {
-    const std::unique_ptr<StreamClock> clock = runtime->stream_clock();
-    add(measure_training_step(shape, backend, runtime->groups().groups(), *clock, options.least_seconds));
-  }
+  measure(options, shape, *runtime, now);
   console.print(fmt::format("ceilings, measured: copy {:.1f} GB/s, square product of {} {:.2f} TFLOP/s\n",
-                            ceilings.copy_bytes_per_second / 1e9, options.matrix,
-                            ceilings.matmul_flops_per_second / 1e12));
-  console.print(to_table(measurements, ceilings));
+                            now.ceilings.copy_bytes_per_second / 1e9, options.matrix,
+                            now.ceilings.matmul_flops_per_second / 1e12));
+  console.print(to_table(now.measurements, now.ceilings));
   if (former) console.print(comparison_table(*former, now));
   if (!options.output.empty() && runtime->is_first()) write_benchmark(options.output, now);
   return ExitCode::done;

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "experiments/planning/benchmark.h"
+#include "experiments/planning/stopwatch.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
 #include "launch/process/gpu_report.h"

@@ -11,6 +11,7 @@
 #include "core/formats/base_model.h"
 #include "data/text/files.h"
 #include "experiments/planning/benchmark.h"
+#include "experiments/planning/stopwatch.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/model_setup.h"
 #include "launch/commands/training_options.h"
