@@ -10,34 +10,9 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/formats/rotary.h"
+
 namespace chorus {
-
-// How rotary positions are stretched, by the names of Hugging Face.
-enum class RopeType {
-  linear,   // every position is divided by `factor`
-  dynamic,  // only beyond max_positions, where Chorus never goes
-  // Wavelengths above original_max_position / low_freq_factor are stretched by `factor`, those below
-  // original_max_position / high_freq_factor stay, and between the two it is interpolated.
-  llama3,
-  // Angles that turn at least beta_fast times in original_max_position stay, those that turn at most beta_slow times are
-  // divided by `factor`, and between the two it is interpolated by their index (Peng et al. 2023, YaRN, section 3.2).
-  yarn
-};
-
-struct RopeScaling {
-  RopeType type = RopeType::llama3;
-  double factor = 1;
-  // Of llama3.
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  std::int64_t original_max_position = 0;  // of yarn too
-  // Of yarn.
-  double beta_fast = 32;
-  double beta_slow = 1;
-  bool truncate = true;         // the indices between which is interpolated are whole
-  double attention_factor = 1;  // of rotated queries and keys
-  bool operator==(const RopeScaling&) const = default;
-};
 
 // LLaMA, and those of its descendants that are computed: Mistral is a LLaMA with a sliding window, Qwen2 adds biases to q,
 // k and v, and Qwen3 an RMSNorm over each head of q and k.
@@ -57,8 +32,7 @@ struct ModelConfig {
   std::int64_t key_value_heads = 0;  // Hk, divides Hq
   std::int64_t head_width = 0;       // K, even; Hq K need not be D
   double norm_epsilon = 1e-6;
-  double rope_theta = 10000;
-  std::optional<RopeScaling> rope_scaling;
+  Rotary rope;
   std::int64_t max_positions = 0;
   // A token sees the last so many, itself among them; none: all. Chorus goes no further than that.
   std::optional<std::int64_t> sliding_window;
@@ -113,10 +87,5 @@ void write_model_config(const std::filesystem::path& folder, const ModelConfig& 
 // Throws ConfigurationError, naming the numbers that would do, unless P divides the query heads, the
 // key/value heads and F.
 void require_tensor_parallel(const ModelConfig& config, std::int64_t tensor_ranks);
-
-// [positions, K]: of every position the cosines of its angles j = 0 .. K/2-1, then their sines. Angle j of
-// position p is p · theta^(-2j/K), with the frequency scaled as rope_scaling says, and of yarn both are multiplied by
-// attention_factor. Computed in f64.
-std::vector<float> rope_table(const ModelConfig& config, std::int64_t positions);
 
 }  // namespace chorus

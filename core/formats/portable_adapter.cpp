@@ -26,39 +26,45 @@ std::vector<float> padded(const std::vector<float>& values, std::int64_t columns
   return wide;
 }
 
+PortableChanges changes_of(const LoraConfig& old, const std::vector<PlacedPath>& paths,
+                           const std::string& file) {
+  PortableChanges changes;
+  for (const PlacedPath& path : paths) changes.rank = std::max(changes.rank, path.path.rank);
+  require<DataError>(changes.rank <= largest_served_rank, file, " has the rank ", changes.rank,
+                     ", and vLLM takes at most ", largest_served_rank,
+                     ": merge it into its base, with --base instead of --portable");
+  const double scale = paths[0].path.scale;
+  const auto has_smaller_rank = [&](const PlacedPath& path) { return path.path.rank < changes.rank; };
+  const auto differs = [&](const PlacedPath& path) {
+    return has_smaller_rank(path) || path.path.scale != scale;
+  };
+  changes.padded = std::ranges::count_if(paths, has_smaller_rank);
+  changes.folded_scales = std::ranges::any_of(paths, differs) || scale <= 0;
+  changes.folded_rslora = old.rslora && !changes.folded_scales;
+  // Of one alpha, the number that the file has, without the rounding of a quotient.
+  const bool plain = !old.rslora && old.patterns.alpha.empty() && old.patterns.rank.empty();
+  const auto rank = static_cast<double>(changes.rank);
+  changes.alpha = changes.folded_scales ? rank : plain ? old.alpha : scale * rank;
+  return changes;
+}
+
 }  // namespace
 
 std::int64_t served_rank(std::int64_t rank) { return *std::ranges::lower_bound(served_ranks, rank); }
 
 PortableChanges write_portable(const PeftAdapter& adapter, const std::filesystem::path& folder) {
-  const LoraConfig& old = adapter.config;
-  const std::vector<PlacedPath> paths = paths_of(old, adapter.layers);
-  PortableChanges changes;
-  for (const PlacedPath& path : paths) changes.rank = std::max(changes.rank, path.path.rank);
-  require<DataError>(changes.rank <= largest_served_rank, adapter.file.path().string(), " has the rank ",
-                     changes.rank, ", and vLLM takes at most ", largest_served_rank,
-                     ": merge it into its base, with --base instead of --portable");
-  const auto differs = [&](const PlacedPath& path) {
-    return path.path.rank != changes.rank || path.path.scale != paths[0].path.scale;
-  };
-  changes.folded_scales = std::ranges::any_of(paths, differs) || paths[0].path.scale <= 0;
-  changes.folded_rslora = old.rslora && !changes.folded_scales;
-
-  LoraConfig config = old;
+  const std::vector<PlacedPath> paths = paths_of(adapter.config, adapter.layers);
+  const PortableChanges changes = changes_of(adapter.config, paths, adapter.file.path().string());
+  LoraConfig config = adapter.config;
   config.rank = changes.rank;
+  config.alpha = changes.alpha;
   config.rslora = false;
   config.patterns.rank.clear();
   config.patterns.alpha.clear();
-  // Of one alpha, the number that the file has, without the rounding of a quotient.
-  const bool plain = !old.rslora && old.patterns.alpha.empty() && old.patterns.rank.empty();
-  const auto rank = static_cast<double>(changes.rank);
-  config.alpha = changes.folded_scales ? rank : plain ? old.alpha : paths[0].path.scale * rank;
-  changes.alpha = config.alpha;
 
   std::deque<std::vector<float>> values;  // which the tensors view
   std::vector<TensorToWrite> tensors;
   for (const auto& [layer, projection, path] : paths) {
-    changes.padded += path.rank < changes.rank ? 1 : 0;
     for (const LoraFactor factor : {LoraFactor::a, LoraFactor::b}) {
       const TensorView& view = adapter.factor(layer, projection, factor);
       const std::vector<float> finite = adapter.values(layer, projection, factor);
@@ -67,8 +73,8 @@ PortableChanges write_portable(const PeftAdapter& adapter, const std::filesystem
         continue;
       }
       const bool is_a = factor == LoraFactor::a;
-      const std::vector<std::int64_t> shape{is_a ? changes.rank : view.shape[0],
-                                            is_a ? view.shape[1] : changes.rank};
+      std::vector<std::int64_t> shape = view.shape;
+      shape[is_a ? 0 : 1] = changes.rank;
       values.push_back(padded(finite, view.shape[1], shape[0], shape[1], is_a ? 1 : path.scale));
       tensors.push_back({{view.name, FileDType::f32, shape}, values.back().data()});
     }

@@ -12,34 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/formats/file_tensor.h"
 #include "data/text/files.h"
 
 namespace chorus {
-
-// Element types of the safetensors format, in its own order, which also orders the tensors of a file.
-enum class FileDType { boolean, u8, i8, f8_e5m2, f8_e4m3, i16, u16, f16, bf16, i32, u32, f32, f64, i64, u64 };
-
-std::string_view name(FileDType dtype);  // as in the file: "F32"
-std::int64_t bytes_per_element(FileDType dtype);
-// Whether tensors of the type are read and written as floats: F32, F16, BF16.
-bool is_readable(FileDType dtype);
-
-// "[2, 3]"
-std::string to_string(std::span<const std::int64_t> shape);
-
-// A dense tensor of one or two dims, or of any where it is only read as a whole. `data` may be unaligned.
-struct TensorView {
-  std::string name;
-  FileDType dtype = FileDType::f32;
-  std::vector<std::int64_t> shape;
-  const std::byte* data = nullptr;
-  std::shared_ptr<const MappedFile> file = {};  // keeps `data` mapped; none where that is other memory
-
-  std::int64_t elements() const;
-  std::span<const std::byte> bytes() const;
-  // Of one or two dims.
-  TensorView rows(std::int64_t begin, std::int64_t end) const;
-};
 
 // A memory-mapped safetensors file. Opening reads only the header and checks it completely: everything that
 // does not describe exactly the bytes of the file is refused by a DataError with the file, the tensor and the
@@ -72,16 +48,8 @@ class SafetensorsFile {
   std::map<std::string, std::size_t, std::less<>> index_;
 };
 
-// The part [begin, end) along `dim` of a matrix (dim 0 or 1) or vector (dim 0) of F32, F16 or BF16, dense and
-// row-major. Touches only the memory pages of that part.
-std::vector<float> read_slice(const TensorView& tensor, int dim, std::int64_t begin, std::int64_t end);
-// All elements, of any shape.
-std::vector<float> read_tensor(const TensorView& tensor);
-// The same of a trained tensor. Throws DataError with file and name where an element is not finite.
+// All elements of a trained tensor. Throws DataError with file and name where an element is not finite.
 std::vector<float> read_finite_tensor(const SafetensorsFile& file, std::string_view name);
-
-// Floats as a file holds them: rounded to nearest, ties to even, where the type is F16 or BF16; F32 as they are.
-std::vector<std::byte> stored_as(FileDType dtype, std::span<const float> values);
 
 // Of names, types, shapes and a sample of the bytes, in whatever order and files the tensors stand. Reads 4 KiB of each,
 // so that it is quick for models of any size.
@@ -89,16 +57,6 @@ std::uint64_t content_hash(std::vector<TensorView> tensors);
 
 // Of all keys and values, as a file keeps it of its metadata.
 std::uint64_t hash_of_metadata(const std::map<std::string, std::string>& metadata);
-
-struct TensorDescription {
-  std::string name;
-  FileDType dtype = FileDType::f32;
-  std::vector<std::int64_t> shape;
-};
-
-// The order of tensors in a file: the wider type first, then by name, as the safetensors library. Throws Error where a
-// name stands twice.
-std::vector<TensorDescription> in_file_order(std::vector<TensorDescription> tensors);
 
 // Writes a safetensors file tensor by tensor, so that no more than one must be in memory at a time. The file appears when
 // it is complete. Throws DataError if the disk does not take it. Its metadata hold hashes of all that is in it, by this

@@ -66,7 +66,7 @@ Llama::Llama(const ModelConfig& config, const ModelOptions& options, Backend& ba
   }
   if (config.tied_head) head_.weight = embedding_.table;
   cos_sin_ = arena.take(accumulator(options.precision), {config.longest_text(), config.head_width});
-  upload_floats(backend, cos_sin_, rope_table(config, config.longest_text()));
+  upload_floats(backend, cos_sin_, rope_table(config.rope, config.head_width, config.longest_text()));
 }
 
 TokenDivision Llama::division() const {

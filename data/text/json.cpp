@@ -171,6 +171,14 @@ std::size_t BasicJsonFields<Json>::word(std::string_view key, const std::vector<
 }
 
 template <typename Json>
+void BasicJsonFields<Json>::require_null_or(std::string_view key, const Json& expected,
+                                            std::string_view reason) const {
+  const Json& value = (*this)[key];
+  require<DataError>(value.is_null() || value == expected, where_, ": ", key, " is ", value.dump(), "; ",
+                     reason);
+}
+
+template <typename Json>
 const Json& BasicJsonFields<Json>::get(std::string_view key) const {
   require<DataError>(has(key), where_, ": field '", key, "' is missing");
   return (*this)[key];

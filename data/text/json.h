@@ -60,6 +60,8 @@ class BasicJsonFields {
   std::optional<double> number(std::string_view key) const;
   std::optional<bool> boolean(std::string_view key) const;
   std::optional<std::string> text(std::string_view key) const;
+  // Throws, with the reason, where the field is neither missing nor `expected`.
+  void require_null_or(std::string_view key, const Json& expected, std::string_view reason) const;
   // The index of the field's value in `words`; 0 where the field is missing.
   std::size_t word(std::string_view key, const std::vector<std::string>& words) const;
 

@@ -53,7 +53,7 @@ void add_options(OptionTable& table, Options& options) {
   table.add("key-value-heads", config.key_value_heads, "heads of keys and values").at_least(1);
   table.add("head-width", options.head_width, "width of a head; none: hidden size / query heads").at_least(2);
   table.add("max-positions", config.max_positions, "longest sequence").at_least(1);
-  table.add("rope-theta", config.rope_theta, "base of the rotary frequencies").more_than(1);
+  table.add("rope-theta", config.rope.theta, "base of the rotary frequencies").more_than(1);
   table.add("tied-head", config.tied_head, "the output projection is the embedding");
   table.choice("precision", options.precision, {{"f32", FileDType::f32}, {"bf16", FileDType::bf16}},
                "of the files");

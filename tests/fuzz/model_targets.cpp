@@ -41,7 +41,7 @@ std::vector<std::string> configs() {
   std::vector<std::string> seeds;
   for (const Family family : {Family::llama, Family::mistral, Family::qwen2, Family::qwen3}) {
     ModelConfig config = small_config(family);
-    if (family == Family::llama) config.rope_scaling = RopeScaling{.factor = 8, .original_max_position = 8};
+    if (family == Family::llama) config.rope.scaling = RopeScaling{.factor = 8, .original_max_position = 8};
     if (family == Family::mistral) config.sliding_window = 8;
     seeds.push_back(to_json(config, "float32").dump(1));
   }
@@ -54,7 +54,8 @@ void read_config(const std::string& input) {
   unless_refused([&] { read_generation_ends(folder("config"), 100); });
   const ModelConfig config = read_model_config(folder("config"));
   require(parameter_count(config) > 0, "a model without parameters was accepted");
-  if (config.head_width < 4096) rope_table(config, std::min<std::int64_t>(config.max_positions, 16));
+  if (config.head_width < 4096)
+    rope_table(config.rope, config.head_width, std::min<std::int64_t>(config.max_positions, 16));
   for (const int ranks : {2, 3}) unless_refused([&] { require_tensor_parallel(config, ranks); });
   const std::string written = to_json(config, "float32").dump();
   file("config/config.json", written);

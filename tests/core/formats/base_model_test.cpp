@@ -325,7 +325,7 @@ TEST(BaseModel, OpensAModelInBfloat16) {
   config.key_value_heads = std::stoll(facts.at("num_key_value_heads"));
   config.head_width = config.hidden_size / config.query_heads;
   config.norm_epsilon = std::stod(facts.at("rms_norm_eps"));
-  config.rope_theta = std::stod(facts.at("rope_theta"));
+  config.rope.theta = std::stod(facts.at("rope_theta"));
   config.max_positions = std::stoll(facts.at("seq_len"));
 
   const ScratchFolder folder;

@@ -47,7 +47,7 @@ TEST(Llama, GradientsOfFamiliesAreThoseOfTheLoss) {
 TEST(Llama, GradientsOfYarnAreThoseOfTheLoss) {
   ModelConfig config = tiny_config();
   config.layers = 1;
-  config.rope_scaling =
+  config.rope.scaling =
       RopeScaling{.type = RopeType::yarn, .factor = 4, .original_max_position = 16, .attention_factor = 1.5};
   check_gradients({.precision = DType::f64, .train_base = true}, config, random_dataset(1, 37, 3), 7);
 }
