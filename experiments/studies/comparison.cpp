@@ -102,6 +102,24 @@ double quantile(const std::vector<double>& sorted, double share) {
   return std::lerp(sorted[below], sorted[above], position - static_cast<double>(below));
 }
 
+using LabelScore = std::pair<std::string, double>;
+
+// Adds a run's scores of an utterance to those of the first one.
+void add_scores(std::map<std::string, double>& sums, const AnsweredRun& run, std::size_t utterance,
+                const AnsweredRun& first) {
+  const AnsweredUtterance& answered = run.utterances[utterance];
+  require<DataError>(
+      !answered.scores.empty(), run.name, " has no scores of ", describe(answered.key),
+      ": its answers were decoded; runs are combined by the scores of evaluate --decode score");
+  for (const auto& [label, score] : answered.scores) {
+    require<DataError>(&run == &first || sums.contains(label), run.name, " scores the label '", label,
+                       "' for ", describe(answered.key), ", and ", first.name, " does not");
+    sums[label] += score;
+  }
+  require<DataError>(answered.scores.size() == sums.size(), run.name, " scores ", answered.scores.size(),
+                     " labels for ", describe(answered.key), ", and ", first.name, " ", sums.size());
+}
+
 }  // namespace
 
 Spread spread(std::span<const double> values) {
@@ -133,6 +151,23 @@ void align(std::span<AnsweredRun> runs) {
                        describe(longer.utterances[std::min(common, longer.utterances.size() - 1)].key), ": ",
                        longer.name, ". Runs are compared on the same utterances");
   }
+}
+
+AnsweredRun combined(std::span<const AnsweredRun> runs, std::string name) {
+  require(!runs.empty(), "there are no runs to combine");
+  AnsweredRun out{std::move(name), runs.front().utterances};
+  for (std::size_t u = 0; u < out.utterances.size(); ++u) {
+    AnsweredUtterance& utterance = out.utterances[u];
+    utterance.answer.reset();
+    std::map<std::string, double> sums;
+    for (const AnsweredRun& run : runs) add_scores(sums, run, u, runs.front());
+    for (auto& [label, score] : utterance.scores) score = sums.at(label) / static_cast<double>(runs.size());
+    const auto best = std::ranges::max_element(utterance.scores, {}, &LabelScore::second);
+    const auto is_as_good = [&](const LabelScore& other) { return other.second == best->second; };
+    utterance.found = std::ranges::count_if(utterance.scores, is_as_good) == 1;
+    utterance.predicted = utterance.found ? best->first : "";
+  }
+  return out;
 }
 
 RunGroup score_runs(std::span<const AnsweredRun> runs) {

@@ -29,6 +29,11 @@ struct AnsweredRun {
 // do not hold the same ones with the same gold labels.
 void align(std::span<AnsweredRun> runs);
 
+// One run whose score of each label is the mean of theirs: what several models think together. Each utterance is answered with
+// the best label, by none where two are exactly alike. (A constant in all scores of a run, as that of a normalisation over
+// labels, changes no answer.) The runs must be aligned. Throws DataError where one has no scores, or others' labels.
+AnsweredRun combined(std::span<const AnsweredRun> runs, std::string name);
+
 struct RunScores {
   std::string name;
   Scores scores;

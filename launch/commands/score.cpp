@@ -12,7 +12,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> files, against;
-  std::string exclude, output;
+  std::string combine, exclude, output;
   BootstrapOptions bootstrap;
 };
 
@@ -31,6 +31,12 @@ nlohmann::ordered_json report(const Options& options, std::span<const AnsweredRu
                             runs.size() > 1 ? "the predictions of all runs together" : group.runs[0].name,
                             group.pooled.to_table()));
   nlohmann::ordered_json json = to_json(group);
+  if (!options.combine.empty()) {
+    const AnsweredRun together = combined(runs, options.combine);
+    const RunGroup scored = score_runs({&together, 1});
+    console.print("by the mean of their scores:\n" + to_table(scored) + scored.pooled.to_table());
+    json["combined"] = to_json(scored);
+  }
   if (against.empty()) return json;
   const RunGroup others = score_runs(against);
   const PairedBootstrap comparison = paired_bootstrap(runs, against, options.bootstrap);
@@ -57,9 +63,12 @@ nlohmann::ordered_json exclude(const std::string& file, std::vector<AnsweredRun>
 
 ExitCode run(const Options& options) {
   if (!options.output.empty()) begin_new_file(options.output, "--output");
+  if (!options.combine.empty()) begin_new_file(options.combine, "--combine");
   std::vector<AnsweredRun> runs = read_runs(options.files);
   for (AnsweredRun& run : read_runs(options.against)) runs.push_back(std::move(run));
   align(runs);
+  const auto own = std::span<const AnsweredRun>(runs).first(options.files.size());
+  if (!options.combine.empty()) write_predictions(options.combine, combined(own, options.combine).utterances);
   const auto say = [&](Console& console) {
     const std::span<const AnsweredRun> all = runs;
     return report(options, all.first(options.files.size()), all.subspan(options.files.size()), console);
@@ -85,6 +94,10 @@ ExitCode score(const Arguments& arguments) {
       .shown_as("FILE");
   table.add("against", options.against, "predictions of the other configuration, for a paired bootstrap")
       .shown_as("FILE,...");
+  table
+      .add("combine", options.combine,
+           "also answer by the mean of the files' scores of each label, and write that as predictions")
+      .shown_as("FILE");
   table.add("exclude", options.exclude, "JSON lines of utterances; also scores what remains without them")
       .shown_as("FILE");
   table.add("samples", options.bootstrap.samples, "resamples of the bootstrap").at_least(1);

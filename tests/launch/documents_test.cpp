@@ -62,7 +62,8 @@ const std::vector<Document>& documents() {
       {"docs/cluster.md", prepared, {{"--hosts hosts", "two machines"}}},
       {"docs/experiments.md",
        trained + "chorus evaluate --base Llama-2-7b-hf --adapter meld-r16 --data meld --output scores\n"
-                 "for file in a-seed-1 a-seed-2 a-seed-3 b-seed-1 b-seed-2 b-seed-3; do cp "
+                 "for file in a-seed-1 a-seed-2 a-seed-3 b-seed-1 b-seed-2 b-seed-3 llama-predictions "
+                 "qwen-predictions; do cp "
                  "scores/predictions.jsonl "
                  "$file.jsonl; done\n",
        {}},

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
+#include "tests/launch/json_lines.h"
 #include "tests/launch/program.h"
 
 namespace chorus {
@@ -49,6 +50,51 @@ TEST_F(ScoreCommand, PrintsMeansOverSeedsAndTheComparison) {
   EXPECT_THAT(out, HasSubstr("difference of mean weighted F1: +"));
   EXPECT_THAT(out, HasSubstr("(2000 paired resamples of the utterances)"));
   EXPECT_EQ(run_successfully(arguments), out);
+}
+
+TEST_F(ScoreCommand, AnswersByTheMeanOfScores) {
+  const auto write_scores = [&](const std::string& name, const std::vector<nlohmann::json>& scores) {
+    std::string lines;
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      const nlohmann::json line{
+          {"corpus", "meld"}, {"split", "test"},    {"dialogue", "0"},    {"utterance", fmt::format("{}", i)},
+          {"gold", "joy"},    {"predicted", "joy"}, {"scores", scores[i]}};
+      lines += line.dump() + "\n";
+    }
+    write_text(folder_ / name, lines);
+    return std::string(folder_ / name);
+  };
+  const std::string both = folder_ / "both.jsonl", json = folder_ / "both.json";
+  // The second file changes the first answer, agrees with the second, and leaves the third undecided.
+  const std::string a = write_scores(
+      "a.jsonl", {{{"joy", -1}, {"anger", -2}}, {{"joy", -1}, {"anger", -2}}, {{"joy", -1}, {"anger", -2}}});
+  const std::string b = write_scores(
+      "b.jsonl",
+      {{{"anger", -1}, {"joy", -3}}, {{"anger", -2}, {"joy", -1.5}}, {{"anger", -1}, {"joy", -2}}});
+  EXPECT_THAT(run_successfully({"score", a, b, "--combine", both, "--output", json}),
+              HasSubstr("by the mean of their scores:\n"));
+  const auto answers = read_json_lines(both);
+  ASSERT_EQ(answers.size(), 3U);
+  EXPECT_EQ(answers[0]["predicted"], "anger");
+  EXPECT_EQ(answers[0]["scores"], (nlohmann::json{{"joy", -2}, {"anger", -1.5}}));
+  EXPECT_EQ(answers[1]["predicted"], "joy");
+  EXPECT_TRUE(answers[2]["predicted"].is_null());
+  EXPECT_NEAR(nlohmann::json::parse(read_text(json))["combined"]["runs"][0]["scores"]["accuracy"], 1. / 3,
+              1e-12);
+  run_successfully({"score", both, "--against", a});
+
+  EXPECT_THAT(refusal({"score", a, b, "--combine", both}, ExitCode::configuration), HasSubstr("both.jsonl"));
+  const std::string others = write_scores(
+      "c.jsonl",
+      {{{"joy", -1}, {"sadness", -2}}, {{"joy", -1}, {"anger", -2}}, {{"joy", -1}, {"anger", -2}}});
+  const std::string never = folder_ / "never.jsonl";
+  EXPECT_THAT(refusal({"score", a, others, "--combine", never}, ExitCode::data),
+              HasSubstr("c.jsonl scores the label 'sadness' for "));
+  EXPECT_THAT(
+      refusal({"score", a, write_scores("decoded.jsonl", {nullptr, nullptr, nullptr}), "--combine", never},
+              ExitCode::data),
+      HasSubstr("evaluate --decode score"));
+  EXPECT_FALSE(std::filesystem::exists(never));
 }
 
 TEST_F(ScoreCommand, WritesTheNumbers) {
