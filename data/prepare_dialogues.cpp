@@ -6,9 +6,9 @@
 #include <set>
 #include <unordered_set>
 
-#include "data/corpora/captions.h"
 #include "data/corpora/corpus.h"
 #include "data/corpora/label_map.h"
+#include "data/corpora/side_texts.h"
 #include "data/preparation.h"
 #include "data/prompts/prompt.h"
 #include "data/sets/feature_file.h"
@@ -114,6 +114,55 @@ std::map<std::string, FeatureTable> join_features(Dialogues& dialogues, const Pr
       file.read(split.name, missing[0].dialogue->id, missing[0].utterance().id, options.feature_rows);
   }
   return tables;
+}
+
+struct SideSource {
+  std::string name, path, option;  // what gave it
+};
+
+std::vector<SideSource> side_sources(const PrepareOptions& options) {
+  std::vector<SideSource> sources;
+  if (!options.captions.empty()) sources.push_back({"caption", options.captions, "--captions"});
+  for (const std::string& given : options.side) {
+    const std::size_t equals = given.find('=');
+    const std::string name = given.substr(0, equals), option = "--side " + name;
+    require<ConfigurationError>(equals != std::string::npos && equals + 1 < given.size(), "--side '", given,
+                                "' must be NAME=FILE");
+    require<ConfigurationError>(is_side_name(name), option, ": ", side_name_rule);
+    for (const SideSource& other : sources)
+      require<ConfigurationError>(other.name != name, option, ": ", other.option, " gives it as well, from ",
+                                  other.path);
+    sources.push_back({name, given.substr(equals + 1), option});
+  }
+  return sources;
+}
+
+// Gives the lines their side texts, and counts those without.
+void add_side_texts(Dialogues& dialogues, const PrepareOptions& options, const Recipe& recipe,
+                    const std::optional<Recipe>& auxiliary, Ledger& ledger) {
+  std::set<std::string> shown = recipe.side_texts(), needed = recipe.needed_side_texts();
+  if (auxiliary) {
+    shown.merge(auxiliary->side_texts());
+    needed.merge(auxiliary->needed_side_texts());
+  }
+  for (const auto& [name, path, option] : side_sources(options)) {
+    const std::string near = nearest(name, std::vector<std::string>(shown.begin(), shown.end()));
+    require<ConfigurationError>(
+        shown.contains(name), option, ": recipe ", recipe.name, " shows no {", name, "}",
+        near.empty() ? "; use one with a part that says \"where\" (--recipe dialogue shows {caption}, traits "
+                       "{traits})"
+                     : "; did you mean {" + near + "}?");
+    const bool of_speakers = join_side_texts(name, path, dialogues.corpora, dialogues.ledgers, ledger);
+    require<ConfigurationError>(!of_speakers || recipe.task != Task::speaker, option,
+                                ": texts of a speaker "
+                                "tell the answer of recipe ",
+                                recipe.name);
+  }
+  for (const std::string& name : shown) {
+    require<ConfigurationError>(
+        count_lines_without(name, dialogues.corpora, dialogues.ledgers) || !needed.contains(name), "recipe ",
+        recipe.name, " shows {", name, "}, and no line has it: give them by --side ", name, "=FILE");
+  }
 }
 
 // What can be answered with.
@@ -389,12 +438,7 @@ void prepare_dialogues(Preparation& preparation) {
   }
   Dialogues dialogues = read_corpora(options);
   unify_labels(dialogues, options);
-  if (!options.captions.empty()) {
-    require<ConfigurationError>(
-        recipe.mentions("caption"), "--captions: recipe ", recipe.name,
-        " shows no captions; use --recipe dialogue, or a recipe with a part that is \"captioned\"");
-    join_captions(options.captions, dialogues.corpora, dialogues.ledgers, preparation.ledger);
-  }
+  add_side_texts(dialogues, options, recipe, auxiliary, preparation.ledger);
   require<ConfigurationError>(
       recipe.mentions("features") == !options.features.empty(), "recipe ", recipe.name,
       options.features.empty() ? " shows features: give it a file with --features"

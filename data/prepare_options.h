@@ -65,8 +65,9 @@ struct PrepareOptions {
   Mix mix = Mix::ratio;
   std::uint64_t fraction_seed = 1;
   DemonstrationOptions demonstrations;
-  std::string captions;     // file; "": none
-  std::string feature_key;  // pattern of the features' keys; "": that of their file's layout
+  std::vector<std::string> side;  // NAME=FILE of each side text (data/corpora/side_texts.h)
+  std::string captions;           // FILE of the one that is called caption; "": none
+  std::string feature_key;        // pattern of the features' keys; "": that of their file's layout
 
   // Of dialogues and of the tokens corpus:
   std::string features;           // HDF5 file; "": none

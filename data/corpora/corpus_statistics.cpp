@@ -34,7 +34,7 @@ SplitStatistics split_statistics(const CorpusSplit& split, const std::vector<std
     turns.push_back(std::ssize(dialogue.utterances));
     for (const Utterance& utterance : dialogue.utterances) {
       ++statistics.utterances;
-      statistics.with_caption += utterance.caption.empty() ? 0 : 1;
+      for (const SideText& side : utterance.side) ++statistics.with_side_text[side.name];
       const auto label = std::find(labels.begin(), labels.end(), utterance.label);
       ++(label == labels.end() ? statistics.without_label
                                : statistics.label_counts[static_cast<std::size_t>(label - labels.begin())]);
@@ -90,7 +90,7 @@ std::string CorpusStatistics::to_table() const {
     });
   }
   table.number_if_any("  without label", &SplitStatistics::without_label);
-  table.number_if_any("  with a caption", &SplitStatistics::with_caption);
+  table.counts("  with side text", &SplitStatistics::with_side_text);
   table.number("speakers", &SplitStatistics::speakers);
   table.number("  most in a dialogue", &SplitStatistics::most_speakers);
   lengths("turns of a dialogue", &SplitStatistics::turns);

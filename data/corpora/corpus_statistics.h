@@ -22,10 +22,11 @@ struct SplitStatistics {
   std::string name, file;
   std::int64_t dialogues = 0, utterances = 0;
   std::vector<std::int64_t> label_counts;  // as Corpus::labels
-  std::int64_t without_label = 0, with_caption = 0;
-  std::int64_t speakers = 0, most_speakers = 0;      // distinct in the split; in one dialogue
-  LengthStatistics words, turns;                     // of utterances, between white space; of dialogues
-  std::map<std::string, std::int64_t> skipped_rows;  // by reason
+  std::int64_t without_label = 0;
+  std::map<std::string, std::int64_t> with_side_text;  // utterances, by its name
+  std::int64_t speakers = 0, most_speakers = 0;        // distinct in the split; in one dialogue
+  LengthStatistics words, turns;                       // of utterances, between white space; of dialogues
+  std::map<std::string, std::int64_t> skipped_rows;    // by reason
 };
 
 struct CorpusStatistics {

@@ -1,17 +1,24 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace chorus {
 
+// What a corpus does not tell of a line (side_texts.h).
+struct SideText {
+  std::string name;
+  std::shared_ptr<const std::string> text;  // one for all lines of a speaker or dialogue
+};
+
 struct Utterance {
   std::string id;  // unique in its dialogue; may have gaps, so it is never an index
   std::string speaker, text;
-  std::string label;         // one of Corpus::labels; empty: none, see CorpusSplit::has_labels
-  std::int64_t line = 0;     // of the file it was read from
-  std::string caption = {};  // visual knowledge in words; empty: none
+  std::string label;      // one of Corpus::labels; empty: none, see CorpusSplit::has_labels
+  std::int64_t line = 0;  // of the file it was read from
+  std::vector<SideText> side = {};
   // Its rows of the split's FeatureTable: [first_feature, first_feature + features).
   std::int32_t first_feature = 0, features = 0;
 };

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "data/corpora/rows.h"
+#include "data/corpora/side_texts.h"
 #include "data/corpora/split_files.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
@@ -45,8 +46,31 @@ std::string required_text(const Json& object, const char* name, const std::strin
   return text->get<std::string>();
 }
 
+void set_side_text(Utterance& utterance, const std::string& name, const Json& text) {
+  set_side_text(utterance, name, std::make_shared<const std::string>(text.get<std::string>()));
+}
+
+void parse_side_texts(const Json& object, const std::string& what, const RowPlace& place,
+                      Utterance& utterance) {
+  if (const Json* caption = text_field(object, "caption", what, place))
+    set_side_text(utterance, "caption", *caption);
+  const auto side = object.find("side");
+  if (side == object.end() || side->is_null()) return;
+  require_row(side->is_object(), place, "bad field",
+              fmt::format("'side' of {} must be an object of texts; it is {}", what, side->dump()));
+  for (const auto& [name, value] : side->items()) {
+    if (value.is_null()) continue;
+    require_row(is_side_name(name), place, "bad field",
+                fmt::format("'{}' in 'side' of {}: {}", name, what, side_name_rule));
+    const Json* text = text_field(*side, name.c_str(), "'side' of " + what, place);
+    require_row(side_text(utterance, name) == nullptr, place, "bad field",
+                fmt::format("{} has 'caption', and another in 'side'", what));
+    set_side_text(utterance, name, *text);
+  }
+}
+
 Utterance parse_utterance(const Json& object, std::size_t position, const RowPlace& place) {
-  static const std::vector<std::string> fields{"id", "speaker", "text", "label", "caption"};
+  static const std::vector<std::string> fields{"id", "speaker", "text", "label", "caption", "side"};
   const std::string what = fmt::format("utterance {}", position);
   check_fields(object, fields, what, place);
   const auto text_or = [&](const char* name, const std::string& otherwise) {
@@ -58,7 +82,7 @@ Utterance parse_utterance(const Json& object, std::size_t position, const RowPla
   utterance.speaker = required_text(object, "speaker", what, place);
   utterance.text = required_text(object, "text", what, place);
   utterance.label = text_or("label", "");
-  utterance.caption = text_or("caption", "");
+  parse_side_texts(object, what, place, utterance);
   utterance.line = place.line;
   return utterance;
 }

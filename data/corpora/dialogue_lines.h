@@ -10,8 +10,9 @@
 namespace chorus {
 
 // Reads a folder of JSON lines: each NAME.jsonl is a split, each line a dialogue
-//   {"id": "7", "utterances": [{"id": "0", "speaker": "Ann", "text": "Hi!", "label": "joy", "caption": "..."}]}
-// `id` (by default the position in the dialogue), `label` and `caption` of an utterance may be left out or null;
+//   {"id": "7", "utterances": [{"id": "0", "speaker": "Ann", "text": "Hi!", "label": "joy", "side": {"NAME": "..."}}]}
+// `id` (by default the position in the dialogue), `label`, `side` (side_texts.h) and `caption`, the side text of that name, may
+// be left out or null;
 // docs/formats.md has the schema. Blank lines are passed over. train, dev (see split_files.h) and test come first,
 // others by name. Labels are those of labels.json beside them, an array of texts in index order, or else the sorted
 // set of those that occur.

@@ -87,7 +87,13 @@ std::int64_t normalise(std::string& text) {
 }
 
 std::int64_t normalise(Utterance& utterance) {
-  return normalise(utterance.text) + normalise(utterance.speaker) + normalise(utterance.caption);
+  std::int64_t replaced = normalise(utterance.text) + normalise(utterance.speaker);
+  for (SideText& side : utterance.side) {
+    std::string text = *side.text;
+    replaced += normalise(text);
+    side.text = std::make_shared<const std::string>(std::move(text));
+  }
+  return replaced;
 }
 
 bool looks_misread(std::string_view text) {

@@ -18,7 +18,7 @@ std::int64_t normalise_line_breaks(std::string& text);
 
 // Both. Returns how many characters they replaced.
 std::int64_t normalise(std::string& text);
-// The same of text, speaker and caption.
+// The same of text, speaker and side texts.
 std::int64_t normalise(Utterance& utterance);
 
 // Whether it looks like UTF-8 that was read as Windows-1252: "â€™" for an apostrophe, "Ã©" for é.

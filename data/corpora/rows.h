@@ -30,7 +30,7 @@ void require_label(const std::string& label, const std::vector<std::string>& kno
 // reason where the options say so; `next` is then called again and must go on behind the bad row.
 void read_rows(const CorpusOptions& options, SplitLedger& ledger, const std::function<bool()>& next);
 
-// The end of reading a split: normalises the texts, speakers and captions (see normalise.h), counts dialogues and
+// The end of reading a split: normalises texts, speakers and side texts (see normalise.h), counts dialogues and
 // utterances, and texts that look misread. Throws DataError if there are none.
 void finish_split(CorpusSplit& split, SplitLedger& ledger);
 

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "data/corpora/side_texts.h"
 #include "data/text/text.h"
 #include "ops/base/error.h"
 
@@ -71,7 +72,6 @@ PromptWriter::Values PromptWriter::values(const Line& line) const {
           {"speaker", speaker(line)},
           {"speaker_number", std::to_string(speaker_number(recipe_, line, settings_.first_speaker))},
           {"utterance", utterance.text},
-          {"caption", utterance.caption},
           {"label", label == settings_.labels.end() ? "" : recipe_.word(*label)},
           {"index", std::to_string(line.turn + 1)},
           {"features", std::string(1, feature_place)}};
@@ -85,8 +85,14 @@ std::size_t PromptWriter::lines_wanted(const Line& line) const {
 void PromptWriter::append(std::vector<Piece>& pieces, const Recipe::Part& part, const Line& line,
                           Values values) const {
   const Utterance& utterance = line.utterance();
-  const bool captioned = part.captioned && !utterance.caption.empty();
-  const std::string text = fill_in(captioned ? *part.captioned : part.text, values, "recipe " + recipe_.name);
+  const auto variant = std::ranges::find_if(part.variants, [&](const Recipe::Variant& each) {
+    return std::ranges::all_of(
+        each.has, [&](const std::string& name) { return side_text(utterance, name) != nullptr; });
+  });
+  const bool varies = variant != part.variants.end();
+  if (varies)
+    for (const std::string& name : variant->has) values[name] = *side_text(utterance, name);
+  const std::string text = fill_in(varies ? variant->text : part.text, values, "recipe " + recipe_.name);
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t mark = text.find(feature_place, begin);
     Piece piece{text.substr(begin, mark - begin)};

@@ -1,10 +1,12 @@
 #include "data/prompts/prompt_form.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "data/corpora/side_texts.h"
 #include "data/prompts/prompt.h"
 #include "data/text/files.h"
 #include "data/text/json.h"
@@ -24,6 +26,21 @@ bool is_of_conversations(const nlohmann::json& json) {
 PromptForm form_of_conversations(const nlohmann::json& json, const std::string& where) {
   const JsonFields fields(json, where, {chat_field});
   return {{}, {}, ChatTemplate::parse(fields.get(chat_field).dump(), where + ": " + chat_field)};
+}
+
+void require_side_texts(std::span<const Dialogue> dialogues, const Recipe& recipe) {
+  for (const std::string& name : recipe.needed_side_texts()) {
+    const bool any = std::ranges::any_of(dialogues, [&](const Dialogue& dialogue) {
+      return std::ranges::any_of(dialogue.utterances, [&](const Utterance& utterance) {
+        return side_text(utterance, name) != nullptr;
+      });
+    });
+    require<ConfigurationError>(
+        any, "recipe ", recipe.name, " shows {", name,
+        "}, and no line has it: give the dialogues as JSON lines whose utterances have "
+        "\"side\": {\"",
+        name, "\": \"...\"}");
+  }
 }
 
 }  // namespace
@@ -108,6 +125,7 @@ void PromptForm::require_askable() const {
 Dataset questions_about(std::span<const Dialogue> dialogues, const PromptForm& form,
                         const Tokenizer& tokenizer, const QuestionLimits& limits) {
   form.require_askable();
+  require_side_texts(dialogues, form.recipe);
   PromptWriter writer(form.recipe, tokenizer, {form.labels, limits.max_tokens});
   DatasetOrigin origin;
   origin.corpora = {"asked"};

@@ -53,7 +53,7 @@ struct QuestionLimits {
 };
 
 // The data set that asks about every line of the dialogues, each answered with every label, for evaluate(). Throws DataError
-// where a line alone has too many tokens.
+// where a line alone has too many tokens, ConfigurationError where none has a side text that the recipe needs.
 Dataset questions_about(std::span<const Dialogue> dialogues, const PromptForm& form,
                         const Tokenizer& tokenizer, const QuestionLimits& limits);
 

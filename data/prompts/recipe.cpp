@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "data/corpora/side_texts.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
 #include "data/text/text_file.h"
@@ -39,22 +40,44 @@ Placeholders placeholders(PartKind kind, Task task) {
   return known;
 }
 
+void check_variants(const Recipe::Part& part, Task task, const Placeholders& known,
+                    const std::string& origin) {
+  require<DataError>(part.variants.empty() || is_repeated(part.kind) ||
+                         (part.kind == PartKind::text && task != Task::impact),
+                     origin, ": fields 'where' and 'captioned' are for lines whose side texts may be shown");
+  for (const Recipe::Variant& variant : part.variants) {
+    Placeholders more = known;
+    for (const std::string& name : variant.has) {
+      require<DataError>(is_side_name(name), origin, ": '", name, "' in 'where': ", side_name_rule);
+      more[name] = "";
+    }
+    fill_in(variant.text, more, origin);
+  }
+}
+
 // Fills in nonsense, so that wrong placeholders are found when the recipe is read.
 void check_placeholders(const Recipe::Part& part, Task task, const std::string& origin) {
-  Placeholders known = placeholders(part.kind, task);
+  const Placeholders known = placeholders(part.kind, task);
   const std::string filled = fill_in(part.text, known, origin);
   require<DataError>(part.kind != PartKind::answer || filled != fill_in(part.text, {{"label", "y"}}, origin),
                      origin, ": the answer does not contain {label}");
-  if (part.captioned) {
-    require<DataError>(
-        part.kind == PartKind::history || (part.kind == PartKind::text && task != Task::impact), origin,
-        ": field 'captioned' is for lines whose caption may be shown");
-    known["caption"] = "";
-    fill_in(*part.captioned, known, origin);
-  }
+  check_variants(part, task, known, origin);
   require<DataError>(is_repeated(part.kind) || (part.before.empty() && part.after.empty()), origin,
                      ": 'before' and 'after' are for history and demonstrations");
   for (const std::string& edge : {part.before, part.after}) fill_in(edge, {{"labels", ""}}, origin);
+}
+
+std::vector<Recipe::Variant> parse_variants(const JsonFields& part) {
+  std::vector<Recipe::Variant> variants;
+  const Json none = Json::array();
+  for (const Json& json : part.has("where") ? part.list("where") : none) {
+    const std::string where = fmt::format("{}: where {}", part.where(), variants.size() + 1);
+    const JsonFields fields(json, where, {"has", "text", "optional"});
+    variants.push_back({parse_names(fields.get("has"), where + ": has"), fields.required_text("text"),
+                        fields.boolean("optional").value_or(false)});
+  }
+  if (const auto captioned = part.text("captioned")) variants.push_back({{"caption"}, *captioned, true});
+  return variants;
 }
 
 std::vector<Recipe::Part> parse_parts(const Json& json, Task task, const std::string& origin) {
@@ -62,12 +85,12 @@ std::vector<Recipe::Part> parse_parts(const Json& json, Task task, const std::st
   std::vector<Recipe::Part> parts;
   for (std::size_t i = 0; i < json.size(); ++i) {
     const std::string where = fmt::format("{}: part {}", origin, i + 1);
-    const JsonFields fields(json[i], where, {"kind", "text", "captioned", "before", "after"});
+    const JsonFields fields(json[i], where, {"kind", "text", "captioned", "where", "before", "after"});
     fields.get("kind");
     Recipe::Part& part = parts.emplace_back();
     part.kind = static_cast<PartKind>(fields.word("kind", {"text", "history", "demonstrations", "answer"}));
     part.text = fields.required_text("text");
-    part.captioned = fields.text("captioned");
+    part.variants = parse_variants(fields);
     part.before = fields.text("before").value_or("");
     part.after = fields.text("after").value_or("");
     check_placeholders(part, task, where);
@@ -195,8 +218,26 @@ bool Recipe::mentions(std::string_view placeholder) const {
   const std::string mark = fmt::format("{{{}}}", placeholder);
   return std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
     return part.text.find(mark) != std::string::npos ||
-           (part.captioned && part.captioned->find(mark) != std::string::npos);
+           std::any_of(part.variants.begin(), part.variants.end(),
+                       [&](const Variant& variant) { return variant.text.find(mark) != std::string::npos; });
   });
+}
+
+std::set<std::string> Recipe::side_texts() const {
+  std::set<std::string> names;
+  for (const Part& part : parts) {
+    for (const Variant& variant : part.variants) names.insert(variant.has.begin(), variant.has.end());
+  }
+  return names;
+}
+
+std::set<std::string> Recipe::needed_side_texts() const {
+  std::set<std::string> names;
+  for (const Part& part : parts) {
+    for (const Variant& variant : part.variants)
+      if (!variant.optional) names.insert(variant.has.begin(), variant.has.end());
+  }
+  return names;
 }
 
 std::optional<std::int64_t> parse_history(const std::string& text, const std::string& origin) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,11 +29,17 @@ struct Recipe {
   // `text` stands once and speaks of the utterance asked about; `history` is repeated for each line before it, the
   // oldest first; `demonstrations` for each example; `answer` stands last.
   enum class PartKind { text, history, demonstrations, answer };
+  // What a part says of a line that has all these side texts (data/corpora/side_texts.h), each a placeholder of its name.
+  struct Variant {
+    std::vector<std::string> has;
+    std::string text;
+    bool optional = false;  // whether the recipe may be used where no line has one of them
+  };
   struct Part {
     PartKind kind = PartKind::text;
-    std::string text;                      // with placeholders; {{ and }} for braces
-    std::optional<std::string> captioned;  // instead of `text` where the line has a caption
-    std::string before, after;             // of all the repetitions, if there are any
+    std::string text;               // with placeholders; {{ and }} for braces
+    std::vector<Variant> variants;  // the first that fits a line stands instead of `text`
+    std::string before, after;      // of all the repetitions, if there are any
   };
 
   std::string name, description;
@@ -68,6 +75,8 @@ struct Recipe {
   std::string word(const std::string& label) const;
   bool has(PartKind kind) const;
   bool mentions(std::string_view placeholder) const;  // in any part
+  std::set<std::string> side_texts() const;           // names of those that variants show
+  std::set<std::string> needed_side_texts() const;    // of these, what some line must have
 };
 
 struct ShippedRecipe {

@@ -21,8 +21,28 @@ using Json = nlohmann::json;
 constexpr std::array file_options{"recipe",   "auxiliary", "chat-template", "label-map",
                                   "captions", "features",  "tokenizer"};
 
-std::string parse_value(const Json& value, const std::string& where) {
-  if (value.is_string()) return value.get<std::string>();
+// A name of something shipped has neither folder nor extension; what begins with a placeholder comes from outside.
+bool is_relative_path(const std::string& value) {
+  const std::filesystem::path path = value;
+  return !value.starts_with("{") && path.is_relative() && (path.has_parent_path() || path.has_extension());
+}
+
+// What stands beside the study, in `folder`, is found from anywhere.
+std::string found_from(const std::filesystem::path& folder, const std::string& option, std::string value) {
+  std::size_t begin = 0;  // of the file's name
+  if (option == "side") {
+    begin = value.find('=') + 1;
+  } else if (std::ranges::find(file_options, option) == file_options.end()) {
+    return value;
+  }
+  const std::string file = value.substr(begin);
+  return is_relative_path(file) ? value.substr(0, begin) + (folder / file).lexically_normal().string()
+                                : value;
+}
+
+std::string parse_value(const Json& value, const std::string& option, const std::filesystem::path& folder,
+                        const std::string& where) {
+  if (value.is_string()) return found_from(folder, option, value.get<std::string>());
   if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
   if (value.is_number()) return value.dump();
   require<DataError>(value.is_array(), where, " must be a string, a number, true, false, null or a list, is ",
@@ -30,15 +50,9 @@ std::string parse_value(const Json& value, const std::string& where) {
   std::vector<std::string> items;
   for (const Json& item : value) {
     require<DataError>(item.is_string(), where, " must be a list of strings, holds ", item.dump());
-    items.push_back(item.get<std::string>());
+    items.push_back(found_from(folder, option, item.get<std::string>()));
   }
   return joined(items, ",");
-}
-
-// A name of something shipped has neither folder nor extension; what begins with a placeholder comes from outside.
-bool is_relative_path(const std::string& value) {
-  const std::filesystem::path path = value;
-  return !value.starts_with("{") && path.is_relative() && (path.has_parent_path() || path.has_extension());
 }
 
 CommandOptions parse_options(const JsonFields& fields, const std::string& name,
@@ -55,10 +69,7 @@ CommandOptions parse_options(const JsonFields& fields, const std::string& name,
       options[option] = std::nullopt;
       continue;
     }
-    std::string text = parse_value(value, where);
-    const bool names_file = std::ranges::find(file_options, option) != file_options.end();
-    if (names_file && is_relative_path(text)) text = (folder / text).lexically_normal().string();
-    options[option] = std::move(text);
+    options[option] = parse_value(value, option, folder, where);
   }
   return options;
 }

@@ -1,6 +1,7 @@
 #include <array>
 #include <functional>
 #include <iostream>
+#include <set>
 
 #include <unistd.h>
 
@@ -61,6 +62,10 @@ void read_typed(Runtime& runtime, const std::string& greeting, const std::functi
 
 void label(const AskOptions& options, const PromptForm& form, const OptionTable& table,
            const MakeRuntime& make_runtime) {
+  const std::set<std::string> needed = form.recipe.needed_side_texts();
+  require<ConfigurationError>(
+      needed.empty(), "recipe ", form.recipe.name, " shows {", needed.empty() ? "" : *needed.begin(),
+      "}, which lines that are typed do not have: use `chorus predict` with JSON lines");
   AskedModel model(options, form, facts_of(table, {"base", "adapter", "data"}), make_runtime);
   Dialogue dialogue{"0", {}};
   read_typed(

@@ -48,7 +48,7 @@ void LineVectors::finish() {
 
 // Ranks may have other files where they stand, but not other contents.
 SharedFacts LineVectors::facts(const OptionTable& table) const {
-  SharedFacts facts = facts_of(table, {"base", "input", "output", "tokenizer", "vectors", "features",
+  SharedFacts facts = facts_of(table, {"base", "input", "output", "tokenizer", "vectors", "features", "side",
                                        "captions", "label-map", "recipe", "auxiliary"});
   add_content(facts, base_, std::nullopt);
   add_content(facts, "tokenizer", tokenizer_.hash());

@@ -38,6 +38,7 @@ std::uint64_t content_hash(const std::vector<Dialogue>& dialogues) {
     for (const Utterance& utterance : dialogue.utterances) {
       for (const std::string* part : {&dialogue.id, &utterance.id, &utterance.speaker, &utterance.text})
         hash.add_array(*part);
+      for (const SideText& side : utterance.side) hash.add_array(side.name).add_array(*side.text);
     }
   }
   return hash.value();

@@ -125,7 +125,13 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
            "of its answers in the loss; those of the recipe have 1")
       .more_than(0);
   table.add("label-map", options.label_map, "what the labels of the corpora become").shown_as("FILE");
-  table.add("captions", options.captions, "JSON lines that say what is seen in each line").shown_as("FILE");
+  table
+      .add("side", options.side,
+           "JSON lines of texts about utterances, speakers or dialogues, which stand where the recipe has "
+           "{NAME}; may be given several times")
+      .shown_as("NAME=FILE");
+  table.add("captions", options.captions, "what is seen in each line; the same as --side caption=FILE")
+      .shown_as("FILE");
 }
 
 void add_selection(OptionTable& table, PrepareOptions& options) {
@@ -256,7 +262,7 @@ void check_kind(const Options& all, const OptionTable& table) {
   require<ConfigurationError>(dialogues || messages || !table.changed("max-tokens"),
                               "--max-tokens is for dialogues and messages, this corpus is ", options.corpus,
                               ": leave it out");
-  for (const char* option : {"recipe", "history", "answer-end", "auxiliary", "label-map", "captions",
+  for (const char* option : {"recipe", "history", "answer-end", "auxiliary", "label-map", "side", "captions",
                              "fraction", "demonstrations", "feature-key"}) {
     require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
                                 " is for dialogues, this corpus is ", options.corpus, ": leave it out");

@@ -222,10 +222,70 @@ TEST_F(PrepareDialoguesTest, CaptionsStandInThePrompts) {
   const Dataset test = read(with, "test");
   expect_contains(words(test, 0), "### Video:\nA cat sleeps.");
   EXPECT_EQ(words(test, 7).find("### Video"), std::string::npos);
-  EXPECT_EQ(ledger.splits[2].notes.at("utterances without a caption"), std::ssize(test.utterances) - 1);
+  EXPECT_EQ(ledger.splits[2].notes.at("utterances without {caption}"), std::ssize(test.utterances) - 1);
   with = options();
   with.captions = folder_ / "captions.jsonl";
-  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }), "recipe shared shows no captions");
+  expect_contains(message_of<ConfigurationError>([&] { prepare(with); }),
+                  "--captions: recipe shared shows no {caption}; use one with a part that says \"where\"");
+  PrepareOptions same = options();
+  same.recipe = "dialogue";
+  same.side = {"caption=" + (folder_ / "captions.jsonl")};
+  prepare(same);
+  EXPECT_EQ(read(same, "test").content_hash(), test.content_hash());
+}
+
+TEST_F(PrepareDialoguesTest, SideTextsOfSpeakersStandInThePrompts) {
+  PrepareOptions with = options();
+  with.corpus = "jsonl";
+  with.inputs = {*shared_ / "own"};
+  with.recipe = "traits";
+  const std::string file = folder_.write("traits.jsonl", R"({"speaker": "Lou", "text": "Lou is calm."})");
+  const auto message = [&](std::vector<std::string> side, const std::string& recipe = "traits") {
+    with.recipe = recipe;
+    with.side = std::move(side);
+    return message_of<ConfigurationError>([&] { prepare(with); });
+  };
+  expect_contains(message({}),
+                  "recipe traits shows {traits}, and no line has it: give them by --side traits=FILE");
+  expect_contains(message({"trait=" + file}),
+                  "--side trait: recipe traits shows no {trait}; did you mean {traits}?");
+  expect_contains(message({file}), "--side '" + file + "' must be NAME=FILE");
+  expect_contains(message({"labels=" + file}), "--side labels: a side text's name has small letters");
+  expect_contains(message({"traits=" + file, "traits=" + file}),
+                  "--side traits: --side traits gives it as well, from " + file);
+  const std::string tells = folder_.write("tells.json", R"({"name": "tells", "task": "speaker",
+      "speakers": "numbered", "parts": [{"kind": "text", "text": "", "where": [{"has": ["traits"], "text": "{traits}"}]},
+      {"kind": "answer", "text": "{label}"}]})");
+  expect_contains(message({"traits=" + file}, tells), "texts of a speaker tell the answer of recipe tells");
+
+  with.recipe = "traits";
+  const Ledger ledger = prepare(with);
+  EXPECT_EQ(ledger.splits[0].notes.at("utterances without {traits}"), 2);
+  EXPECT_EQ(ledger.notes.at("texts for {traits} that fit no utterance"), 0);
+  const Dataset train = read(with);
+  ASSERT_EQ(train.samples.size(), 2U);
+  EXPECT_EQ(words(train, 0).find("About"), std::string::npos);
+  expect_contains(words(train, 1), "About Speaker_1: Lou is calm.");
+
+  PrepareOptions other = with;
+  other.output = folder_ / "other";
+  other.side = {"traits=" + folder_.write("others.jsonl", R"({"speaker": "Lou", "text": "Lou is loud."})")};
+  prepare(other);
+  EXPECT_NE(read(other).content_hash(), train.content_hash()) << "data are what their prompts say";
+}
+
+TEST_F(PrepareDialoguesTest, LinesBringSideTextsOfTheirOwn) {
+  PrepareOptions with = options();
+  with.corpus = "jsonl";
+  with.recipe = "traits";
+  folder_.write(
+      "lines/train.jsonl",
+      R"({"id": "a", "utterances": [{"speaker": "Kim", "text": "Gone!", "label": "rage", "side": {"traits": "Kim rides."}},)"
+      R"({"speaker": "Lou", "text": "Hm.", "label": "calm"}]})");
+  with.inputs = {folder_ / "lines"};
+  const Ledger ledger = prepare(with);
+  EXPECT_EQ(ledger.splits[0].notes.at("utterances without {traits}"), 1);
+  expect_contains(words(read(with), 0), "About Speaker_0: Kim rides.");
 }
 
 TEST_F(PrepareDialoguesTest, FeaturesTakeTheirPlacesInTheShards) {

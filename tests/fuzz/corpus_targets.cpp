@@ -1,11 +1,11 @@
 // Files of corpora, and what is joined to them.
 
-#include "data/corpora/captions.h"
 #include "data/corpora/conversation.h"
 #include "data/corpora/corpus.h"
 #include "data/corpora/label_map.h"
 #include "data/corpora/leakage.h"
 #include "data/corpora/sample_corpus.h"
+#include "data/corpora/side_texts.h"
 #include "data/corpora/written_dialogues.h"
 #include "data/prepare.h"
 #include "data/sets/hdf5_file.h"
@@ -63,13 +63,13 @@ void read_dailydialog(const std::string& input) {
   read_both_ways("dailydialog", folder("dailydialog"));
 }
 
-void read_captions(const std::string& input) {
+void read_side_texts(const std::string& input) {
   std::vector<Corpus> corpora(1);
   corpora[0] = {
       "meld", {"joy"}, {{"train", "f", {{"7", {{"0", "A", "x", "joy", 1}, {"1", "B", "y", "joy", 2}}}}}}};
   std::vector<std::vector<SplitLedger>> ledgers{{SplitLedger{}}};
   Ledger ledger;
-  join_captions(file("captions.jsonl", input), corpora, ledgers, ledger);
+  join_side_texts("caption", file("side.jsonl", input), corpora, ledgers, ledger);
 }
 
 void read_label_map(const std::string& input) {
@@ -148,7 +148,7 @@ std::vector<Target> corpus_targets() {
           "dialogue-lines", "jsonl", "train.jsonl",
           [] {
             return std::vector<std::string>{
-                R"({"id": "7", "utterances": [{"id": "0", "speaker": "Ann", "text": "Hi!", "label": "joy", "caption": "A room."},)"
+                R"({"id": "7", "utterances": [{"id": "0", "speaker": "Ann", "text": "Hi!", "label": "joy", "caption": "A room.", "side": {"traits": "Old."}},)"
                 R"({"speaker": "Bo", "text": "No.", "label": null}]})"
                 "\n"};
           }),
@@ -158,12 +158,18 @@ std::vector<Target> corpus_targets() {
                                          R"({"utterances": [{"speaker": "Ann", "text": "Hi!"}]})"};
        },
        [](const std::string& input) { parse_written_dialogues(input, "dialogues"); }},
-      {"captions",
+      {"side-texts",
        [] {
          return std::vector<std::string>{
-             R"({"corpus": "meld", "split": "train", "dialogue": "7", "utterance": "0", "text": "A room."})"};
+             R"({"corpus": "meld", "split": "train", "dialogue": "7", "utterance": "0", "text": "A room."})"
+             "\n"
+             R"({"split": "train", "dialogue": "7", "speaker": "A", "text": "Old."})"
+             "\n"
+             R"({"split": "train", "dialogue": "7", "text": "Two meet."})"
+             "\n"
+             R"({"speaker": "B", "text": "Young."})"};
        },
-       read_captions},
+       read_side_texts},
       {"label-map",
        [] {
          return std::vector<std::string>{

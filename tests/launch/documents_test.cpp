@@ -116,7 +116,7 @@ class World {
     run_successfully({"sample", "--train-dialogues", "6", "--dev-dialogues", "2", "--test-dialogues", "3",
                       "--paragraphs", "150", "--output", at("MELD/data/MELD")});
     fs::create_directories(at("MELD/data/emorynlp"));
-    std::string captions;
+    std::string captions, traits;
     Hdf5Writer features(at("faces.h5"));
     for (const std::string split : {"train", "dev", "test"}) {
       CsvReader meld(at("MELD/data/MELD/" + split + "_sent_emo.csv"));
@@ -134,6 +134,9 @@ class World {
                                   std::to_string(std::stoi(utterance) + 1), "1", "1", "", ""});
         captions += R"({"split": ")" + split + R"(", "dialogue": ")" + dialogue + R"(", "utterance": ")" +
                     utterance + R"(", "text": "they stand at a window"})" + "\n";
+        if (utterance == "0")
+          traits += R"({"split": ")" + split + R"(", "dialogue": ")" + dialogue + R"(", "speaker": ")" +
+                    field(row, "Speaker") + R"(", "text": "likes to talk"})" + "\n";
         features.write<float>(split + "/" + dialogue + "/" + utterance,
                               std::vector<float>{value, 1 - value, 0.5F});
         value += 0.125F;
@@ -142,6 +145,7 @@ class World {
     }
     features.commit();
     write_text(at("captions.jsonl"), captions);
+    write_text(at("traits.jsonl"), traits);
     write_text(at("dialogues.txt"), "Ann: Are you coming?\nBen: No!\n\nAnn: Oh.\n");
   }
   static std::string emory_label(const std::string& emotion) {

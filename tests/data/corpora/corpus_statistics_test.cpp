@@ -11,7 +11,8 @@ Corpus some_corpus() {
       {"train",
        "a.jsonl",
        {{"0", {{"0", "Ann", "one two", "joy"}, {"1", "Bo", "one", "joy"}, {"2", "Ann", "a b c", ""}}},
-        {"1", {{"0", "Cy", "one", "fear", 2, "Cy runs."}}}}});
+        {"1",
+         {{"0", "Cy", "one", "fear", 2, {{"caption", std::make_shared<const std::string>("Cy runs.")}}}}}}});
   corpus.splits.push_back({"test", "b.jsonl", {{"0", {{"0", "Ann", "one", "joy"}}}}});
   return corpus;
 }
@@ -37,7 +38,7 @@ TEST(CorpusStatistics, CountsEachSplit) {
   EXPECT_EQ(train.utterances, 4);
   EXPECT_EQ(train.label_counts, (std::vector<std::int64_t>{2, 1}));
   EXPECT_EQ(train.without_label, 1);
-  EXPECT_EQ(train.with_caption, 1);
+  EXPECT_EQ(train.with_side_text.at("caption"), 1);
   EXPECT_EQ(train.speakers, 3);
   EXPECT_EQ(train.most_speakers, 2);
   EXPECT_EQ(train.words.longest, 3);
@@ -56,7 +57,7 @@ TEST(CorpusStatistics, TableIsAligned) {
             "  joy                        2   66.7 %  1  100.0 %\n"
             "  fear                       1   33.3 %  0    0.0 %\n"
             "  without label                       1           0\n"
-            "  with a caption                      1           0\n"
+            "  with side text: caption             1           0\n"
             "speakers                              3           1\n"
             "  most in a dialogue                  2           1\n"
             "turns of a dialogue, mean           2.0         1.0\n"

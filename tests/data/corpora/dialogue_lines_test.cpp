@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "data/corpora/side_texts.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -34,7 +35,7 @@ TEST(DialogueLines, ReadsEveryField) {
   folder.write(
       "dev.jsonl",
       good + "\r\n" + R"({"id": "d1", "utterances": [{"speaker": "Ann", "text": "Look!"},)" +
-          R"({"id": "x", "speaker": "Bo", "text": "Où?", "label": "fear", "caption": "He turns."}]})");
+          R"({"id": "x", "speaker": "Bo", "text": "Où?", "label": "fear", "caption": "He turns.", "side": {"cue": "slow", "traits": null}}]})");
   std::vector<SplitLedger> ledgers;
   const Corpus corpus = read(folder, ledgers);
   EXPECT_EQ(corpus.name, "jsonl");
@@ -45,12 +46,14 @@ TEST(DialogueLines, ReadsEveryField) {
   EXPECT_EQ(dialogue.id, "d1");
   EXPECT_EQ(dialogue.utterances[0].id, "0");
   EXPECT_EQ(dialogue.utterances[0].label, "") << "context only";
-  EXPECT_EQ(dialogue.utterances[0].caption, "");
+  EXPECT_TRUE(dialogue.utterances[0].side.empty());
   EXPECT_EQ(dialogue.utterances[1].id, "x");
   EXPECT_EQ(dialogue.utterances[1].speaker, "Bo");
   EXPECT_EQ(dialogue.utterances[1].text, "Où?");
   EXPECT_EQ(dialogue.utterances[1].label, "fear");
-  EXPECT_EQ(dialogue.utterances[1].caption, "He turns.");
+  ASSERT_EQ(dialogue.utterances[1].side.size(), 2U);
+  EXPECT_EQ(*side_text(dialogue.utterances[1], "caption"), "He turns.");
+  EXPECT_EQ(*side_text(dialogue.utterances[1], "cue"), "slow");
   EXPECT_EQ(dialogue.utterances[1].line, 2);
   EXPECT_EQ(ledgers[0].rows_read, 2);
   EXPECT_EQ(ledgers[0].utterances, 3);
@@ -165,6 +168,18 @@ TEST(DialogueLines, RefusesEachBadUtterance) {
                   file + "missing field: utterance 1 has no 'text'");
   expect_contains(message_for_utterance(R"({"id": "0", "speaker": "A", "text": "B"})"),
                   file + "duplicate utterance: two utterances of dialogue d1 have the id '0'");
+  const auto side = [](const std::string& fields) {
+    return message_for_utterance(R"({"speaker": "A", "text": "B", )" + fields + "}");
+  };
+  expect_contains(side(R"("side": "x")"),
+                  file + "bad field: 'side' of utterance 1 must be an object of texts; it is \"x\"");
+  expect_contains(side(R"("side": {"label": "x"})"),
+                  file + "bad field: 'label' in 'side' of utterance 1: a side text's name has small letters");
+  expect_contains(
+      side(R"("side": {"cue": 7})"),
+      file + "bad field: 'cue' of 'side' of utterance 1 must be a text that is not blank; it is 7");
+  expect_contains(side(R"("caption": "x", "side": {"caption": "y"})"),
+                  file + "bad field: utterance 1 has 'caption', and another in 'side'");
 }
 
 TEST(DialogueLines, SkipsAndCountsBadLinesWhenAsked) {

@@ -1,5 +1,6 @@
 #include "data/corpora/written_dialogues.h"
 
+#include "data/corpora/side_texts.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -22,12 +23,13 @@ TEST(WrittenDialogues, BracesBeginJsonLines) {
   const std::vector<Dialogue> dialogues = parse_written_dialogues(
       "{\"id\": \"7\", \"utterances\": [{\"speaker\": \"Ann\", \"text\": \"Hi\\u00a0you\", \"label\": \"none "
       "of "
-      "ours\", \"caption\": \"She waves.\"}]}\n",
+      "ours\", \"caption\": \"She waves.\", \"side\": {\"cue\": \"lo\\nud\"}}]}\n",
       "typed");
   ASSERT_EQ(dialogues.size(), 1U);
   EXPECT_EQ(dialogues[0].id, "7");
   EXPECT_EQ(dialogues[0].utterances[0].text, "Hi you");
-  EXPECT_EQ(dialogues[0].utterances[0].caption, "She waves.");
+  EXPECT_EQ(*side_text(dialogues[0].utterances[0], "caption"), "She waves.");
+  EXPECT_EQ(*side_text(dialogues[0].utterances[0], "cue"), "lo ud");
 }
 
 TEST(WrittenDialogues, WhatIsNeitherIsRefused) {

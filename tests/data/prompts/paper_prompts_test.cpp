@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "data/corpora/side_texts.h"
 #include "data/prompts/prompt.h"
 #include "data/text/text_file.h"
 #include "tests/data/scratch.h"
@@ -34,7 +35,8 @@ TEST(PaperPrompts, AreWrittenByteForByte) {
     Dialogue dialogue = parse_dialogue(file["dialogue"]);
     const Json captions = test.value("captions", Json::object());
     for (const auto& [turn, caption] : captions.items())
-      dialogue.utterances[std::stoul(turn)].caption = caption;
+      set_side_text(dialogue.utterances[std::stoul(turn)], "caption",
+                    std::make_shared<const std::string>(caption));
     std::vector<Dialogue> elsewhere;
     const Json demonstrations = test.value("demonstrations", Json::array());
     for (const Json& demonstration : demonstrations)

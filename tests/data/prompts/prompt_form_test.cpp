@@ -1,5 +1,6 @@
 #include "data/prompts/prompt_form.h"
 
+#include "data/corpora/side_texts.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -59,6 +60,32 @@ TEST(PromptForm, SaysWhatLinesAloneCannotAnswer) {
   DatasetOrigin tokens;
   EXPECT_EQ(message_of<DataError>([&] { PromptForm::of(tokens, "train.h5"); }),
             "train.h5 has no prompts: it was made of token lists or plain text");
+}
+
+TEST(PromptForm, SomeLineMustHaveTheSideTextsThatItsRecipeNeeds) {
+  const TemporaryFolder scratch;
+  std::string text;
+  for (int i = 0; i < 200; ++i)
+    text += "You know how people feel when they talk: joy or fear, said Speaker_0.\n";
+  train_tokenizer({{scratch.write("text.txt", text)}, 300, scratch / "t.model"});
+  const Tokenizer tokenizer = Tokenizer::load(scratch / "t.model");
+  std::vector<Dialogue> dialogues{{"0", {{"0", "Mia", "Ha!", ""}, {"1", "Leo", "So?", ""}}}};
+  const QuestionLimits limits{.vocabulary_size = tokenizer.size()};
+  EXPECT_EQ(
+      message_of<ConfigurationError>(
+          [&] { questions_about(dialogues, shipped("traits"), tokenizer, limits); }),
+      "recipe traits shows {traits}, and no line has it: give the dialogues as JSON lines whose utterances "
+      "have \"side\": {\"traits\": \"...\"}");
+  const std::string captioned =
+      R"({"name": "x", "parts": [{"kind": "text", "text": "a", "captioned": "{caption}"},
+      {"kind": "answer", "text": "{label}"}]})";
+  const PromptForm optional{Recipe::parse(captioned, "x"), {"joy", "fear"}};
+  EXPECT_NO_THROW(questions_about(dialogues, optional, tokenizer, limits)) << "captions may be missing";
+  set_side_text(dialogues[0].utterances[1], "traits", std::make_shared<const std::string>("Leo nods."));
+  const Dataset asked = questions_about(dialogues, shipped("traits"), tokenizer, limits);
+  std::vector<std::int32_t> tokens = asked.sequence(std::ssize(asked.samples) - 1).tokens;
+  tokens.erase(tokens.begin());
+  expect_contains(tokenizer.decode(tokens), "About Speaker_1: Leo nods.");
 }
 
 TEST(PromptForm, ConversationsAreKeptWithTheirTemplateAndHaveNoLabels) {

@@ -1,5 +1,6 @@
 #include "data/prompts/prompt.h"
 
+#include "data/corpora/side_texts.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -212,12 +213,46 @@ TEST_F(PromptTest, ABlockIsThereOnlyWhereItHasLines) {
 }
 
 TEST_F(PromptTest, LinesWithACaptionReadOtherwise) {
-  dialogue_.utterances[1].caption = "He jumps.";
+  set_side_text(dialogue_.utterances[1], "caption", std::make_shared<const std::string>("He jumps."));
   const std::string recipe = recipe_of(
       R"({"kind": "history", "text": "{utterance}\n", "captioned": "({caption}) {utterance}\n"},
          {"kind": "text", "text": "", "captioned": "Seen: {caption}\n"}, {"kind": "text", "text": "{utterance}"})");
   EXPECT_EQ(text(recipe, 1), "Did you win?\nSeen: He jumps.\nI won the first prize!");
   EXPECT_EQ(text(recipe, 2), "Did you win?\n(He jumps.) I won the first prize!\nNo way.");
+}
+
+TEST_F(PromptTest, TheFirstVariantWhoseSideTextsALineHasStands) {
+  const auto give = [](Utterance& line, const char* name, const char* text) {
+    set_side_text(line, name, std::make_shared<const std::string>(text));
+  };
+  give(dialogue_.utterances[0], "cue", "loud");
+  give(dialogue_.utterances[1], "cue", "slow {utterance}");
+  give(dialogue_.utterances[1], "traits", "calm");
+  give(dialogue_.utterances[2], "traits", "proud");
+  Dialogue other{"9", {{"0", "Zoe", "It burns!", "anger", 1}, {"1", "Ann", "So good.", "joy", 2}}};
+  give(other.utterances[1], "cue", "warm");
+  const std::string variants =
+      R"("where": [{"has": ["cue", "traits"], "text": "{traits}, {cue}: {utterance}\n"},
+                                            {"has": ["cue"], "text": "{cue}: {utterance}\n"}])";
+  const std::string recipe = recipe_of(R"({"kind": "demonstrations", "text": "{utterance}\n", )" + variants +
+                                       R"(}, {"kind": "history", "text": "{utterance}\n", )" + variants +
+                                       R"(}, {"kind": "text", "text": "{utterance}\n", )" + variants + "}");
+  EXPECT_EQ(
+      text(recipe, 1, {{&other, 0}, {&other, 1}}),
+      "It burns!\nwarm: So good.\nloud: Did you win?\ncalm, slow {utterance}: I won the first prize!\n");
+  EXPECT_EQ(text(recipe, 2), "loud: Did you win?\ncalm, slow {utterance}: I won the first prize!\nNo way.\n");
+}
+
+TEST_F(PromptTest, TheTraitsRecipeIsTheWindowWithTraitsBeforeTheQuestion) {
+  const std::string traits = Recipe::load("traits").json, window = text(Recipe::load("window").json, 2);
+  EXPECT_EQ(text(traits, 2), window) << "of a line without";
+  set_side_text(dialogue_.utterances[2], "traits", std::make_shared<const std::string>("Mia doubts."));
+  std::string expected = window;
+  const std::size_t question = expected.find("Which of these");
+  ASSERT_NE(question, std::string::npos);
+  expected.insert(question, "About Speaker_0: Mia doubts.\n");
+  EXPECT_EQ(text(traits, 2), expected);
+  EXPECT_EQ(text(traits, 3), text(Recipe::load("window").json, 3)) << "another one speaks";
 }
 
 TEST_F(PromptTest, DemonstrationsTellTheirLabel) {

@@ -112,14 +112,58 @@ TEST(Recipe, RefusesFieldsWhereTheyMeanNothing) {
   const auto part = [](const std::string& fields) { return with_parts("{" + fields + "}," + answer); };
   expect_contains(message_for(part(R"("kind": "text", "text": "a", "before": "b")")),
                   "'before' and 'after' are for history and demonstrations");
-  expect_contains(message_for(part(R"("kind": "demonstrations", "text": "a", "captioned": "b")")),
-                  "'captioned' is for lines whose caption may be shown");
+  expect_contains(message_for(R"({"name": "x", "task": "impact", "parts": [{"kind": "text", "text": "a",
+                                "captioned": "b"},)" +
+                              answer + "]}"),
+                  "fields 'where' and 'captioned' are for lines whose side texts may be shown");
+  expect_contains(message_for(with_parts(R"({"kind": "answer", "text": "{label}", "captioned": "{label}"})")),
+                  "fields 'where' and 'captioned' are for lines whose side texts may be shown");
   expect_contains(message_for(part(R"("kind": "history", "text": "a", "captioned": "{label}")")),
                   "unknown placeholder {label}");
   expect_contains(message_for(part(R"("kind": "history", "text": "a", "after": "{speaker}")")),
                   "unknown placeholder {speaker}");
   expect_contains(message_for(with(R"("speaker_numbers": {"M": -1})")),
                   "the number of speaker 'M' must not be below 0");
+}
+
+TEST(Recipe, SideTextsAreNamedWhereTheyStand) {
+  const auto where = [](const std::string& variants) {
+    return with_parts(R"({"kind": "history", "text": "a", "captioned": "{caption}", "where": )" + variants +
+                      "}," + answer);
+  };
+  const Recipe recipe = Recipe::parse(
+      where(
+          R"([{"has": ["cue", "traits"], "text": "{cue} {traits}"}, {"has": ["mood"], "text": "b", "optional": true}])"),
+      "mine.json");
+  EXPECT_EQ(recipe.side_texts(), (std::set<std::string>{"caption", "cue", "mood", "traits"}));
+  EXPECT_EQ(recipe.needed_side_texts(), (std::set<std::string>{"cue", "traits"}));
+  EXPECT_TRUE(recipe.mentions("caption"));
+  const std::string first = "mine.json: part 1: ";
+  expect_contains(message_for(where(R"([{"has": ["cue"], "text": "{cue} {traits}"}])")),
+                  first + "unknown placeholder {traits}; here can stand {cue} {features}");
+  expect_contains(message_for(where(R"([{"has": ["label"], "text": "{label}"}])")),
+                  first + "'label' in 'where': a side text's name has small letters");
+  expect_contains(message_for(where("[]")), first + "field 'where' must be a list that is not empty");
+  expect_contains(message_for(where(R"([{"has": [], "text": ""}])")),
+                  first + "where 1: has: must be a list of names");
+  expect_contains(message_for(where(R"([{"has": ["cue"], "txt": ""}])")),
+                  first + "where 1: unknown field 'txt'; did you mean 'text'?");
+}
+
+TEST(Recipe, NoSideTextHasTheNameOfAnotherPlaceholder) {
+  // With every kind of part, the message names what else can stand there.
+  for (const char* kind : {"text", "history", "demonstrations"}) {
+    const std::string message =
+        message_for(with_parts(R"({"kind": ")" + std::string(kind) + R"(", "text": "{?}"},)" + answer));
+    const std::string known = message.substr(message.find("stand ") + 6);
+    ASSERT_FALSE(known.empty());
+    for (std::size_t open = known.find('{'); open != std::string::npos; open = known.find('{', open + 1)) {
+      const std::string name = known.substr(open + 1, known.find('}', open) - open - 1);
+      expect_contains(message_for(with_parts(R"({"kind": "text", "text": "", "where": [{"has": [")" + name +
+                                             R"("], "text": ""}]},)" + answer)),
+                      "'" + name + "' in 'where': ");
+    }
+  }
 }
 
 TEST(Recipe, ShippedOnesAreFoundByName) {
@@ -129,12 +173,12 @@ TEST(Recipe, ShippedOnesAreFoundByName) {
     EXPECT_EQ(Recipe::load(shipped.name).name, shipped.name);
   }
   EXPECT_EQ(names, (std::vector<std::string>{"shared", "window", "plain", "retrieval", "impact", "speaker",
-                                             "dialogue", "features"}));
+                                             "dialogue", "features", "traits"}));
   EXPECT_EQ(Recipe::load("shared").history, std::nullopt);
   EXPECT_EQ(Recipe::load("window").history, 12);
   expect_contains(message_of<ConfigurationError>([] { Recipe::load("sharde"); }),
                   "--recipe sharde is neither a file nor a recipe of this program (shared, window, plain, "
-                  "retrieval, impact, speaker, dialogue, features)");
+                  "retrieval, impact, speaker, dialogue, features, traits)");
 }
 
 TEST(Recipe, FilesOfTheUserAreRead) {

@@ -51,12 +51,13 @@ TEST(Study, IsReadWithAllItsFields) {
 TEST(Study, FilesStandBesideIt) {
   const Study study = parsed(study_text(
       R"({"name": "a", "prepare": {"recipe": "own.json", "label-map": "../labels.json", "auxiliary": "impact",
-          "captions": "{captions}/meld.jsonl", "features": "/data/f.h5", "fraction": "1/4"}})"));
+          "captions": "{captions}/meld.jsonl", "side": ["traits=traits.jsonl", "cue={cues}/c.jsonl", "x=/x.jsonl"], "features": "/data/f.h5", "fraction": "1/4"}})"));
   const CommandOptions& prepare = study.rows[0].prepare;
   EXPECT_EQ(prepare.at("recipe"), "/studies/paper/own.json");
   EXPECT_EQ(prepare.at("label-map"), "/studies/labels.json");
   EXPECT_EQ(prepare.at("auxiliary"), "impact");
   EXPECT_EQ(prepare.at("captions"), "{captions}/meld.jsonl");
+  EXPECT_EQ(prepare.at("side"), "traits=/studies/paper/traits.jsonl,cue={cues}/c.jsonl,x=/x.jsonl");
   EXPECT_EQ(prepare.at("features"), "/data/f.h5");
   EXPECT_EQ(prepare.at("fraction"), "1/4");
 }
