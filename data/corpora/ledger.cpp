@@ -73,7 +73,7 @@ std::string Ledger::to_table() const {
   table.counts("  DROPPED", &SplitLedger::dropped);
   table.number("samples", &SplitLedger::samples);
   table.number("  shortened", &SplitLedger::shortened_samples);
-  table.number("  history lines cut", &SplitLedger::lines_cut);
+  table.number("  lines cut", &SplitLedger::lines_cut);
   table.number("  longest (tokens)", &SplitLedger::longest_sample);
   table.number("trees", &SplitLedger::trees);
   table.number("tokens", &SplitLedger::tokens);

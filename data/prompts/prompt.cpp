@@ -77,9 +77,21 @@ PromptWriter::Values PromptWriter::values(const Line& line) const {
           {"features", std::string(1, feature_place)}};
 }
 
-std::size_t PromptWriter::lines_wanted(const Line& line) const {
-  if (!recipe_.has(Recipe::PartKind::history)) return 0;
-  return recipe_.history ? std::min(line.turn, static_cast<std::size_t>(*recipe_.history)) : line.turn;
+// One before and one after by turns, then more of where there are more.
+PromptWriter::OtherLines PromptWriter::OtherLines::nearest(std::size_t count) const {
+  const std::size_t before_first = (count + 1) / 2, after_first = count / 2;
+  if (before_first > before) return {before, count - before};
+  if (after_first > after) return {count - after, after};
+  return {before_first, after_first};
+}
+
+PromptWriter::OtherLines PromptWriter::lines_wanted(const Line& line) const {
+  const auto wanted = [&](Recipe::PartKind kind, std::optional<std::int64_t> most, std::size_t there) {
+    if (!recipe_.has(kind)) return std::size_t{0};
+    return most ? std::min(there, static_cast<std::size_t>(*most)) : there;
+  };
+  return {wanted(Recipe::PartKind::history, recipe_.history, line.turn),
+          wanted(Recipe::PartKind::future, recipe_.future, line.dialogue->utterances.size() - line.turn - 1)};
 }
 
 void PromptWriter::append(std::vector<Piece>& pieces, const Recipe::Part& part, const Line& line,
@@ -118,15 +130,18 @@ void PromptWriter::append_repeated(std::vector<Piece>& pieces, const Recipe::Par
   edge(part.after);
 }
 
-std::vector<PromptWriter::Piece> PromptWriter::pieces(const Line& line, std::size_t history,
+std::vector<PromptWriter::Piece> PromptWriter::pieces(const Line& line, const OtherLines& others,
                                                       std::span<const Line> demonstrations) const {
-  std::vector<Line> before;
-  for (std::size_t turn = line.turn - history; turn < line.turn; ++turn)
+  std::vector<Line> before, after;
+  for (std::size_t turn = line.turn - others.before; turn < line.turn; ++turn)
     before.push_back({line.dialogue, turn});
+  for (std::size_t turn = line.turn + 1; turn <= line.turn + others.after; ++turn)
+    after.push_back({line.dialogue, turn});
   std::vector<Piece> pieces;
   for (const Recipe::Part& part : recipe_.parts) {
     if (part.kind == Recipe::PartKind::text) append(pieces, part, line, values(line));
     if (part.kind == Recipe::PartKind::history) append_repeated(pieces, part, before);
+    if (part.kind == Recipe::PartKind::future) append_repeated(pieces, part, after);
     if (part.kind == Recipe::PartKind::demonstrations) append_repeated(pieces, part, demonstrations);
   }
   return pieces;
@@ -173,17 +188,17 @@ PromptWriter::Tokens PromptWriter::encode(const std::vector<Piece>& pieces) {
 
 Prompts PromptWriter::write(const Line& line, std::span<const std::int32_t> answers, bool supervise_all,
                             std::span<const Line> demonstrations) {
-  const std::size_t wanted = lines_wanted(line);
+  const OtherLines wanted = lines_wanted(line);
   const std::int64_t room = settings_.max_tokens - longest_answer_;
   Tokens prompt = encode(pieces(line, wanted, demonstrations));
   Prompts prompts;
-  if (std::ssize(prompt) > room) {  // As many of the latest lines as fit, by bisection.
-    std::size_t fits = 0, too_many = wanted;
-    prompt = encode(pieces(line, 0, demonstrations));
+  if (std::ssize(prompt) > room) {  // As many of the nearest lines as fit, by bisection.
+    std::size_t fits = 0, too_many = wanted.count();
+    prompt = encode(pieces(line, {}, demonstrations));
     if (std::ssize(prompt) > room) return prompts;
     while (too_many - fits > 1) {
       const std::size_t middle = (fits + too_many) / 2;
-      Tokens tried = encode(pieces(line, middle, demonstrations));
+      Tokens tried = encode(pieces(line, wanted.nearest(middle), demonstrations));
       if (std::ssize(tried) > room) {
         too_many = middle;
       } else {
@@ -191,7 +206,7 @@ Prompts PromptWriter::write(const Line& line, std::span<const std::int32_t> answ
         prompt = std::move(tried);
       }
     }
-    prompts.lines_cut = static_cast<std::int64_t>(wanted - fits);
+    prompts.lines_cut = static_cast<std::int64_t>(wanted.count() - fits);
   }
 
   for (const std::int32_t answer : answers) {

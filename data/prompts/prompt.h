@@ -16,10 +16,10 @@
 
 namespace chorus {
 
-// The prompts that ask about one utterance: one sequence per answer, all with the same history.
+// The prompts that ask about one utterance: one sequence per answer, all with the same other lines.
 struct Prompts {
-  std::vector<Sequence> sequences;  // empty if even without history one would be too long
-  std::int64_t lines_cut = 0;       // of the history, the oldest first
+  std::vector<Sequence> sequences;  // empty if one would be too long even without history and future
+  std::int64_t lines_cut = 0;  // of history and future, the farthest first, of two equally far the later one
 };
 
 // Turns utterances into tokens by a recipe.
@@ -35,12 +35,12 @@ class PromptWriter {
   // token of its chat template. `tokenizer` must outlive this.
   PromptWriter(Recipe recipe, const Tokenizer& tokenizer, Settings settings);
 
-  // Asks about a line, answered with the labels `answers`. How much history there is room for depends on the
+  // Asks about a line, answered with the labels `answers`. How many other lines there is room for depends on the
   // longest label, not on the answers asked for, so that training and scoring see the same prompt. Throws DataError for a
   // text in which the tokenizer finds a token of the chat template.
   Prompts write(const Line& line, std::span<const std::int32_t> answers, bool supervise_all,
                 std::span<const Line> demonstrations = {});
-  // The words of the prompt with its whole history, up to the answer; {features} are left out.
+  // The words of the prompt with its whole history and future, up to the answer; {features} are left out.
   std::string text(const Line& line, std::span<const Line> demonstrations = {}) const;
 
   // What the recipe calls the speaker of a line.
@@ -58,12 +58,19 @@ class PromptWriter {
     std::int32_t first_feature = 0, features = 0;
   };
 
+  // How many lines before and after the one asked about.
+  struct OtherLines {
+    std::size_t before = 0, after = 0;
+    std::size_t count() const { return before + after; }
+    OtherLines nearest(std::size_t count) const;
+  };
+
   Values values(const Line& line) const;
-  std::size_t lines_wanted(const Line& line) const;
+  OtherLines lines_wanted(const Line& line) const;
   void append(std::vector<Piece>& pieces, const Recipe::Part& part, const Line& line, Values values) const;
   void append_repeated(std::vector<Piece>& pieces, const Recipe::Part& part,
                        std::span<const Line> lines) const;
-  std::vector<Piece> pieces(const Line& line, std::size_t history,
+  std::vector<Piece> pieces(const Line& line, const OtherLines& others,
                             std::span<const Line> demonstrations) const;
   Tokens encode(const std::vector<Piece>& pieces);
   Tokens encode_turn(const std::vector<Piece>& pieces) const;

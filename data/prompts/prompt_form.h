@@ -47,7 +47,7 @@ inline constexpr const char* prompt_form_file = "prompts.json";
 std::string prompt_text_of(const ChatTemplate& chat);
 
 struct QuestionLimits {
-  std::int64_t max_tokens = 1024;  // of a prompt with its answer: a longer one loses its oldest lines
+  std::int64_t max_tokens = 1024;  // of a prompt with its answer: a longer one loses the farthest lines
   std::int64_t vocabulary_size = 0;
   bool last_line_only = false;  // ask about the last line of each dialogue
 };

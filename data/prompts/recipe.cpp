@@ -19,7 +19,7 @@ using PartKind = Recipe::PartKind;
 using Task = Recipe::Task;
 using Placeholders = std::map<std::string, std::string>;
 
-bool is_repeated(PartKind kind) { return kind == PartKind::history || kind == PartKind::demonstrations; }
+bool is_repeated(PartKind kind) { return kind != PartKind::text && kind != PartKind::answer; }
 
 // What may stand in a part, with nonsense for values. A prompt must not tell what it asks for.
 Placeholders placeholders(PartKind kind, Task task) {
@@ -63,7 +63,7 @@ void check_placeholders(const Recipe::Part& part, Task task, const std::string& 
                      origin, ": the answer does not contain {label}");
   check_variants(part, task, known, origin);
   require<DataError>(is_repeated(part.kind) || (part.before.empty() && part.after.empty()), origin,
-                     ": 'before' and 'after' are for history and demonstrations");
+                     ": 'before' and 'after' are for history, future and demonstrations");
   for (const std::string& edge : {part.before, part.after}) fill_in(edge, {{"labels", ""}}, origin);
 }
 
@@ -88,7 +88,8 @@ std::vector<Recipe::Part> parse_parts(const Json& json, Task task, const std::st
     const JsonFields fields(json[i], where, {"kind", "text", "captioned", "where", "before", "after"});
     fields.get("kind");
     Recipe::Part& part = parts.emplace_back();
-    part.kind = static_cast<PartKind>(fields.word("kind", {"text", "history", "demonstrations", "answer"}));
+    part.kind =
+        static_cast<PartKind>(fields.word("kind", {"text", "history", "future", "demonstrations", "answer"}));
     part.text = fields.required_text("text");
     part.variants = parse_variants(fields);
     part.before = fields.text("before").value_or("");
@@ -102,6 +103,9 @@ std::vector<Recipe::Part> parse_parts(const Json& json, Task task, const std::st
   require<DataError>(count(PartKind::answer) == 1 && parts.back().kind == PartKind::answer, origin,
                      ": exactly one part must be the answer, and it must be the last");
   require<DataError>(count(PartKind::history) <= 1, origin, ": there is more than one history");
+  require<DataError>(count(PartKind::future) <= 1, origin, ": there is more than one future");
+  require<DataError>(count(PartKind::future) == 0 || task != Task::impact, origin,
+                     ": an impact recipe asks before the line is known, so that no later ones can be shown");
   require<DataError>(count(PartKind::demonstrations) <= 1, origin, ": there is more than one demonstrations");
   return parts;
 }
@@ -130,10 +134,12 @@ std::map<std::string, std::int64_t> parse_speaker_numbers(const Json& json, cons
   return numbers;
 }
 
-std::optional<std::int64_t> parse_history_field(const Json& json, const std::string& origin) {
-  if (json == "all") return std::nullopt;
-  require<DataError>(json.is_number_integer() && json.get<std::int64_t>() >= 0, origin,
-                     ": field 'history' must be a number of lines or \"all\", is ", json.dump());
+// Of the field `name`, history or future.
+std::optional<std::int64_t> parse_lines(const JsonFields& fields, const char* name) {
+  const Json& json = fields[name];
+  if (json.is_null() || json == "all") return std::nullopt;
+  require<DataError>(json.is_number_integer() && json.get<std::int64_t>() >= 0, fields.where(), ": field '",
+                     name, "' must be a number of lines or \"all\", is ", json.dump());
   return json.get<std::int64_t>();
 }
 
@@ -149,15 +155,16 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   const Json parsed = parse_json(json, origin);
   const JsonFields fields(
       parsed, origin,
-      {"name", "description", "task", "tokenise", "history", "speakers", "speaker_numbers", "label_words",
-       "label_separator", "supervise", "answer_end", "chat_template", "parts"});
+      {"name", "description", "task", "tokenise", "history", "future", "speakers", "speaker_numbers",
+       "label_words", "label_separator", "supervise", "answer_end", "chat_template", "parts"});
   Recipe recipe;
   recipe.json = json;
   recipe.name = fields.filled_text("name");
   recipe.description = fields.text("description").value_or("");
   recipe.task = static_cast<Task>(fields.word("task", {"emotion", "speaker", "impact"}));
   recipe.tokenisation = static_cast<Tokenisation>(fields.word("tokenise", {"parts", "whole"}));
-  if (fields.has("history")) recipe.history = parse_history_field(fields.get("history"), origin);
+  recipe.history = parse_lines(fields, "history");
+  recipe.future = parse_lines(fields, "future");
   recipe.numbered_speakers = fields.word("speakers", {"names", "numbered"}) == 1;
   if (fields.has("speaker_numbers"))
     recipe.speaker_numbers = parse_speaker_numbers(fields.get("speaker_numbers"), origin);
@@ -166,6 +173,8 @@ Recipe Recipe::parse(const std::string& json, const std::string& origin) {
   if (fields.has("label_words")) recipe.label_words = parse_label_words(fields.get("label_words"), origin);
   recipe.label_separator = fields.text("label_separator").value_or(recipe.label_separator);
   recipe.parts = parse_parts(fields.get("parts"), recipe.task, origin);
+  require<DataError>(!fields.has("future") || recipe.has(PartKind::future), origin,
+                     ": field 'future' says how many lines a part of kind future shows, and there is none");
   if (fields.has("chat_template"))
     recipe.chat = ChatTemplate::parse(fields["chat_template"].dump(), origin + ": chat_template");
   require<DataError>(

@@ -27,8 +27,8 @@ struct Recipe {
   enum class Task { emotion, speaker, impact };
   enum class Tokenisation { parts, whole };
   // `text` stands once and speaks of the utterance asked about; `history` is repeated for each line before it, the
-  // oldest first; `demonstrations` for each example; `answer` stands last.
-  enum class PartKind { text, history, demonstrations, answer };
+  // oldest first; `future` for each line after it, in their order; `demonstrations` for each example; `answer` stands last.
+  enum class PartKind { text, history, future, demonstrations, answer };
   // What a part says of a line that has all these side texts (data/corpora/side_texts.h), each a placeholder of its name.
   struct Variant {
     std::vector<std::string> has;
@@ -46,6 +46,7 @@ struct Recipe {
   Task task = Task::emotion;
   Tokenisation tokenisation = Tokenisation::parts;
   std::optional<std::int64_t> history;  // number of previous utterances shown; none: all of them
+  std::optional<std::int64_t> future;   // the same of following ones
   bool numbered_speakers = false;       // Speaker_0, Speaker_1, … by first appearance in the dialogue
   std::map<std::string, std::int64_t> speaker_numbers;  // of speakers that always have the same one
   bool supervise_all = false;                           // learn the whole prompt, not only answer and </s>

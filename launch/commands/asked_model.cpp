@@ -34,7 +34,8 @@ void add_asking(OptionTable& table, AskOptions& options) {
       .shown_as("DIR");
   table
       .add("max-tokens", options.max_tokens,
-           "a longer prompt loses its oldest lines; 0: 1024, or the base's positions if they are fewer")
+           "a longer prompt loses the lines farthest from the one asked about; 0: 1024, or the base's "
+           "positions if they are fewer")
       .at_least(0);
   add_tokens_per_microbatch(table, options.batches);
   add_computation(table, options.model.options, options.model.runtime);

@@ -67,6 +67,12 @@ void label(const AskOptions& options, const PromptForm& form, const OptionTable&
       needed.empty(), "recipe ", form.recipe.name, " shows {", needed.empty() ? "" : *needed.begin(),
       "}, which lines that are typed do not have: use `chorus predict` with JSON lines");
   AskedModel model(options, form, facts_of(table, {"base", "adapter", "data"}), make_runtime);
+  if (form.recipe.has(Recipe::PartKind::future))
+    model.runtime().console().print(
+        fmt::format("Recipe {} also shows lines after the one asked about: while you type there are none, "
+                    "and the labels are "
+                    "without them.",
+                    form.recipe.name));
   Dialogue dialogue{"0", {}};
   read_typed(
       model.runtime(), "Type SPEAKER: WORDS. An empty line begins another dialogue, Ctrl-D ends.",

@@ -114,7 +114,8 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
       "whether the end of a text (</s>) follows an answer; none is for bases that never learned that token");
   table
       .add("max-tokens", options.max_tokens,
-           "a longer prompt loses its oldest lines, a longer conversation is split; default: at most the "
+           "a longer prompt loses the lines farthest from the one asked about, a longer conversation is "
+           "split; default: at most the "
            "base's "
            "positions; 0: no limit")
       .at_least(0);

@@ -164,6 +164,10 @@ std::vector<Target> tokenizer_targets() {
          std::vector<std::string> seeds;
          for (const ShippedRecipe& shipped : shipped_recipes()) seeds.push_back(shipped.json);
          seeds.push_back(
+             R"({"name": "x", "history": 2, "future": "all", "parts": [{"kind": "history", "text": "{utterance}",
+             "where": [{"has": ["cue", "a_1"], "text": "{cue}{a_1}"}, {"has": ["cue"], "text": "", "optional": true}]},
+             {"kind": "future", "text": "{speaker}"}, {"kind": "answer", "text": "{label}"}]})");
+         seeds.push_back(
              Recipe::load("plain")
                  .with_chat_template(ChatTemplate::parse(shipped_chat_templates()[0].json, "template"))
                  .json);

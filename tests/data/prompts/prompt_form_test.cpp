@@ -88,6 +88,31 @@ TEST(PromptForm, SomeLineMustHaveTheSideTextsThatItsRecipeNeeds) {
   expect_contains(tokenizer.decode(tokens), "About Speaker_1: Leo nods.");
 }
 
+TEST(PromptForm, LinesAfterTheOneAskedAboutAreShownWhereTheyAreKnown) {
+  const TemporaryFolder scratch;
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "Mia and Leo ask: joy or fear? Then: So what.\n";
+  train_tokenizer({{scratch.write("text.txt", text)}, 300, scratch / "t.model"});
+  const Tokenizer tokenizer = Tokenizer::load(scratch / "t.model");
+  PromptForm form{
+      Recipe::parse(R"({"name": "x", "future": 1, "parts": [{"kind": "text", "text": "{utterance}"},
+      {"kind": "future", "text": " Then: {utterance}"}, {"kind": "answer", "text": "{label}"}]})",
+                    "x"),
+      {"joy", "fear"}};
+  form.write(scratch.path());
+  form = PromptForm::read(scratch.path());
+  const std::vector<Dialogue> dialogues{{"0", {{"0", "Mia", "Ha!", ""}, {"1", "Leo", "So?", ""}}}};
+  const auto first_of = [&](bool last_line_only) {
+    const Dataset asked = questions_about(
+        dialogues, form, tokenizer, {.vocabulary_size = tokenizer.size(), .last_line_only = last_line_only});
+    std::vector<std::int32_t> tokens = asked.sequence(0).tokens;
+    tokens.erase(tokens.begin());
+    return tokenizer.decode(tokens);
+  };
+  expect_contains(first_of(false), "Then: So?");
+  EXPECT_EQ(first_of(true).find("Then:"), std::string::npos) << "as chat asks";
+}
+
 TEST(PromptForm, ConversationsAreKeptWithTheirTemplateAndHaveNoLabels) {
   const TemporaryFolder scratch;
   DatasetOrigin origin;

@@ -1,5 +1,7 @@
 #include "data/prompts/prompt.h"
 
+#include <algorithm>
+
 #include "data/corpora/side_texts.h"
 #include "tests/data/scratch.h"
 
@@ -210,6 +212,60 @@ TEST_F(PromptTest, ABlockIsThereOnlyWhereItHasLines) {
       R"("history": 2, )");
   EXPECT_EQ(text(recipe, 0), "Did you win?");
   EXPECT_EQ(text(recipe, 3), "Before:\nI won the first prize!\nNo way.\n--\nAnd nobody told me.");
+}
+
+const std::string around =
+    R"({"kind": "history", "text": "{utterance}\n"}, {"kind": "text", "text": "{utterance}\n"},
+    {"kind": "future", "before": "Then:\n", "text": "{speaker}: {utterance}\n", "after": "--\n"})";
+
+TEST_F(PromptTest, LinesAfterItAreShownAsManyAsTheRecipeSays) {
+  const std::string all = recipe_of(around), one = recipe_of(around, R"("future": 1, "history": 0, )");
+  EXPECT_EQ(text(all, 1),
+            "Did you win?\nI won the first prize!\nThen:\nMia: No way.\nOmar: And nobody told me.\n--\n");
+  EXPECT_EQ(text(one, 1), "I won the first prize!\nThen:\nMia: No way.\n--\n");
+  EXPECT_EQ(text(one, 3), "And nobody told me.\n") << "nothing follows the last line";
+  EXPECT_EQ(text(recipe_of(around, R"("future": 0, )"), 1), "Did you win?\nI won the first prize!\n");
+  dialogue_.utterances[2].label = "";
+  EXPECT_EQ(text(one, 1), "I won the first prize!\nThen:\nMia: No way.\n--\n");
+}
+
+TEST_F(PromptTest, TheFarthestLinesGoFirstOfTwoTheLaterOne) {
+  const Recipe recipe = Recipe::parse(recipe_of(around), "mine.json");
+  // From line 2 of 4: two before, one after; line 0 is the farthest, then line 3, then line 1.
+  const std::vector<std::vector<std::string>> kept{
+      {"Did you win?", "first prize", "told me"}, {"first prize", "told me"}, {"first prize"}, {}};
+  std::int64_t room = 0;
+  for (const Sequence& each : write(recipe, 2, {0, 1, 2}).sequences)
+    room = std::max(room, std::int64_t{std::ssize(each.tokens)});
+  std::int64_t cut = 0;
+  for (; room > 0; --room) {
+    const Prompts prompts = write(recipe, 2, {0, 1, 2}, room);
+    if (prompts.sequences.empty()) break;
+    EXPECT_TRUE(prompts.lines_cut == cut || prompts.lines_cut == cut + 1) << prompts.lines_cut;
+    cut = prompts.lines_cut;
+    for (const Sequence& each : prompts.sequences) EXPECT_LE(std::ssize(each.tokens), room);
+    const std::string prompt = words(prompts.sequences[0]);
+    expect_contains(prompt, "No way.");
+    for (const std::string& line : kept[0]) {
+      const std::vector<std::string>& still = kept.at(static_cast<std::size_t>(cut));
+      EXPECT_EQ(prompt.find(line) != std::string::npos, std::ranges::find(still, line) != still.end())
+          << line << " of " << prompt;
+    }
+  }
+  EXPECT_EQ(cut, 3);
+}
+
+TEST_F(PromptTest, LinesAfterItLeaveTheHistoryShared) {
+  const Recipe with = Recipe::parse(recipe_of(around, R"("future": 1, )"), "mine.json");
+  ForestBuilder builder;
+  builder.add(write(with, 1, {0}).sequences.at(0));
+  const std::size_t before = builder.tokens().size();
+  builder.add(write(with, 2, {0}).sequences.at(0));
+  const auto tokens = [&](const std::string& part) { return std::size(tokenizer_.encode(part)); };
+  // What is new: the line asked about, what follows it, and the answer's tokens that a model reads.
+  EXPECT_LE(builder.tokens().size() - before, tokens("No way.\n") + tokens("Then:\n") +
+                                                  tokens("Omar: And nobody told me.\n") + tokens("--\n") +
+                                                  tokens("neutral"));
 }
 
 TEST_F(PromptTest, LinesWithACaptionReadOtherwise) {

@@ -43,6 +43,7 @@ TEST(Recipe, ReadsEveryField) {
 TEST(Recipe, DefaultsAreTheSharedOnes) {
   const Recipe recipe = Recipe::parse(with_parts(answer), "mine.json");
   EXPECT_EQ(recipe.history, std::nullopt);
+  EXPECT_EQ(recipe.future, std::nullopt);
   EXPECT_FALSE(recipe.numbered_speakers);
   EXPECT_FALSE(recipe.supervise_all);
   EXPECT_FALSE(recipe.open_answer);
@@ -74,9 +75,15 @@ TEST(Recipe, RefusesWhatDescribesNoPrompt) {
   expect_contains(message_for(with_parts(answer + R"(,{"kind": "text", "text": "a"})")), exactly_one);
   expect_contains(
       message_for(with_parts(R"({"kind": "question", "text": "a"})")),
-      "part 1: field 'kind' is 'question', it must be one of text, history, demonstrations, answer");
+      "part 1: field 'kind' is 'question', it must be one of text, history, future, demonstrations, answer");
   const std::string history = R"({"kind": "history", "text": "a"},)";
   expect_contains(message_for(with_parts(history + history + answer)), "more than one history");
+  const std::string future = R"({"kind": "future", "text": "a"},)";
+  expect_contains(message_for(with_parts(future + future + answer)), "more than one future");
+  expect_contains(message_for(with(R"("future": 2)")),
+                  "field 'future' says how many lines a part of kind future shows, and there is none");
+  expect_contains(message_for(R"({"name": "x", "future": -1, "parts": [)" + future + answer + "]}"),
+                  "field 'future' must be a number of lines or \"all\", is -1");
 }
 
 TEST(Recipe, RefusesPlaceholdersThatMeanNothing) {
@@ -86,6 +93,7 @@ TEST(Recipe, RefusesPlaceholdersThatMeanNothing) {
   expect_contains(message_for(text("text", "{lables}")),
                   "unknown placeholder {lables}; here can stand {features} {index} {labels}");
   expect_contains(message_for(text("history", "{labels}")), "part 1: unknown placeholder {labels}");
+  expect_contains(message_for(text("future", "{label}")), "part 1: unknown placeholder {label}");
   expect_contains(message_for(text("text", "{label}")), "unknown placeholder {label}");
   expect_contains(message_for(text("text", "a } b")), "a single '}' in the text");
   expect_contains(message_for(text("text", "a { b")), "a single '{' in the text");
@@ -105,13 +113,17 @@ TEST(Recipe, RefusesPromptsThatTellTheAnswer) {
   expect_contains(message_for(task(impact, "{features}")), "unknown placeholder {features}");
   EXPECT_NO_THROW(Recipe::parse(task(speaker, "{utterance} {labels}"), "mine.json"));
   EXPECT_NO_THROW(Recipe::parse(task(impact, "{speaker}"), "mine.json"));
+  expect_contains(
+      message_for(R"({"name": "x", "task": "impact", "parts": [{"kind": "future", "text": "a"},)" + answer +
+                  "]}"),
+      "an impact recipe asks before the line is known, so that no later ones can be shown");
   expect_contains(message_for(task(R"("task": "speaker")", "a")), "\"speakers\" must be \"numbered\"");
 }
 
 TEST(Recipe, RefusesFieldsWhereTheyMeanNothing) {
   const auto part = [](const std::string& fields) { return with_parts("{" + fields + "}," + answer); };
   expect_contains(message_for(part(R"("kind": "text", "text": "a", "before": "b")")),
-                  "'before' and 'after' are for history and demonstrations");
+                  "'before' and 'after' are for history, future and demonstrations");
   expect_contains(message_for(R"({"name": "x", "task": "impact", "parts": [{"kind": "text", "text": "a",
                                 "captioned": "b"},)" +
                               answer + "]}"),

@@ -172,6 +172,47 @@ TEST_F(PredictCommand, NoLabelIsTheAnswerWhereTwoAreTheMostProbable) {
   EXPECT_THAT(chat.out, HasSubstr("  (no label)  q 33 %   x 33 %   z 33 %"));
 }
 
+TEST_F(PredictCommand, ShowsSideTextsAndLaterLines) {
+  const std::string line =
+      R"({"id": "y", "utterances": [{"speaker": "Mia", "text": "Oh!", "label": "joy", "side": {"cue": "loud"}},)"
+      R"({"speaker": "Leo", "text": "What is it?", "label": "fear"}]})";
+  for (const std::string split : {"train", "dev", "test"}) write_text(at("own/" + split + ".jsonl"), line);
+  write_text(at("recipe.json"), R"({"name": "around", "parts": [
+      {"kind": "text", "text": "{utterance}\n", "where": [{"has": ["cue"], "text": "{utterance} ({cue})\n"}]},
+      {"kind": "future", "text": "Then {utterance}\n"}, {"kind": "answer", "text": "{label}"}]})");
+  run_successfully({"prepare", "--corpus", "jsonl", at("own"), "--recipe", at("recipe.json"), "--base",
+                    at("base"), "--output", at("around")});
+  const auto with = [&](std::vector<std::string> words, const std::string& data) {
+    words.insert(words.end(), {"--base", at("base"), "--data", at(data)});
+    return words;
+  };
+  run_successfully(with({"evaluate", "--predictions", at("scored.jsonl")}, "around"));
+  run_successfully(with({"predict", at("own/test.jsonl"), "--output", at("predicted.jsonl")}, "around"));
+  const std::vector<Json> scored = lines_of(read_text(at("scored.jsonl"))),
+                          predicted = lines_of(read_text(at("predicted.jsonl")));
+  ASSERT_EQ(scored.size(), 2U);
+  ASSERT_EQ(predicted.size(), 2U);
+  for (std::size_t i = 0; i < scored.size(); ++i) {
+    const double joy = scored[i]["scores"]["joy"], fear = scored[i]["scores"]["fear"];
+    EXPECT_NEAR(predicted[i]["probabilities"]["joy"].get<double>(), 1 / (1 + std::exp(fear - joy)), 1e-6);
+  }
+  write_text(at("bare.txt"), "Mia: Oh!\n");
+  refused(with({"predict", at("bare.txt")}, "around"), ExitCode::configuration,
+          "recipe around shows {cue}, and no line has it");
+  refused(with({"chat"}, "around"), ExitCode::configuration,
+          "recipe around shows {cue}, which lines that are typed do not have: use `chorus predict`");
+
+  write_text(at("recipe.json"), R"({"name": "later", "parts": [{"kind": "text", "text": "{utterance}\n"},
+      {"kind": "future", "text": "Then {utterance}\n"}, {"kind": "answer", "text": "{label}"}]})");
+  run_successfully({"prepare", "--corpus", "jsonl", at("own"), "--recipe", at("recipe.json"), "--base",
+                    at("base"), "--output", at("later")});
+  const Outcome chat = run_chorus_reading("Mia: Oh!\nLeo: What is it?\n", with({"chat"}, "later"));
+  ASSERT_EQ(chat.exit_code, 0) << chat.err;
+  const std::string remark = "Recipe later also shows lines after the one asked about";
+  EXPECT_EQ(chat.out.find(remark), chat.out.rfind(remark)) << "said once";
+  EXPECT_THAT(chat.out, HasSubstr(remark));
+}
+
 TEST_F(PredictCommand, SaysWhatIsMissing) {
   write_text(at("lines.txt"), "Ann: Hi!\n");
   refused({"predict", "--base", at("base"), at("lines.txt")}, ExitCode::configuration, "--data");
