@@ -90,8 +90,10 @@ std::int64_t normalise(Utterance& utterance) {
   std::int64_t replaced = normalise(utterance.text) + normalise(utterance.speaker);
   for (SideText& side : utterance.side) {
     std::string text = *side.text;
-    replaced += normalise(text);
+    const std::int64_t in_text = normalise(text);
+    if (in_text == 0) continue;
     side.text = std::make_shared<const std::string>(std::move(text));
+    replaced += in_text;
   }
   return replaced;
 }
