@@ -8,6 +8,7 @@
 
 #include "data/corpora/corpus.h"
 #include "data/corpora/label_map.h"
+#include "data/corpora/label_weights.h"
 #include "data/corpora/side_texts.h"
 #include "data/preparation.h"
 #include "data/prompts/prompt.h"
@@ -217,6 +218,7 @@ class DialogueWriter {
     }
     if (auxiliary) add_auxiliary(*auxiliary);
     select();
+    weigh_labels();
     if (options_.demonstrations.count > 0) add_demonstrations();
   }
 
@@ -285,6 +287,27 @@ class DialogueWriter {
          fraction_of(candidates, fraction, options_.mix, options_.fraction_seed)) {
       selected_.insert(utterance);
     }
+  }
+
+  void weigh_labels() {
+    require<ConfigurationError>(options_.label_weights.empty() || recipe_.task != Task::speaker,
+                                "--label-weights: the answers of recipe ", recipe_.name, " are speakers");
+    std::vector<std::int64_t> counts(labels_.size());
+    for (const Utterance* utterance : selected_) {
+      const auto label = std::ranges::find(labels_, utterance->label);
+      if (label != labels_.end()) ++counts[static_cast<std::size_t>(label - labels_.begin())];
+    }
+    label_weights_ = label_weights(options_.label_weights, labels_, counts);
+    if (options_.label_weights.empty()) return;
+    std::vector<std::string> weights;
+    for (std::size_t i = 0; i < labels_.size(); ++i)
+      weights.push_back(fmt::format("{} {:.4g}", labels_[i], label_weights_[i]));
+    preparation_.ledger.remarks.push_back("weights in the loss: " + joined(weights, ", "));
+  }
+
+  // Of a sample in the loss of its split; those that are not learned have 1.
+  double weight(const CorpusSplit& split, std::int32_t answer) const {
+    return is_training(split) && answer >= 0 ? label_weights_[static_cast<std::size_t>(answer)] : 1;
   }
 
   void add_demonstrations() {
@@ -368,7 +391,7 @@ class DialogueWriter {
     const Utterance& utterance = line.utterance();
     const std::int32_t index = writer.add_utterance({static_cast<std::int32_t>(corpus), line.dialogue->id,
                                                      utterance.id, utterance.speaker, utterance.text, right});
-    append(prompts, answers, index, 1, ledger, samples);
+    append(prompts, answers, index, weight(split, right), ledger, samples);
     if (training && !auxiliary_.empty())
       add_auxiliary(auxiliary_[corpus], split, line, index, right, ledger, samples);
   }
@@ -397,16 +420,16 @@ class DialogueWriter {
       ++ledger.notes[fmt::format("lines too long to ask {} about", recipe.name)];
       return;
     }
-    append(prompts, answers, utterance, static_cast<float>(options_.auxiliary_weight), ledger, samples);
+    append(prompts, answers, utterance, options_.auxiliary_weight * weight(split, right), ledger, samples);
     ++ledger.notes["samples of the auxiliary task"];
   }
 
   static void append(const Prompts& prompts, const std::vector<std::int32_t>& answers, std::int32_t utterance,
-                     float weight, SplitLedger& ledger, std::vector<GroupSample>& samples) {
+                     double weight, SplitLedger& ledger, std::vector<GroupSample>& samples) {
     for (std::size_t i = 0; i < answers.size(); ++i) {
       ledger.longest_sample =
           std::max(ledger.longest_sample, std::int64_t{std::ssize(prompts.sequences[i].tokens)});
-      samples.push_back({prompts.sequences[i], utterance, answers[i], weight});
+      samples.push_back({prompts.sequences[i], utterance, answers[i], static_cast<float>(weight)});
     }
     if (prompts.lines_cut > 0) ledger.shortened_samples += std::ssize(answers);
     ledger.lines_cut += prompts.lines_cut;
@@ -419,6 +442,7 @@ class DialogueWriter {
   Recipe recipe_;
   std::vector<PromptWriter> writers_, auxiliary_;  // of each corpus
   std::unordered_set<const Utterance*> selected_;  // of the train splits
+  std::vector<double> label_weights_;              // of labels_
   std::set<std::string> unlabelled_;               // splits where no line has a label
   std::optional<Demonstrations> demonstrations_;
 };

@@ -60,8 +60,10 @@ struct PrepareOptions {
   AnswerEnd answer_end = AnswerEnd::as_recipe;
   std::string auxiliary;          // a second recipe, asked in training as well; "": none
   double auxiliary_weight = 0.1;  // of its answers in the loss
-  std::string label_map;          // file; "": labels as they are
-  std::string fraction = "1";     // of the train split's lines that are asked about: "1/4", "0.25"
+  // Of answers in the loss of training, LABEL=WEIGHT each, others 1; or "balanced" alone.
+  std::vector<std::string> label_weights;
+  std::string label_map;       // file; "": labels as they are
+  std::string fraction = "1";  // of the train split's lines that are asked about: "1/4", "0.25"
   Mix mix = Mix::ratio;
   std::uint64_t fraction_seed = 1;
   DemonstrationOptions demonstrations;

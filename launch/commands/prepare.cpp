@@ -125,6 +125,12 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
       .add("auxiliary-weight", options.auxiliary_weight,
            "of its answers in the loss; those of the recipe have 1")
       .more_than(0);
+  table
+      .add("label-weights", options.label_weights,
+           "of answers in the loss of training: a number for each label that is named, 1 for the others; "
+           "balanced: "
+           "n / (k n_label), so that all labels weigh the same")
+      .shown_as("LABEL=W,...|balanced");
   table.add("label-map", options.label_map, "what the labels of the corpora become").shown_as("FILE");
   table
       .add("side", options.side,
@@ -263,8 +269,8 @@ void check_kind(const Options& all, const OptionTable& table) {
   require<ConfigurationError>(dialogues || messages || !table.changed("max-tokens"),
                               "--max-tokens is for dialogues and messages, this corpus is ", options.corpus,
                               ": leave it out");
-  for (const char* option : {"recipe", "history", "answer-end", "auxiliary", "label-map", "side", "captions",
-                             "fraction", "demonstrations", "feature-key"}) {
+  for (const char* option : {"recipe", "history", "answer-end", "auxiliary", "label-map", "label-weights",
+                             "side", "captions", "fraction", "demonstrations", "feature-key"}) {
     require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
                                 " is for dialogues, this corpus is ", options.corpus, ": leave it out");
   }

@@ -1,6 +1,8 @@
 #include <map>
 #include <set>
 
+#include <gmock/gmock.h>
+
 #include "data/corpora/corpus.h"
 #include "data/corpora/sample_corpus.h"
 #include "data/prepare.h"
@@ -125,6 +127,39 @@ TEST_F(PrepareDialoguesTest, AFractionAsksAboutFewerLinesOfWholeDialogues) {
     const UtteranceReference& u = quarter.utterances[static_cast<std::size_t>(i)];
     EXPECT_EQ(words(quarter, i), prompts.at({u.dialogue, u.id})) << "histories stay whole";
   }
+}
+
+TEST_F(PrepareDialoguesTest, LabelsWeighInTrainingAlone) {
+  PrepareOptions weighted = options();
+  weighted.auxiliary = "impact";
+  weighted.auxiliary_weight = 0.25;
+  weighted.label_weights = {"fear=3", "joy=0.5"};
+  EXPECT_THAT(prepare(weighted).remarks, testing::Contains(testing::HasSubstr("fear 3, ")));
+  const Dataset train = read(weighted), dev = read(weighted, "dev");
+  for (std::size_t i = 0; i < train.samples.size(); ++i) {
+    const std::string& label = train.origin.labels[static_cast<std::size_t>(train.samples[i].answer)];
+    const bool is_auxiliary =
+        words(train, static_cast<std::int64_t>(i)).find("Next speaks") != std::string::npos;
+    const float weight = label == "fear" ? 3.0F : label == "joy" ? 0.5F : 1.0F;
+    EXPECT_EQ(train.samples[i].weight, is_auxiliary ? 0.25F * weight : weight) << label;
+  }
+  for (const Sample& sample : dev.samples) EXPECT_EQ(sample.weight, 1.0F);
+
+  // Balanced, each label that occurs has the same sum of weights, and their mean is 1.
+  PrepareOptions balanced = options();
+  balanced.label_weights = {"balanced"};
+  prepare(balanced);
+  const Dataset even = read(balanced);
+  std::map<std::int32_t, double> sums;
+  for (const Sample& sample : even.samples) sums[sample.answer] += static_cast<double>(sample.weight);
+  const double each = static_cast<double>(even.samples.size()) / static_cast<double>(sums.size());
+  ASSERT_GT(sums.size(), 2U);
+  for (const auto& [label, sum] : sums) EXPECT_NEAR(sum, each, 1e-5 * each);
+
+  PrepareOptions speakers = options();
+  speakers.recipe = "speaker";
+  speakers.label_weights = {"balanced"};
+  EXPECT_THROW(prepare(speakers), ConfigurationError);
 }
 
 TEST_F(PrepareDialoguesTest, AnAuxiliaryTaskEntersWithItsWeight) {
