@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "data/corpora/conversation.h"
 #include "data/corpora/rows.h"
@@ -7,6 +8,7 @@
 #include "data/preparation.h"
 #include "data/prompts/chat_writer.h"
 #include "data/prompts/prompt_form.h"
+#include "data/split_features.h"
 #include "data/text/text.h"
 #include "ops/base/error.h"
 
@@ -162,39 +164,85 @@ class ConversationCutter {
   std::vector<GroupSample> samples_;
 };
 
+// Under which keys a feature file may have what a conversation names: as it stands, without its extension, or as the file
+// alone is called, without folder and extension.
+std::vector<std::string> keys_of(const std::string& name) {
+  std::vector<std::string> keys{name};
+  for (const fs::path& shorter : {fs::path(name).replace_extension(), fs::path(name).stem()}) {
+    if (!shorter.empty() && shorter.string() != keys.back()) keys.push_back(shorter.string());
+  }
+  return keys;
+}
+
+// Gives each place in the messages its rows.
+void take_features(Conversation& conversation, SplitFeatures* features, const RowPlace& place,
+                   SplitLedger& ledger) {
+  for (Message& message : conversation.messages) {
+    for (const std::string& name : message.keys) {
+      require_row(features != nullptr, place, "features without a file of them",
+                  fmt::format("the conversation shows '{}': give the HDF5 file that holds its vectors with "
+                              "--features, or pass over such rows with --skip-bad-rows",
+                              name));
+      try {
+        message.features.push_back(
+            features->take(keys_of(name), fmt::format("{}:{}", place.file, place.line), ledger.notes));
+      } catch (const DataError& error) {
+        throw RowError(error.what(), "features that cannot be taken");
+      }
+    }
+  }
+}
+
+// Returns how many places have features.
+std::int64_t prepare_conversations(const Source& source, const ChatWriter& writer,
+                                   const FeatureFile* feature_file, Preparation& preparation) {
+  const PrepareOptions& options = preparation.options;
+  SplitLedger& ledger = preparation.ledger.splits.emplace_back();
+  ledger.split = source.name;
+  ConversationFile file(source.path);
+  preparation.ledger.remarks.push_back(fmt::format("{}: {}", source.path, file.form()));
+  DatasetOrigin origin = preparation.origin(source.name);
+  origin.recipe_name = writer.form().name;
+  origin.recipe_text = prompt_text_of(writer.form());
+  SplitWriter split = preparation.writer(origin);
+  std::optional<SplitFeatures> features;
+  if (feature_file != nullptr) features.emplace(*feature_file, options, split);
+  ConversationCutter cutter(writer, options, ledger);
+  read_rows({options.skip_bad_rows}, ledger, [&] {
+    if (ledger.rows_read == file.rows()) return false;
+    ++ledger.rows_read;
+    std::optional<Conversation> conversation = file.next(ledger);
+    const RowPlace place{source.path, conversation->line};
+    take_features(*conversation, features ? &*features : nullptr, place, ledger);
+    const std::vector<GroupSample> samples = cutter.cut(*conversation, place);
+    if (!samples.empty()) {
+      split.add_group(samples, fmt::format("{}:{}", place.file, place.line));
+      preparation.show_first(source.name, samples[0].sequence);
+    }
+    preparation.report(source.name, ledger.rows_read, file.rows());
+    return true;
+  });
+  if (features) features->finish();
+  Preparation::finish(split, ledger);
+  return features ? features->places() : 0;
+}
+
 }  // namespace
 
 void prepare_messages(Preparation& preparation) {
   const PrepareOptions& options = preparation.options;
-  const ChatTemplate form =
-      preparation.chat_template(options.chat_template.empty() ? "auto" : options.chat_template);
-  const ChatWriter writer(form, preparation.tokenizer());
-  preparation.ledger.recipe = form.name;
-  for (const Source& source : sources_of(options)) {
-    SplitLedger& ledger = preparation.ledger.splits.emplace_back();
-    ledger.split = source.name;
-    ConversationFile file(source.path);
-    preparation.ledger.remarks.push_back(fmt::format("{}: {}", source.path, file.form()));
-    DatasetOrigin origin = preparation.origin(source.name);
-    origin.recipe_name = form.name;
-    origin.recipe_text = prompt_text_of(form);
-    SplitWriter split = preparation.writer(origin);
-    ConversationCutter cutter(writer, options, ledger);
-    read_rows({options.skip_bad_rows}, ledger, [&] {
-      if (ledger.rows_read == file.rows()) return false;
-      ++ledger.rows_read;
-      const std::optional<Conversation> conversation = file.next(ledger);
-      const RowPlace place{source.path, conversation->line};
-      const std::vector<GroupSample> samples = cutter.cut(*conversation, place);
-      if (!samples.empty()) {
-        split.add_group(samples, fmt::format("{}:{}", place.file, place.line));
-        preparation.show_first(source.name, samples[0].sequence);
-      }
-      preparation.report(source.name, ledger.rows_read, file.rows());
-      return true;
-    });
-    Preparation::finish(split, ledger);
-  }
+  const ChatWriter writer(
+      preparation.chat_template(options.chat_template.empty() ? "auto" : options.chat_template),
+      preparation.tokenizer());
+  preparation.ledger.recipe = writer.form().name;
+  const std::optional<FeatureFile> feature_file = open_feature_file(options);
+  std::int64_t places = 0;
+  for (const Source& source : sources_of(options))
+    places += prepare_conversations(source, writer, feature_file ? &*feature_file : nullptr, preparation);
+  require<ConfigurationError>(!feature_file || places > 0, "--features: no conversation of ",
+                              joined(options.inputs, ", "), " names arrays of ", options.features,
+                              ", in images, videos, audios, features or parts of contents; leave the option "
+                              "out, or name them");
 }
 
 }  // namespace chorus

@@ -14,7 +14,7 @@ namespace chorus {
 // Whether </s> follows an answer; bases that never learned that token do better without.
 enum class AnswerEnd { as_recipe, end_of_text, none };
 
-// What becomes of lines, or of keys in token lists, that the feature file does not hold.
+// What becomes of lines, or of keys in token lists and conversations, that the feature file does not hold.
 enum class MissingFeatures { zeros, refuse };
 
 // Which of an assistant's turns are learned.
@@ -71,7 +71,7 @@ struct PrepareOptions {
   std::string captions;           // FILE of the one that is called caption; "": none
   std::string feature_key;        // pattern of the features' keys; "": that of their file's layout
 
-  // Of dialogues and of the tokens corpus:
+  // Of dialogues, of the tokens corpus and of messages:
   std::string features;           // HDF5 file; "": none
   std::int64_t feature_rows = 1;  // of an utterance or key, at most
   bool half_precision_features = false;

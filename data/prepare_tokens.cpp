@@ -3,10 +3,12 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <unordered_map>
 
 #include "data/preparation.h"
-#include "data/sets/feature_file.h"
+#include "data/split_features.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
 #include "data/text/text_file.h"
@@ -105,27 +107,27 @@ void mark_features(TokenLine& line, std::int32_t placeholder, const std::string&
                      line.features.size(), " keys");
 }
 
-TokenLine parse_token_line(const std::string& line, const Preparation& preparation,
-                           const std::string& where) {
+// Throws where one that every line has is missing. Tokenizers write fields that only other models read: these are noted.
+void check_fields(const JsonFields& fields, TokenLine& line) {
   static const std::vector<std::string> known{"input_ids",      "labels",       "group",
                                               "attention_mask", "position_ids", "features"};
-  const Json object = parse_json(line, where);
-  const JsonFields fields(object, where);
-  TokenLine parsed;
   std::vector<std::string> there;
   for (const std::string& name : fields.keys()) {
     if (!fields.has(name)) continue;
     there.push_back(name);
-    // Tokenizers write fields that only other models read.
     if (std::find(known.begin(), known.end(), name) == known.end())
-      parsed.notes["lines with a field '" + name + "', which is ignored"] = 1;
+      line.notes["lines with a field '" + name + "', which is ignored"] = 1;
   }
   for (const char* name : {"input_ids", "labels"}) {
-    require<DataError>(fields.has(name), where, ": field '", name, "' is missing; there are ",
+    require<DataError>(fields.has(name), fields.where(), ": field '", name, "' is missing; there are ",
                        joined(there, ", "));
   }
-  parsed.group = fields.text("group").value_or("");
-  Sequence& sequence = parsed.sequence;
+}
+
+// Tokens and labels without padding, at positions that count up.
+void parse_sequence(const JsonFields& fields, TokenLine& line) {
+  const std::string& where = fields.where();
+  Sequence& sequence = line.sequence;
   sequence = {parse_integers(fields, "input_ids"), parse_integers(fields, "labels")};
   std::vector<std::int32_t> positions;
   if (fields.has("position_ids")) positions = parse_integers(fields, "position_ids");
@@ -136,24 +138,33 @@ TokenLine parse_token_line(const std::string& line, const Preparation& preparati
     remove_padding(sequence.labels, mask, "labels", where);
     if (fields.has("position_ids")) remove_padding(positions, mask, "position_ids", where);
     if (sequence.tokens.size() < length)
-      parsed.notes["tokens of padding, left out"] =
-          static_cast<std::int64_t>(length - sequence.tokens.size());
+      line.notes["tokens of padding, left out"] = static_cast<std::int64_t>(length - sequence.tokens.size());
   }
   if (fields.has("position_ids")) check_positions(positions, sequence.tokens.size(), where);
   // As every trainer does: nothing precedes the first token that could predict it.
   if (!sequence.labels.empty() && !sequence.tokens.empty() && sequence.labels[0] == sequence.tokens[0]) {
     sequence.labels[0] = unsupervised;
-    parsed.notes["supervised first tokens, which nothing can predict"] = 1;
+    line.notes["supervised first tokens, which nothing can predict"] = 1;
   }
-  parsed.features = parse_keys(fields);
+}
+
+TokenLine parse_token_line(const std::string& text, const Preparation& preparation,
+                           const std::string& where) {
+  const Json object = parse_json(text, where);
+  const JsonFields fields(object, where);
+  TokenLine line;
+  check_fields(fields, line);
+  line.group = fields.text("group").value_or("");
+  parse_sequence(fields, line);
+  line.features = parse_keys(fields);
   if (!preparation.options.features.empty()) {
-    mark_features(parsed, preparation.options.feature_token_id, where);
+    mark_features(line, preparation.options.feature_token_id, where);
   } else {
-    require<DataError>(parsed.features.empty(), where, ": field 'features' has ", parsed.features.size(),
+    require<DataError>(line.features.empty(), where, ": field 'features' has ", line.features.size(),
                        " keys: give the file that holds them with --features");
   }
-  validate(sequence, preparation.vocabulary_size, std::ssize(parsed.features), where);
-  return parsed;
+  validate(line.sequence, preparation.vocabulary_size, std::ssize(line.features), where);
+  return line;
 }
 
 void check_length(const Sequence& sequence, const PrepareOptions& options, const std::string& where) {
@@ -162,68 +173,24 @@ void check_length(const Sequence& sequence, const PrepareOptions& options, const
                      options.bound_of_texts, ": shorten the line, or leave it out with --skip-bad-rows");
 }
 
-// --- features --------------------------------------------------------------------------------------------------
-
-// Puts arrays of a feature file into one split. One that several lines name is there once, so that they can share it.
-class SplitFeatures {
- public:
-  SplitFeatures(const FeatureFile& file, const PrepareOptions& options, SplitWriter& split)
-      : file_(file), options_(options), split_(split) {
-    split_.set_features({file.width(), {}, options.half_precision_features});
-  }
-
-  // Gives each place in a line the rows of its array.
-  void insert(TokenLine& line, const std::string& where) {
-    Sequence with_rows;
-    for (std::size_t i = 0; i < line.sequence.tokens.size(); ++i) {
-      const std::int32_t token = line.sequence.tokens[i];
-      if (!is_feature(token)) {
-        with_rows.tokens.push_back(token);
-        with_rows.labels.push_back(line.sequence.labels[i]);
-        continue;
-      }
-      const Rows rows = find(line.features[static_cast<std::size_t>(feature_row(token))], where);
-      if (rows.missing) ++line.notes["places whose features are missing, which have a row of zeros"];
-      for (std::int32_t row = 0; row < rows.count; ++row)
-        with_rows.tokens.push_back(feature_token(rows.first + row));
-      with_rows.labels.resize(with_rows.tokens.size(), unsupervised);
+// Gives each place in a line the rows of its array.
+void insert_features(TokenLine& line, SplitFeatures& features, const std::string& where) {
+  Sequence with_rows;
+  for (std::size_t i = 0; i < line.sequence.tokens.size(); ++i) {
+    const std::int32_t token = line.sequence.tokens[i];
+    if (!is_feature(token)) {
+      with_rows.tokens.push_back(token);
+      with_rows.labels.push_back(line.sequence.labels[i]);
+      continue;
     }
-    line.sequence = std::move(with_rows);
+    const std::string& key = line.features[static_cast<std::size_t>(feature_row(token))];
+    const PlacedRows rows = features.take(std::span(&key, 1), where, line.notes);
+    for (std::int32_t row = 0; row < rows.count; ++row)
+      with_rows.tokens.push_back(feature_token(rows.first + row));
+    with_rows.labels.resize(with_rows.tokens.size(), unsupervised);
   }
-
-  // Where none is there, the keys are wrong.
-  void finish() const {
-    const bool any =
-        std::any_of(rows_.begin(), rows_.end(), [](const auto& of) { return !of.second.missing; });
-    require<DataError>(any || rows_.empty(), first_missing_, ", nor any other that this split names");
-  }
-
- private:
-  struct Rows {
-    std::int32_t first = 0, count = 0;
-    bool missing = false;
-  };
-
-  Rows find(const std::string& key, const std::string& where) {
-    const auto known = rows_.find(key);
-    if (known != rows_.end()) return known->second;
-    const bool missing = !file_.holds(key);
-    const std::string message = fmt::format("{}: {} has no array '{}'", where, options_.features, key);
-    require<DataError>(!missing || options_.missing_features == MissingFeatures::zeros, message);
-    if (missing && first_missing_.empty()) first_missing_ = message;
-    const std::vector<float> values = missing ? std::vector<float>(static_cast<std::size_t>(file_.width()))
-                                              : file_.read(key, options_.feature_rows);
-    const Rows rows{split_.add_feature_rows(values),
-                    static_cast<std::int32_t>(std::ssize(values) / file_.width()), missing};
-    return rows_.emplace(key, rows).first->second;
-  }
-
-  const FeatureFile& file_;
-  const PrepareOptions& options_;
-  SplitWriter& split_;
-  std::unordered_map<std::string, Rows> rows_;  // by key
-  std::string first_missing_;                   // what is said of it
-};
+  line.sequence = std::move(with_rows);
+}
 
 // --- trees -----------------------------------------------------------------------------------------------------
 
@@ -285,56 +252,75 @@ class TokenGroups {
   std::optional<std::size_t> open_;  // the last one without a name
 };
 
+// --- splits ----------------------------------------------------------------------------------------------------
+
+std::int64_t count_lines(MappedText& file) {
+  std::int64_t count = 0;
+  LineScanner lines(file.text());
+  for (; const auto line = lines.next_filled(); ++count) file.read_up_to(line->text);
+  return count;
+}
+
+// Nothing for a line that is malformed, where such are skipped.
+std::optional<TokenLine> read_token_line(std::string_view text, const std::string& where,
+                                         const Preparation& preparation, SplitFeatures* features,
+                                         SplitLedger& ledger) {
+  try {
+    TokenLine line = parse_token_line(std::string(text), preparation, where);
+    if (features != nullptr) insert_features(line, *features, where);
+    check_length(line.sequence, preparation.options, where);
+    return line;
+  } catch (const DataError&) {
+    if (!preparation.options.skip_bad_rows) throw;
+    ++ledger.skipped_rows["malformed line"];
+    return std::nullopt;
+  }
+}
+
+// Returns how many places have features.
+std::int64_t prepare_token_lines(const Source& source, const FeatureFile* feature_file,
+                                 Preparation& preparation) {
+  const PrepareOptions& options = preparation.options;
+  SplitLedger& ledger = preparation.ledger.splits.emplace_back();
+  ledger.split = source.name;
+  MappedText file(source.path);
+  file.require_utf8();
+  const std::int64_t rows = count_lines(file);
+  SplitWriter split = preparation.writer(preparation.origin(source.name));
+  std::optional<SplitFeatures> features;
+  if (feature_file != nullptr) features.emplace(*feature_file, options, split);
+  TokenGroups groups(options.lines_per_tree,
+                     [&](const TokenGroups::Group& group) { split.add_group(group, source.path); });
+  LineScanner lines(file.text());
+  while (const auto row = lines.next_filled()) {
+    ++ledger.rows_read;
+    file.read_up_to(row->text);
+    const std::string where = fmt::format("{}:{}", source.path, row->number);
+    if (std::optional<TokenLine> line =
+            read_token_line(row->text, where, preparation, features ? &*features : nullptr, ledger)) {
+      ledger.longest_sample =
+          std::max(ledger.longest_sample, std::int64_t{std::ssize(line->sequence.tokens)});
+      for (const auto& [what, count] : line->notes) ledger.notes[what] += count;
+      groups.add(*std::move(line));
+    }
+    preparation.report(source.name, ledger.rows_read, rows);
+  }
+  groups.finish();
+  if (features) features->finish();
+  Preparation::finish(split, ledger);
+  return features ? features->places() : 0;
+}
+
 }  // namespace
 
 void prepare_tokens(Preparation& preparation) {
   require<ConfigurationError>(preparation.vocabulary_size > 0,
                               "corpus tokens needs a tokenizer or the vocabulary size");
   const PrepareOptions& options = preparation.options;
-  std::optional<FeatureFile> feature_file;
-  if (!options.features.empty()) feature_file.emplace(options.features, "");
+  const std::optional<FeatureFile> feature_file = open_feature_file(options);
   std::int64_t places = 0;
-  for (const Source& source : parse_sources(preparation.options.inputs, "train", "split")) {
-    SplitLedger& ledger = preparation.ledger.splits.emplace_back();
-    ledger.split = source.name;
-    MappedText file(source.path);
-    file.require_utf8();
-    std::int64_t rows = 0;
-    LineScanner counted(file.text());
-    for (; const auto row = counted.next_filled(); ++rows) file.read_up_to(row->text);
-    SplitWriter split = preparation.writer(preparation.origin(source.name));
-    std::optional<SplitFeatures> features;
-    if (feature_file) features.emplace(*feature_file, options, split);
-    TokenGroups groups(options.lines_per_tree,
-                       [&](const TokenGroups::Group& group) { split.add_group(group, source.path); });
-    LineScanner lines(file.text());
-    while (const auto row = lines.next_filled()) {
-      ++ledger.rows_read;
-      file.read_up_to(row->text);
-      const std::string where = fmt::format("{}:{}", source.path, row->number);
-      std::optional<TokenLine> line;
-      try {
-        TokenLine parsed = parse_token_line(std::string(row->text), preparation, where);
-        if (features) features->insert(parsed, where);
-        check_length(parsed.sequence, options, where);
-        line = std::move(parsed);
-      } catch (const DataError&) {
-        if (!options.skip_bad_rows) throw;
-        ++ledger.skipped_rows["malformed line"];
-      }
-      if (line) {
-        places += std::ssize(line->features);
-        ledger.longest_sample =
-            std::max(ledger.longest_sample, std::int64_t{std::ssize(line->sequence.tokens)});
-        for (const auto& [what, count] : line->notes) ledger.notes[what] += count;
-        groups.add(*std::move(line));
-      }
-      preparation.report(source.name, ledger.rows_read, rows);
-    }
-    groups.finish();
-    if (features) features->finish();
-    Preparation::finish(split, ledger);
-  }
+  for (const Source& source : parse_sources(options.inputs, "train", "split"))
+    places += prepare_token_lines(source, feature_file ? &*feature_file : nullptr, preparation);
   require<ConfigurationError>(!feature_file || places > 0, "--features: no line of ",
                               joined(options.inputs, ", "), " has a field 'features' that names arrays of ",
                               options.features, "; leave the option out, or name them");

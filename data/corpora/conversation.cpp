@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "data/corpora/feature_places.h"
 #include "data/corpora/rows.h"
 #include "data/text/json.h"
 #include "data/text/text.h"
@@ -154,21 +155,31 @@ const Json& list_of_turns(const Json& value, const char* name, const RowPlace& p
   return value;
 }
 
-// A text, or OpenAI's list of parts.
-std::string content_of(const Json& message, const std::string& what, const RowPlace& place) {
+// Of a text, or of OpenAI's list of parts.
+void read_content(const Json& row, const Json& turn, const std::string& what, const RowPlace& place,
+                  Message& message) {
   for (const char* call : {"tool_calls", "function_call"})
-    require_row(!is_filled(field(message, call)), place, "tools", fmt::format("{} has '{}'", what, call));
-  const Json& content = field(message, "content");
-  const std::string name = "the content of " + what;
-  if (!content.is_array()) return filled_text(content, name, place);
-  std::string text;
-  for (const Json& part : content) {
-    const Json& type = part.is_object() ? field(part, "type") : part;
-    require_row(type == "text", place, "a part that is no text",
-                fmt::format("{} has a part of type {}", name, type.dump()));
-    text += filled_text(field(part, "text"), "a part of " + name, place);
+    require_row(!is_filled(field(turn, call)), place, "tools", fmt::format("{} has '{}'", what, call));
+  const Json& content = field(turn, "content");
+  const std::string name = "the content of " + what, part_name = "a part of " + name;
+  if (!content.is_array()) {
+    message.content = filled_text(content, name, place);
+    return;
   }
-  return filled_text(text, name, place);
+  for (const Json& part : content) {
+    if (const std::optional<FeaturePart> features = feature_part(row, part, part_name, place)) {
+      require_row(message.role != Role::assistant, place, "features in an answer",
+                  part_name + " is no text, and an assistant writes nothing else");
+      message.content += features->text;
+      if (!features->key.empty()) message.keys.push_back(features->key);
+      continue;
+    }
+    const Json& type = part.is_object() ? field(part, "type") : part;
+    require_row(type == "text" || type == "input_text" || type == "output_text", place,
+                "a part that is no text", fmt::format("{} has a part of type {}", name, type.dump()));
+    message.content += filled_text(field(part, "text"), part_name, place);
+  }
+  require_row(!is_blank(message.content), place, "empty text", name + " says nothing");
 }
 
 std::vector<Message> parse_openai(const Json& object, const RowPlace& place) {
@@ -182,7 +193,7 @@ std::vector<Message> parse_openai(const Json& object, const RowPlace& place) {
     const std::string what = fmt::format("message {}", messages.size() + 1);
     require_row(turn.is_object(), place, "no object", what + " must be an object with role and content");
     Message message{role_of(field(turn, "role"), roles, "the role of " + what, place), "", "", true};
-    message.content = content_of(turn, what, place);
+    read_content(object, turn, what, place, message);
     const Json& weight = field(turn, "weight");
     require_row(weight.is_null() || weight == 0 || weight == 1, place, "bad weight",
                 fmt::format("the weight of {} is {}, it must be 0 or 1", what, weight.dump()));
@@ -306,6 +317,7 @@ std::optional<Conversation> ConversationFile::next(SplitLedger& ledger) {
                                                 : parse_alpaca(object, place),
                             row->number};
   std::vector<Message>& messages = conversation.messages;
+  place_features(object, place, messages, ledger);
   for (std::size_t i = 1; i < messages.size(); ++i)
     require_row(messages[i].role != Role::system, place, "a system prompt that does not stand first",
                 fmt::format("turn {} is one", i + 1));

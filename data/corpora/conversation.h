@@ -8,28 +8,11 @@
 #include <vector>
 
 #include "data/corpora/ledger.h"
+#include "data/corpora/message.h"
 #include "data/text/text.h"
 #include "data/text/text_file.h"
 
 namespace chorus {
-
-// Stands in a text where rows of features go. No UTF-8 holds this byte.
-inline constexpr char feature_place = '\xFF';
-
-// Rows of a FeatureTable that take one such place.
-struct PlacedRows {
-  std::int32_t first = 0, count = 0;
-};
-
-// What one side of a conversation says.
-struct Message {
-  enum class Role { system, user, assistant };
-  Role role = Role::user;
-  std::string content;
-  std::string input;                      // what an instruction speaks of, where that stands apart; of a user
-  bool trained = true;                    // of an assistant
-  std::vector<PlacedRows> features = {};  // of each feature_place in the content
-};
 
 // A system prompt, if there is one, stands first; then users and assistants, an assistant at the end.
 struct Conversation {
@@ -42,6 +25,7 @@ struct Conversation {
 //              may be a list of parts of type text, and "weight": 0 says of an answer that it is not learned
 //   ShareGPT's {"conversations": [{"from": "system|human|gpt", "value": "…"}], "system": "…"}
 //   Alpaca's   {"instruction": "…", "input": "…", "output": "…", "system": "…", "history": [["…", "…"]]}
+// Where a row names images, videos or sounds (feature_places.h), messages have places of features and keys, but no rows yet.
 // docs/formats.md says what else may stand in them. A row is in memory while it is read.
 class ConversationFile {
  public:
@@ -53,8 +37,8 @@ class ConversationFile {
   std::int64_t rows() const { return count_; }
   const std::string& form() const { return form_; }
   // The next row; nothing behind the last. Throws RowError with file and line for what is none: no JSON, another form, an
-  // unknown role, calls of tools, images, an empty text, a system prompt that does not stand first, no answer; the row
-  // behind it is then the next. Adds to the notes of the ledger what it leaves out.
+  // unknown role, calls of tools, an empty text, places of features that do not fit their keys, a system prompt that does not
+  // stand first, no answer; the row behind it is then the next. Adds to the notes of the ledger what it leaves out.
   std::optional<Conversation> next(SplitLedger& ledger);
 
  private:

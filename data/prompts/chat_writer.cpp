@@ -31,17 +31,17 @@ class ChatWriter::Text {
     trained_ = trained;
     words_ += words;
   }
-  // Words with places of features, each of which its rows take.
-  void add_content(std::string_view content, std::span<const PlacedRows> features, bool trained) {
+  void add_content(const Content& content, bool trained) {
+    std::string_view words = content.words;
     for (std::size_t next = 0;; ++next) {
-      const std::size_t place = content.find(feature_place);
-      add_words(content.substr(0, place), trained);
+      const std::size_t place = words.find(feature_place);
+      add_words(words.substr(0, place), trained);
       if (place == std::string_view::npos) break;
       flush();
-      require(next < features.size(), "a place of features has no rows");
-      for (std::int32_t row = 0; row < features[next].count; ++row)
-        push(feature_token(features[next].first + row), false);
-      content.remove_prefix(place + 1);
+      require(next < content.features.size(), "a place of features has no rows");
+      for (std::int32_t row = 0; row < content.features[next].count; ++row)
+        push(feature_token(content.features[next].first + row), false);
+      words.remove_prefix(place + 1);
     }
   }
   void add_token(std::int32_t id, bool trained) {
@@ -96,13 +96,15 @@ std::string ChatWriter::objection(std::span<const Message> turns) const {
 void ChatWriter::add(const Message* system, const Message& turn, Sequence& sequence) const {
   const bool is_first = sequence.tokens.empty(), is_user = turn.role == Role::user;
   Text text(*this, sequence);
-  Filling filling{content_of(turn), turn.input, "", turn.features};
+  Filling filling{content_of(turn)};
   const ChatPattern* pattern = &form_.user;
   if (!turn.input.empty()) {
     if (form_.user_with_input.empty()) {
-      filling.content += "\n" + turn.input;
+      filling.content.words += "\n" + turn.input;
     } else {
       pattern = &form_.user_with_input;
+      const auto before = static_cast<std::size_t>(std::ranges::count(turn.content, feature_place));
+      filling.input = {turn.input, filling.content.features.subspan(std::min(before, turn.features.size()))};
     }
   }
   if (is_first) {
@@ -110,10 +112,10 @@ void ChatWriter::add(const Message* system, const Message& turn, Sequence& seque
     if (system == nullptr) {
       add(turn.input.empty() ? form_.no_system : form_.no_system_with_input, {}, false, text);
     } else if (!form_.system.empty()) {
-      add(form_.system, {content_of(*system), "", ""}, false, text);
+      add(form_.system, {content_of(*system)}, false, text);
     } else {
       pattern = &form_.system_user;
-      filling.system = system->content;
+      filling.system = {system->content, system->features};
     }
   }
   if (is_user) {
@@ -141,7 +143,8 @@ std::vector<std::int32_t> ChatWriter::prompt(const Message* system, std::span<co
 std::vector<std::int32_t> ChatWriter::answer(const std::string& content) const {
   Sequence sequence;
   Text text(*this, sequence);
-  add(form_.answer, {content_of({Role::assistant, content, "", true}), "", ""}, true, text);
+  const Message message{Role::assistant, content, "", true};
+  add(form_.answer, {content_of(message)}, true, text);
   text.flush();
   return std::move(sequence.tokens);
 }
@@ -157,13 +160,13 @@ void ChatWriter::add(const ChatPattern& pattern, const Filling& filling, bool tr
         text.add_words(piece.text, trained);
         break;
       case Kind::content:
-        text.add_content(filling.content, filling.features, trained);
+        text.add_content(filling.content, trained);
         break;
       case Kind::input:
-        text.add_words(filling.input, trained);
+        text.add_content(filling.input, trained);
         break;
       case Kind::system:
-        text.add_words(filling.system, trained);
+        text.add_content(filling.system, trained);
         break;
       case Kind::bos:
         for (const std::int32_t id : tokenizer_.beginning()) text.add_token(id, trained);
@@ -176,8 +179,8 @@ void ChatWriter::add(const ChatPattern& pattern, const Filling& filling, bool tr
   }
 }
 
-std::string ChatWriter::content_of(const Message& message) const {
-  return form_.trim ? std::string(trimmed(message.content)) : message.content;
+ChatWriter::Content ChatWriter::content_of(const Message& message) const {
+  return {form_.trim ? std::string(trimmed(message.content)) : message.content, message.features};
 }
 
 std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer) {
@@ -197,7 +200,9 @@ std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer) {
     }
     if (is_feature(token)) {
       close();
-      text += marked_feature(token);
+      std::span<const std::int32_t> rest = std::span(sequence.tokens).subspan(i);
+      text += take_marked_features(rest);
+      i = sequence.tokens.size() - rest.size() - 1;
       continue;
     }
     run.push_back(token);
@@ -213,6 +218,12 @@ std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer) {
   return text + (marked ? "»" : "");
 }
 
-std::string marked_feature(std::int32_t token) { return fmt::format("[feature {}]", feature_row(token)); }
+std::string take_marked_features(std::span<const std::int32_t>& tokens) {
+  const std::int32_t first = feature_row(tokens[0]);
+  std::int32_t last = first;
+  for (tokens = tokens.subspan(1); !tokens.empty() && tokens[0] == feature_token(last + 1); ++last)
+    tokens = tokens.subspan(1);
+  return first == last ? fmt::format("[feature {}]", first) : fmt::format("[features {} to {}]", first, last);
+}
 
 }  // namespace chorus

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data/corpora/conversation.h"
+#include "data/corpora/message.h"
 #include "data/prompts/chat_template.h"
 #include "data/prompts/tokenizer.h"
 #include "data/sets/forest_builder.h"
@@ -36,16 +36,20 @@ class ChatWriter {
   std::int32_t end() const { return id_of(form_.answer.back()); }
 
  private:
+  // Words with places of features, and the rows of each.
+  struct Content {
+    std::string words;
+    std::span<const PlacedRows> features = {};
+  };
   struct Filling {
-    std::string content, input, system;
-    std::span<const PlacedRows> features = {};  // of the content
+    Content content, input = {}, system = {};
   };
   // Words, and tokens between them, on their way into a sequence.
   class Text;
 
   std::int32_t id_of(const ChatPiece& piece) const;
   void add(const ChatPattern& pattern, const Filling& filling, bool trained, Text& text) const;
-  std::string content_of(const Message& message) const;
+  Content content_of(const Message& message) const;
 
   ChatTemplate form_;
   const Tokenizer& tokenizer_;
@@ -56,7 +60,8 @@ class ChatWriter {
 // The tokens as text, where they are trained between « and »; tokens that decode() leaves out, as
 // <s> and </s>, are shown.
 std::string marked_text(const Sequence& sequence, const Tokenizer& tokenizer);
-// How a row of features is shown: "[feature 12]".
-std::string marked_feature(std::int32_t token);
+// How the rows of features at the front of `tokens` are shown, which follow each other in their table: "[feature 12]", or
+// "[features 12 to 587]". Takes them from there.
+std::string take_marked_features(std::span<const std::int32_t>& tokens);
 
 }  // namespace chorus

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "core/model/projector.h"
 #include "data/corpora/written_dialogues.h"
 #include "data/text/text.h"
 #include "launch/commands/asked_model.h"
@@ -88,6 +89,12 @@ void converse(const Options& options, const ChatTemplate& form, const OptionTabl
               const MakeRuntime& make_runtime) {
   ConversingModel model(options.ask, options.conversation, form, facts_of(table, {"base", "adapter", "data"}),
                         make_runtime);
+  const std::string& trained =
+      options.ask.model.adapter.empty() ? options.ask.model.base : options.ask.model.adapter;
+  if (find_projector(trained))
+    model.runtime().console().print(
+        "the projector in " + trained +
+        " is left out: what is typed has no features, and is answered by its words");
   read_typed(
       model.runtime(), "Type what you say. An empty line begins another conversation, Ctrl-D ends.",
       [&] { model.begin_anew(); },

@@ -121,15 +121,14 @@ std::vector<SplitFiles> required_splits(const std::string& folder) {
 // Words as they are, rows of features as [feature 12].
 std::string text_of(std::span<const std::int32_t> tokens, const Tokenizer& tokenizer) {
   std::string text;
-  for (std::size_t begin = 0; begin < tokens.size();) {
-    if (is_feature(tokens[begin])) {
-      text += marked_feature(tokens[begin++]);
+  while (!tokens.empty()) {
+    if (is_feature(tokens[0])) {
+      text += take_marked_features(tokens);
       continue;
     }
-    std::size_t end = begin;
-    while (end < tokens.size() && !is_feature(tokens[end])) ++end;
-    text += tokenizer.decode(tokens.subspan(begin, end - begin));
-    begin = end;
+    const auto end = static_cast<std::size_t>(std::ranges::find_if(tokens, is_feature) - tokens.begin());
+    text += tokenizer.decode(tokens.first(end));
+    tokens = tokens.subspan(end);
   }
   return text;
 }

@@ -183,7 +183,7 @@ void add_features(OptionTable& table, PrepareOptions& options) {
       .add(
           "features", options.features,
           "HDF5 file with a vector or a sequence of vectors for each line of dialogues, or for each key that "
-          "token lists name")
+          "token lists and conversations name, as in images")
       .shown_as("FILE");
   table.add("feature-key", options.feature_key,
             "where a line's stand in it, as {split}/{dialogue}/{utterance}; empty: as its layout has it");
@@ -263,9 +263,9 @@ void check_kind(const Options& all, const OptionTable& table) {
   require<ConfigurationError>(dialogues || messages || !table.changed("chat-template"),
                               "--chat-template is for dialogues and messages, this corpus is ",
                               options.corpus, ": leave it out");
-  require<ConfigurationError>(dialogues || options.corpus == "tokens" || !table.changed("features"),
-                              "--features is for dialogues and tokens, this corpus is ", options.corpus,
-                              ": leave it out");
+  require<ConfigurationError>(options.corpus != "text" || !table.changed("features"),
+                              "--features is for dialogues, tokens and messages, this corpus is text: leave "
+                              "it out");
   require<ConfigurationError>(dialogues || messages || !table.changed("max-tokens"),
                               "--max-tokens is for dialogues and messages, this corpus is ", options.corpus,
                               ": leave it out");

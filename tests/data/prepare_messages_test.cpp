@@ -6,6 +6,7 @@
 #include "data/prompts/chat_writer.h"
 #include "data/prompts/prompt_form.h"
 #include "data/sets/dataset.h"
+#include "data/sets/hdf5_file.h"
 #include "data/text/row_error.h"
 #include "tests/data/prompts/chat_tokenizer.h"
 #include "tests/data/scratch.h"
@@ -152,6 +153,175 @@ TEST_F(PrepareMessagesTest, AFolderHoldsItsSplits) {
   folder_.write("empty/readme.txt", "");
   choices.inputs = {folder_ / "empty"};
   expect_contains(message_of<DataError>([&] { prepare(choices); }), "empty: has no train.jsonl");
+}
+
+// Arrays of one row, of two, and of four.
+std::string write_features(const std::string& path) {
+  Hdf5Writer file(path);
+  file.write<float>("a/1.jpg", std::vector<float>{1, 2, 3});
+  file.write<float>("a/2", std::vector<float>{4, 5, 6, 7, 8, 9}, 3);
+  file.write<float>("3", std::vector<float>{1, 1, 1, 3, 3, 3, 5, 5, 5, 7, 7, 7}, 3);
+  file.commit();
+  return path;
+}
+
+std::string with_images(const std::vector<std::string>& images, const std::vector<std::string>& turns,
+                        const std::string& system = "") {
+  nlohmann::json row = nlohmann::json::parse(conversation(turns, system));
+  row["images"] = images;
+  return row.dump() + "\n";
+}
+
+TEST_F(PrepareMessagesTest, FeaturesStandWhereTheirPlaceholdersDo) {
+  PrepareOptions choices = options(with_images({"a/1.jpg", "a/2.png"}, {"<image>a<image>", "b"}) +
+                                   conversation({"c <image>", "d"}) +
+                                   with_images({"x/3.jpg", "a/2.png"}, {"e", "f", "<image><image>g", "h"}));
+  choices.features = write_features(folder_ / "features.h5");
+  choices.feature_rows = 2;
+  choices.half_precision_features = true;
+  const Ledger ledger = prepare(choices);
+  EXPECT_EQ(samples(),
+            "<s>User: [feature 0]a[features 1 to 2]/Assistant:« b</s>»\n"
+            "<s>User: c <image>/Assistant:« d</s>»\n"
+            "<s>User: e/Assistant:« f</s>»/User: [features 3 to 4][features 1 to 2]g/Assistant:« h</s>»\n");
+  const Dataset dataset = Dataset::read(folder_ / "out/train.h5");
+  EXPECT_EQ(dataset.features, (FeatureTable{3, {1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 2, 2, 6, 6, 6}, true}))
+      << "each array is there once, found by its name, without the extension or by the file's own";
+  EXPECT_TRUE(ledger.splits[0].notes.empty());
+}
+
+// The same samples as token lists are the same data.
+TEST_F(PrepareMessagesTest, TheyAreWhatTokenListsWithFeaturesAre) {
+  PrepareOptions choices =
+      options(with_images({"a/1.jpg", "3"}, {"<image>\na <image>?", "b", "c", "d"}, "S<image>") +
+              with_images({"a/1.jpg"}, {"<image>\ne", "f"}));
+  choices.features = write_features(folder_ / "features.h5");
+  choices.feature_rows = 4;
+  expect_contains(message_of<RowError>([&] { prepare(choices); }), "'images' has 2 keys");
+  choices.inputs = {folder_.write(
+      "good.jsonl",
+      with_images({"a/1.jpg", "a/1.jpg", "3"}, {"<image>\na <image>?", "b", "c", "d"}, "S<image>") +
+          with_images({"a/2"}, {"<image>\ne", "f"}))};
+  prepare(choices);
+  const Dataset told = Dataset::read(folder_ / "out/train.h5");
+
+  const Tokenizer tokenizer = Tokenizer::load(choices.tokenizer);
+  std::string lines;
+  const auto add_line = [&](const std::vector<std::pair<std::string, bool>>& words,
+                            const std::vector<std::string>& keys) {
+    nlohmann::json ids = nlohmann::json::array({tokenizer.beginning()[0]}), labels{unsupervised};
+    for (const auto& [text, learned] : words) {
+      std::vector<std::int32_t> more = tokenizer.encode(text);
+      if (text == "<image>") more = {-200};
+      if (learned) more.push_back(tokenizer.eos());
+      for (const std::int32_t id : more) {
+        ids.push_back(id);
+        labels.push_back(learned ? id : unsupervised);
+      }
+    }
+    lines += nlohmann::json{{"input_ids", ids}, {"labels", labels}, {"features", keys}}.dump() + "\n";
+  };
+  add_line({{"S", false},
+            {"<image>", false},
+            {"\n\nUser: ", false},
+            {"<image>", false},
+            {"\na ", false},
+            {"<image>", false},
+            {"?\nAssistant:", false},
+            {" b", true},
+            {"\nUser: c\nAssistant:", false},
+            {" d", true}},
+           {"a/1.jpg", "a/1.jpg", "3"});
+  add_line({{"User: ", false}, {"<image>", false}, {"\ne\nAssistant:", false}, {" f", true}}, {"a/2"});
+  PrepareOptions lists = choices;
+  lists.corpus = "tokens";
+  lists.lines_per_tree = 1;
+  lists.inputs = {folder_.write("lists.jsonl", lines)};
+  lists.output = folder_ / "lists";
+  prepare(lists);
+  Dataset listed = Dataset::read(folder_ / "lists/train.h5");
+  EXPECT_EQ(listed.features.rows(), 1 + 4 + 2);
+  listed.origin = told.origin;
+  EXPECT_EQ(listed, told);
+}
+
+// Rows count as tokens, and the pieces of what is cut have the rows of their own places.
+TEST_F(PrepareMessagesTest, PiecesOfAConversationHaveTheirOwnFeatures) {
+  PrepareOptions choices = options(with_images({"3", "a/1.jpg", "a/2", "a/1.jpg"},
+                                               {"<image>", "b", "<image>", "d", "<image>", "f"}, "S<image>"));
+  choices.features = write_features(folder_ / "features.h5");
+  choices.feature_rows = 4;
+  // <s>, S, 4 rows, two line breaks, 6 of "User: ", 1 row, 13 of "/Assistant: b" and </s>; behind a line break again 6, 2 rows
+  // and 14.
+  choices.max_tokens = 52;
+  const std::string first = "<s>S[features 0 to 3]//User: [feature 4]/Assistant:";
+  const Ledger split = prepare(choices);
+  EXPECT_EQ(samples(),
+            first + "« b</s>»/User: [features 5 to 6]/Assistant:« d</s>»\n" + first + "« f</s>»\n");
+  EXPECT_EQ(split.splits[0].longest_sample, 52);
+  EXPECT_EQ(split.splits[0].shortened_samples, 2);
+
+  std::filesystem::remove_all(folder_ / "out");
+  choices.max_tokens = 51;
+  EXPECT_EQ(prepare(choices).splits[0].samples, 3);
+  std::filesystem::remove_all(folder_ / "out");
+  choices.loss_on = LossOn::last;
+  choices.max_tokens = 52;
+  prepare(choices);
+  EXPECT_EQ(samples(),
+            "<s>S[features 0 to 3]//User: [features 5 to 6]/Assistant: d</s>/User: [feature 4]/Assistant:« "
+            "f</s>»\n");
+}
+
+TEST_F(PrepareMessagesTest, FeaturesThatAreMissingAreZerosOrRefused) {
+  const std::string lines =
+      with_images({"b/4.jpg", "a/2"}, {"<image><image>a", "b"}) + with_images({"b/4.jpg"}, {"<image>c", "d"});
+  PrepareOptions choices = options(lines);
+  choices.features = write_features(folder_ / "features.h5");
+  const Ledger ledger = prepare(choices);
+  EXPECT_EQ(ledger.splits[0].notes.at("places whose features are missing, which have a row of zeros"), 2);
+  EXPECT_EQ(Dataset::read(folder_ / "out/train.h5").features.values,
+            (std::vector<float>{0, 0, 0, 5.5F, 6.5F, 7.5F}));
+
+  choices.output = folder_ / "refused";
+  choices.missing_features = MissingFeatures::refuse;
+  expect_contains(message_of<RowError>([&] { prepare(choices); }),
+                  "lines.jsonl:1: " + choices.features + " has no array 'b/4.jpg' or 'b/4' or '4'");
+  choices.skip_bad_rows = true;
+  choices.inputs.push_back("dev=" + folder_.write("dev.jsonl", with_images({"3"}, {"<image>c", "d"})));
+  expect_contains(message_of<DataError>([&] { prepare(choices); }), "2 rows skipped");
+
+  choices = options(with_images({"4"}, {"<image>c", "d"}));
+  choices.features = folder_ / "features.h5";
+  choices.output = folder_ / "none";
+  expect_contains(message_of<DataError>([&] { prepare(choices); }),
+                  "has no array '4', nor any other that this split names");
+}
+
+TEST_F(PrepareMessagesTest, FeaturesAreReadStrictly) {
+  const std::string text = conversation({"a", "b"});
+  PrepareOptions choices = options(text + with_images({"a/1.jpg"}, {"<image>a", "b"}));
+  expect_contains(
+      message_of<RowError>([&] { prepare(choices); }),
+      "lines.jsonl:2: features without a file of them: the conversation shows 'a/1.jpg': give the "
+      "HDF5 file that holds its vectors with --features, or pass over such rows with --skip-bad-rows");
+  choices.skip_bad_rows = true;
+  const Ledger ledger = prepare(choices);
+  EXPECT_EQ(ledger.splits[0].skipped_rows.at("features without a file of them"), 1);
+  EXPECT_EQ(Dataset::read(folder_ / "out/train.h5").features.width, 0);
+
+  const auto message = [&](const std::string& lines) {
+    PrepareOptions refused = options(lines);
+    refused.features = write_features(folder_ / "features.h5");
+    refused.output = folder_ / "refused";
+    const std::string said = message_of<Error>([&] { prepare(refused); });
+    std::filesystem::remove(refused.features);
+    return said;
+  };
+  expect_contains(message(text), "--features: no conversation of ");
+  expect_contains(message(with_images({"a/2.jpg", "a/2.png"}, {"<image><image>a", "b"})),
+                  "lines.jsonl:1: 'a/2.png' and 'a/2.jpg' would both be the array 'a/2' of ");
+  expect_contains(message(with_images({"a"}, {"<image>a", "b"})), "features.h5");
 }
 
 }  // namespace

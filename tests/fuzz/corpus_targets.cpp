@@ -183,7 +183,11 @@ std::vector<Target> corpus_targets() {
              R"({"role": "assistant", "content": "Yes.", "weight": 0}, {"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]})"
              "\n",
              R"([{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes."}], "system": "Be."}])",
-             R"({"instruction": "Say", "input": "it", "output": "It.", "system": "", "history": [["a", "b"]]})"};
+             R"({"instruction": "Say", "input": "it", "output": "It.", "system": "", "history": [["a", "b"]]})",
+             R"({"images": ["a/1.jpg", "b"], "video": "c", "conversations": [{"from": "human", "value": "<image>\nor <image> <video>?"},)"
+             R"({"from": "gpt", "value": "It."}]})",
+             R"({"features": ["a"], "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "b"}},)"
+             R"({"type": "audio"}, {"type": "text", "text": "Hi"}]}, {"role": "assistant", "content": "Yes."}]})"};
        },
        read_conversations},
       {"tokens",

@@ -207,6 +207,22 @@ TEST_F(ChatTemplateTest, AnInputStandsApartWhereTheTemplateHasAPlaceForIt) {
             "<s>[INST] Add.\n1 2 [/INST] 3 </s>");
 }
 
+// In a system prompt, a content and an input, and in what a template makes of two of them.
+TEST_F(ChatTemplateTest, FeaturesStandInTheirPlaces) {
+  const Message system{Role::system, "S\xFF", "", true, {{7, 1}}};
+  const std::vector<Message> shown{{Role::user, "A\xFF.", "\xFF\xFF", true, {{0, 2}, {2, 1}, {5, 2}}},
+                                   {Role::assistant, "3", "", true}};
+  const Tokenizer tokens = of_llama_2();
+  const std::string alpaca = marked_text(written(writer("alpaca", tokens), &system, shown), tokens);
+  EXPECT_EQ(
+      alpaca,
+      "<s>S[feature 7]\n\n### Instruction:\nA[features 0 to 1].\n\n### Input:\n[feature 2][features 5 to 6]"
+      "\n\n### Response:\n«3</s>»\n\n");
+  EXPECT_EQ(marked_text(written(writer("llama-2", tokens), &system, shown), tokens),
+            "<s>[INST] <<SYS>>\nS[feature 7]\n<</SYS>>\n\nA[features 0 to 1].\n[feature 2][features 5 to 6] "
+            "[/INST]« 3 </s>»");
+}
+
 TEST_F(ChatTemplateTest, WhatIsNotTrainedHasNoLabelsAndIsShownSo) {
   const Tokenizer tokens = of_chatml();
   std::vector<Message> some = turns;

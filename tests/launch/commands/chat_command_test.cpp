@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/model/projector.h"
+#include "data/sets/hdf5_file.h"
 #include "ops/base/error.h"
 #include "tests/data/prompts/chat_tokenizer.h"
 #include "tests/launch/program.h"
@@ -107,6 +109,38 @@ TEST_F(ChatCommand, GeneratedLabelsEndWithTheTurn) {
   run_successfully({"evaluate", "--base", at("full"), "--data", at("data"), "--decode", "greedy",
                     "--predictions", at("answers.jsonl")});
   EXPECT_EQ(nlohmann::json::parse(read_text(at("answers.jsonl"))).at("answer"), "joy");
+}
+
+// From images that a file of vectors knows to a projector, and to answers by words alone.
+TEST_F(ChatCommand, ConversationsMayShowFeatures) {
+  Hdf5Writer features(at("images.h5"));
+  features.write<float>("cat", std::vector<float>{1, 0, 0, 1}, 2);
+  features.commit();
+  write_text(at("talk.jsonl"),
+             R"({"images": ["cat.jpg"], "messages": [{"role": "user", "content": "<image>Hi"}, )"
+             R"({"role": "assistant", "content": "Yes!"}]})");
+  std::vector<std::string> preparation{"prepare",
+                                       "--corpus",
+                                       "messages",
+                                       "--base",
+                                       at("base"),
+                                       "--output",
+                                       at("data"),
+                                       "train=" + at("talk.jsonl"),
+                                       "dev=" + at("talk.jsonl")};
+  const Outcome without = run_chorus(preparation);
+  EXPECT_EQ(without.exit_code, static_cast<int>(ExitCode::data));
+  EXPECT_THAT(without.err, HasSubstr("talk.jsonl:1: features without a file of them"));
+  preparation.insert(preparation.end(), {"--features", at("images.h5"), "--feature-rows", "2"});
+  EXPECT_THAT(run_successfully(preparation), HasSubstr("user\n[features 0 to 1]Hi<|im_end|>"));
+  run_successfully({"train", "--base", at("base"), "--data", at("data"), "--output", at("run"), "--max-steps",
+                    "1", "--projector-hidden", "4"});
+  EXPECT_TRUE(find_projector(at("run")));
+  EXPECT_THAT(read_text(at("run/trainer_log.jsonl")), HasSubstr("\"eval_loss\""));
+  const Outcome said = run_chorus_reading(
+      "Hi\n", {"chat", "--base", at("base"), "--adapter", at("run"), "--max-new-tokens", "1"});
+  EXPECT_EQ(said.exit_code, 0) << said.err;
+  EXPECT_THAT(said.out, HasSubstr("the projector in " + at("run") + " is left out"));
 }
 
 TEST_F(ChatCommand, OptionsForOtherDataAreRefused) {
