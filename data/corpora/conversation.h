@@ -22,7 +22,7 @@ struct Conversation {
 
 // A file of conversations, as JSON lines or as one JSON array, in one of three forms, recognised by the first object:
 //   OpenAI's   {"messages": [{"role": "system|user|assistant", "content": "…"}]}; "developer" is "system", the content
-//              may be a list of parts of type text, and "weight": 0 says of an answer that it is not learned
+//              may be a list of parts, and "weight": 0 says of an answer that it is not learned
 //   ShareGPT's {"conversations": [{"from": "system|human|gpt", "value": "…"}], "system": "…"}
 //   Alpaca's   {"instruction": "…", "input": "…", "output": "…", "system": "…", "history": [["…", "…"]]}
 // Where a row names images, videos or sounds (feature_places.h), messages have places of features and keys, but no rows yet.
