@@ -45,9 +45,10 @@ SplitFeatures::Rows SplitFeatures::add(std::span<const std::string> keys, const 
     if (first_missing_.empty()) first_missing_ = message;
   } else {
     const auto [known, is_new] = names_.try_emplace(*found, keys.front());
-    require<DataError>(is_new, where, ": '", keys.front(), "' and '", known->second,
-                       "' would both be the array '", *found, "' of ", options_.features,
-                       ": give each an array of its own, under the name as it stands");
+    require<DataError>(
+        is_new, where, ": '", keys.front(), "' and '", known->second, "' would both be the array '", *found,
+        "' of ", options_.features,
+        ": write the same name for the same thing, or give each an array under its whole name");
     values = file_.read(*found, options_.feature_rows);
   }
   const auto count = static_cast<std::int32_t>(std::ssize(values) / file_.width());

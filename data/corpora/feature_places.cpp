@@ -15,6 +15,7 @@ namespace chorus {
 namespace {
 
 using Json = nlohmann::json;
+using Role = Message::Role;
 
 // What can be shown: how texts mark its place, and the fields that hold its keys.
 struct Medium {
@@ -143,8 +144,11 @@ class MessagePlacer {
 
 void place_first(const std::vector<WaitingKeys>& waiting, const RowPlace& place,
                  std::vector<Message>& messages) {
-  const auto user = std::ranges::find(messages, Message::Role::user, &Message::role);
-  require_row(user != messages.end(), place, "features without a place", "no turn is a user's");
+  const auto answered =
+      std::ranges::find(messages.rbegin(), messages.rend(), Role::assistant, &Message::role);
+  const auto user = std::ranges::find(messages.begin(), answered.base(), Role::user, &Message::role);
+  require_row(user != answered.base(), place, "features without a place",
+              "no turn that is answered is a user's");
   std::string places;
   std::vector<std::string> keys;
   for (const WaitingKeys& each : waiting) {
@@ -185,8 +189,7 @@ void place_features(const Json& row, const RowPlace& place, std::vector<Message>
     const std::size_t own = messages[i].keys.size();
     MessagePlacer(waiting, messages[i]).place();
     require_row(
-        messages[i].role != Message::Role::assistant || messages[i].keys.size() == own, place,
-        "features in an answer",
+        messages[i].role != Role::assistant || messages[i].keys.size() == own, place, "features in an answer",
         fmt::format("turn {} is the assistant's, which is shown none: its text holds a placeholder", i + 1));
   }
   const bool has_places =

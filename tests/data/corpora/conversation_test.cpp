@@ -222,8 +222,9 @@ TEST_F(ConversationFileTest, KeysAndPlacesThatDoNotAgreeAreNamed) {
   expect_contains(row(R"("images": ["a", 3])"), "no key of features: an element of 'images' is number");
   expect_contains(row(R"("images": [" "])"), "no key of features: an element of 'images' is empty");
   expect_contains(row(R"("image": "data:image/png;base64,iVBO")"), "'image' holds the data themselves");
-  expect_contains(row_error(R"({"image": "a", "conversations": [{"from": "gpt", "value": "x"}]})"),
-                  "features without a place: no turn is a user's");
+  expect_contains(row_error(R"({"image": "a", "conversations": [{"from": "gpt", "value": "x"}, )"
+                            R"({"from": "human", "value": "y"}]})"),
+                  "features without a place: no turn that is answered is a user's");
 
   expect_contains(
       turns_error(R"({"role": "user", "content": [{"type": "image"}]})"),
