@@ -155,9 +155,7 @@ void add_side_texts(Dialogues& dialogues, const PrepareOptions& options, const R
                      : "; did you mean {" + near + "}?");
     const bool of_speakers = join_side_texts(name, path, dialogues.corpora, dialogues.ledgers, ledger);
     require<ConfigurationError>(!of_speakers || recipe.task != Task::speaker, option,
-                                ": texts of a speaker "
-                                "tell the answer of recipe ",
-                                recipe.name);
+                                ": texts of a speaker tell the answer of recipe ", recipe.name);
   }
   for (const std::string& name : shown) {
     require<ConfigurationError>(

@@ -17,8 +17,7 @@ namespace chorus {
 bool is_side_name(std::string_view name);
 inline constexpr const char* side_name_rule =
     "a side text's name has small letters, digits and '_', begins with a letter, and is no other placeholder "
-    "of "
-    "recipes";
+    "of recipes";
 
 // Null where the line has none.
 const std::string* side_text(const Utterance& utterance, std::string_view name);

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace chorus {
@@ -22,6 +24,10 @@ struct Job {
 };
 
 inline std::filesystem::path output_of(const Job& job) { return job.folder / "output"; }
+
+// The options of add_computation() (launch/commands/model_setup.h), which every command that runs a model has.
+inline constexpr std::array<std::string_view, 6> options_of_computation{
+    "base-precision", "device", "hang-limit", "precision", "tensor-parallel", "threads"};
 
 // Jobs run again from any folder, so that every path in their arguments is absolute.
 std::string absolute_path(const std::string& path);

@@ -43,10 +43,6 @@ std::string short_hash(const std::vector<std::string>& words) {
   return fmt::format("{:08x}", hash.value() >> 32);
 }
 
-// Of every command that runs a model.
-constexpr std::array<std::string_view, 6> options_of_computation{
-    "base-precision", "device", "hang-limit", "precision", "tensor-parallel", "threads"};
-
 // Whether the base makes vectors for it.
 bool maps_lines_to_vectors(const CommandOptions& prepare) {
   const auto is = [&](const char* name, const auto& holds) {

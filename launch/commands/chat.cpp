@@ -71,8 +71,7 @@ void label(const AskOptions& options, const PromptForm& form, const OptionTable&
   if (form.recipe.has(Recipe::PartKind::future))
     model.runtime().console().print(
         fmt::format("Recipe {} also shows lines after the one asked about: while you type there are none, "
-                    "and the labels are "
-                    "without them.",
+                    "and the labels are without them.",
                     form.recipe.name));
   Dialogue dialogue{"0", {}};
   read_typed(

@@ -36,6 +36,8 @@ struct Options {
   }
 };
 
+constexpr const char* vectors_title = "Vectors of --retrieval embedding";
+
 std::string list(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
 void add_input(OptionTable& table, Options& options) {
@@ -115,9 +117,7 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
   table
       .add("max-tokens", options.max_tokens,
            "a longer prompt loses the lines farthest from the one asked about, a longer conversation is "
-           "split; default: at most the "
-           "base's "
-           "positions; 0: no limit")
+           "split; default: at most the base's positions; 0: no limit")
       .at_least(0);
   table.add("auxiliary", options.auxiliary, "a second recipe, asked as well while training, such as impact")
       .shown_as("NAME|FILE");
@@ -169,7 +169,7 @@ void add_selection(OptionTable& table, PrepareOptions& options) {
 }
 
 void add_vectors(OptionTable& table, Options& options) {
-  table.group("Vectors of --retrieval embedding");
+  table.group(vectors_title);
   table
       .add("vectors", options.vectors.folder,
            "keeps them in this folder, by the content of the base, and takes those that it has from there")
@@ -246,48 +246,63 @@ void say_unused_rows(const Options& options, Console& console) {
   if (!remark.empty()) console.print(remark);
 }
 
-// Options that have no meaning for the corpus are a mistake.
-void check_kind(const Options& all, const OptionTable& table) {
-  const PrepareOptions& options = all.prepare;
-  const bool messages = options.corpus == "messages";
-  const bool dialogues = !messages && options.corpus != "tokens" && options.corpus != "text";
-  const auto is_for = [&](const char* option, const char* corpus) {
-    require<ConfigurationError>(options.corpus == corpus || !table.changed(option), "--", option,
-                                " is for the ", corpus, " corpus, this one is ", options.corpus,
-                                ": leave it out");
-  };
-  is_for("context", "text");
-  is_for("lines-per-tree", "tokens");
-  is_for("feature-token-id", "tokens");
-  for (const char* option : {"loss-on", "system"}) is_for(option, "messages");
-  require<ConfigurationError>(dialogues || messages || !table.changed("chat-template"),
-                              "--chat-template is for dialogues and messages, this corpus is ",
-                              options.corpus, ": leave it out");
-  require<ConfigurationError>(options.corpus != "text" || !table.changed("features"),
-                              "--features is for dialogues, tokens and messages, this corpus is text: leave "
-                              "it out");
-  require<ConfigurationError>(dialogues || messages || !table.changed("max-tokens"),
-                              "--max-tokens is for dialogues and messages, this corpus is ", options.corpus,
-                              ": leave it out");
-  for (const char* option : {"recipe", "history", "answer-end", "auxiliary", "label-map", "label-weights",
-                             "side", "captions", "fraction", "demonstrations", "feature-key"}) {
-    require<ConfigurationError>(dialogues || !table.changed(option), "--", option,
-                                " is for dialogues, this corpus is ", options.corpus, ": leave it out");
+// Which options say something for which corpora.
+enum Corpora : unsigned { dialogues = 1, messages = 2, tokens = 4, text = 8 };
+struct Meant {
+  unsigned corpora;
+  std::vector<std::string> options;
+};
+const std::vector<Meant>& meant_options() {
+  static const std::vector<Meant> all{
+      {text, {"context"}},
+      {tokens, {"lines-per-tree", "feature-token-id"}},
+      {messages, {"loss-on", "system"}},
+      {dialogues | messages, {"chat-template", "max-tokens"}},
+      {dialogues | messages | tokens, {"features"}},
+      {dialogues,
+       {"recipe", "history", "answer-end", "auxiliary", "label-map", "label-weights", "side", "captions",
+        "fraction", "demonstrations", "feature-key"}}};
+  return all;
+}
+
+std::string names_of(unsigned corpora) {
+  std::vector<std::string> names;
+  for (const auto& [corpus, name] : {std::pair{dialogues, "dialogues"}, std::pair{messages, "messages"},
+                                     std::pair{tokens, "tokens"}, std::pair{text, "text"}}) {
+    if ((corpora & corpus) != 0) names.emplace_back(name);
   }
-  const auto needs = [&](const char* option, const char* other) {
-    require<ConfigurationError>(!table.changed(option) || table.changed(other), "--", option,
-                                " says nothing without --", other);
-  };
-  needs("auxiliary-weight", "auxiliary");
-  needs("fraction-seed", "fraction");
-  needs("mix", "fraction");
-  for (const char* option : {"retrieval", "demonstration-labels", "balanced-pool", "demonstration-seed"})
-    needs(option, "demonstrations");
-  for (const char* option :
-       {"feature-key", "feature-token-id", "feature-rows", "missing-features", "half-precision-features"})
-    needs(option, "features");
-  for (const char* option :
-       {"vectors", "precision", "base-precision", "device", "tensor-parallel", "threads", "hang-limit"}) {
+  return fmt::format("{}", fmt::join(names, " and "));
+}
+
+// Options that have no meaning for the corpus are a mistake.
+void check_corpus(const std::string& corpus, const OptionTable& table) {
+  const Corpora kind = corpus == "messages" ? messages
+                       : corpus == "tokens" ? tokens
+                       : corpus == "text"   ? text
+                                            : dialogues;
+  for (const auto& [corpora, options] : meant_options()) {
+    for (const std::string& option : options) {
+      require<ConfigurationError>((corpora & kind) != 0 || !table.changed(option), "--", option, " is for ",
+                                  names_of(corpora), ", this corpus is ", corpus, ": leave it out");
+    }
+  }
+}
+
+// So are those that only speak of others which are not there.
+void check_companions(const Options& all, const OptionTable& table) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> companions{
+      {"auxiliary", {"auxiliary-weight"}},
+      {"fraction", {"fraction-seed", "mix"}},
+      {"demonstrations", {"retrieval", "demonstration-labels", "balanced-pool", "demonstration-seed"}},
+      {"features",
+       {"feature-key", "feature-token-id", "feature-rows", "missing-features", "half-precision-features"}}};
+  for (const auto& [needed, options] : companions) {
+    for (const std::string& option : options) {
+      require<ConfigurationError>(!table.changed(option) || table.changed(needed), "--", option,
+                                  " says nothing without --", needed);
+    }
+  }
+  for (const std::string& option : table.names_in(vectors_title)) {
     require<ConfigurationError>(all.maps_lines() || !table.changed(option), "--", option,
                                 " is for --demonstrations with --retrieval embedding: leave it out");
   }
@@ -300,10 +315,19 @@ void stop_if_requested() {
   if (stop_requested()) throw Interrupted("stopped by a signal; nothing was written: start it again");
 }
 
+void print(const Ledger& ledger, const std::string& output, Console& console) {
+  std::string lines = ledger.to_table();
+  while (lines.ends_with('\n')) lines.pop_back();
+  console.print(lines);
+  if (!ledger.example.empty()) console.print(ledger.example);
+  console.print(fmt::format("the data sets are in {}", output));
+}
+
 ExitCode run(Options& options, const OptionTable& table, const MakeRuntime& make_runtime) {
   options.prepare.config = table.print_effective();
   options.prepare.shard_bytes = options.shard_mib << 20;
-  check_kind(options, table);
+  check_corpus(options.prepare.corpus, table);
+  check_companions(options, table);
   take_from_base(options, table);
   std::optional<LineVectors> vectors;
   if (options.maps_lines()) {
@@ -336,11 +360,7 @@ ExitCode run(Options& options, const OptionTable& table, const MakeRuntime& make
   }
   console.finish();
   if (vectors) vectors->finish();
-  std::string lines = ledger.to_table();
-  while (lines.ends_with('\n')) lines.pop_back();
-  console.print(lines);
-  if (!ledger.example.empty()) console.print(ledger.example);
-  console.print(fmt::format("the data sets are in {}", options.prepare.output));
+  print(ledger, options.prepare.output, console);
   return ExitCode::done;
 }
 

@@ -440,6 +440,14 @@ std::string OptionTable::help() const {
   return text;
 }
 
+std::vector<std::string> OptionTable::names_in(std::string_view title) const {
+  std::vector<std::string> names;
+  for (const auto& option : options_) {
+    if (option->group_ == title) names.push_back(option->name_);
+  }
+  return names;
+}
+
 std::vector<std::pair<std::string, std::string>> OptionTable::values_but(
     const std::set<std::string>& left_out) const {
   for (const std::string& name : left_out) bound(name);

@@ -115,6 +115,9 @@ class OptionTable {
   // not given(), tells what the user wanted.
   bool changed(std::string_view name) const;
 
+  // Names of the options under a title of group().
+  std::vector<std::string> names_in(std::string_view title) const;
+
   std::string help() const;
   // Names and values of all options but these.
   std::vector<std::pair<std::string, std::string>> values_but(const std::set<std::string>& left_out) const;

@@ -176,7 +176,7 @@ TEST(PrepareCommand, SaysWhatIsMissing) {
 TEST(PrepareCommand, RefusesOptionsOfAnotherCorpus) {
   expect_refusal(run_chorus({"prepare", "--corpus", "tokens", "--vocabulary-size", "10", "--context", "64",
                              "--output", "unused", "a.jsonl"}),
-                 configuration, "chorus prepare: error: ", "--context is for the text corpus");
+                 configuration, "chorus prepare: error: ", "--context is for text, this corpus is");
   expect_refusal(run_chorus({"prepare", "--corpus", "tokens", "--vocabulary-size", "10", "--history", "3",
                              "--output", "unused", "a.jsonl"}),
                  configuration, "chorus prepare: error: ", "--history is for dialogues");

@@ -191,6 +191,23 @@ TEST_F(PromptTest, LabelWordsMustFitTheCorpus) {
   expect_contains(message_of<DataError>([&] { write(recipe, 0, {1}); }), "two labels have the word 'anger'");
 }
 
+// A target in two parts: labels are paths, which part where their words do.
+TEST_F(PromptTest, LabelWordsMayHaveTwoParts) {
+  Recipe recipe = Recipe::load("shared");
+  recipe.label_words = {{"neutral", "calm: neutral"}, {"joy", "strong: joy"}, {"anger", "strong: anger"}};
+  const std::vector<Sequence> answers = write(recipe, 2, {0, 1, 2}).sequences;
+  const auto common = [&](std::size_t a, std::size_t b) {
+    const auto &left = answers[a].tokens, &right = answers[b].tokens;
+    return std::ranges::mismatch(left, right).in1 - left.begin();
+  };
+  const auto first_learned =
+      std::ranges::find_if(answers[1].labels, [](std::int32_t label) { return label != unsupervised; }) -
+      answers[1].labels.begin();
+  EXPECT_GE(common(1, 2), first_learned + 3) << "the first part is learned, and shared";
+  EXPECT_LT(common(0, 1), common(1, 2));
+  expect_contains(words(answers[2]), "strong: anger");
+}
+
 std::string recipe_of(const std::string& parts, const std::string& fields = "") {
   return R"({"name": "x", )" + fields + R"("parts": [)" + parts +
          R"(, {"kind": "answer", "text": "{label}"}]})";

@@ -154,7 +154,7 @@ TEST_F(ChatCommand, OptionsForOtherDataAreRefused) {
           "--recipe is for dialogues, this corpus is messages");
   refused({"prepare", "--corpus", "text", "--base", at("base"), at("talk.jsonl"), "--output", at("x"),
            "--loss-on", "last"},
-          "--loss-on is for the messages corpus, this one is text");
+          "--loss-on is for messages, this corpus is text");
   refused({"prepare", "--corpus", "text", "--base", at("base"), at("talk.jsonl"), "--output", at("x"),
            "--chat-template", "plain"},
           "--chat-template is for dialogues and messages, this corpus is text");

@@ -782,7 +782,7 @@ TEST_F(TrainCommand, TokenListsWithFeaturesTrainAsTheDataSetThatTheyTellOf) {
     expect_refusal(arguments, ExitCode::configuration, part);
   };
   expect_refused({"text", "--features", at("lists.h5")},
-                 "--features is for dialogues, tokens and messages, this corpus is text");
+                 "--features is for dialogues and messages and tokens, this corpus is text");
   expect_refused({"tokens", "--features", at("lists.h5"), "--feature-key", "{utterance}"},
                  "--feature-key is for dialogues");
   expect_refused({"tokens", "--feature-token-id", "9"}, "--feature-token-id says nothing without --features");

@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "core/training/run_identity.h"
+#include "experiments/studies/job.h"
+#include "launch/commands/model_setup.h"
 #include "tests/launch/program.h"
 #include "tests/support/message_of.h"
 
@@ -28,6 +30,15 @@ const std::set<std::string> changes_nothing{
     "check-replicas"};
 // Those that are compared by what they name, in TrainCommand.ARunOfAnotherKindIsNotResumed.
 const std::set<std::string> by_content{"base", "data", "adapter"};
+
+TEST(ComputationOptions, AreThoseThatStudiesPassOn) {
+  ModelOptions model;
+  RuntimeOptions runtime;
+  OptionTable table("any", "");
+  table.group("computation");
+  add_computation(table, model, runtime);
+  EXPECT_THAT(table.names_in("computation"), testing::UnorderedElementsAreArray(options_of_computation));
+}
 
 class TrainingOptions : public testing::Test {
  protected:
