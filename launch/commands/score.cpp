@@ -22,18 +22,19 @@ std::vector<AnsweredRun> read_runs(const std::vector<std::string>& files) {
   return runs;
 }
 
-// Prints and returns what there is to say of these runs; `against` may be empty.
+// Prints and returns what there is to say of these runs; `together`, what they answer by the mean of their scores, and
+// `against` may be empty.
 nlohmann::ordered_json report(const Options& options, std::span<const AnsweredRun> runs,
-                              std::span<const AnsweredRun> against, Console& console) {
+                              std::span<const AnsweredRun> together, std::span<const AnsweredRun> against,
+                              Console& console) {
   const RunGroup group = score_runs(runs);
   console.print(to_table(group));
   console.print(fmt::format("{}:\n{}",
                             runs.size() > 1 ? "the predictions of all runs together" : group.runs[0].name,
                             group.pooled.to_table()));
   nlohmann::ordered_json json = to_json(group);
-  if (!options.combine.empty()) {
-    const AnsweredRun together = combined(runs, options.combine);
-    const RunGroup scored = score_runs({&together, 1});
+  if (!together.empty()) {
+    const RunGroup scored = score_runs(together);
     console.print("by the mean of their scores:\n" + to_table(scored) + scored.pooled.to_table());
     json["combined"] = to_json(scored);
   }
@@ -67,11 +68,14 @@ ExitCode run(const Options& options) {
   std::vector<AnsweredRun> runs = read_runs(options.files);
   for (AnsweredRun& run : read_runs(options.against)) runs.push_back(std::move(run));
   align(runs);
-  const auto own = std::span<const AnsweredRun>(runs).first(options.files.size());
-  if (!options.combine.empty()) write_predictions(options.combine, combined(own, options.combine).utterances);
+  const std::size_t own = options.files.size(), against = options.against.size();
+  if (!options.combine.empty()) {
+    runs.push_back(combined(std::span(runs).first(own), options.combine));
+    write_predictions(options.combine, runs.back().utterances);
+  }
   const auto say = [&](Console& console) {
     const std::span<const AnsweredRun> all = runs;
-    return report(options, all.first(options.files.size()), all.subspan(options.files.size()), console);
+    return report(options, all.first(own), all.subspan(own + against), all.subspan(own, against), console);
   };
   Console console;
   nlohmann::ordered_json json = say(console);

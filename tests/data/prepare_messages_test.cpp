@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include <nlohmann/json.hpp>
 
@@ -6,8 +7,8 @@
 #include "data/prompts/chat_writer.h"
 #include "data/prompts/prompt_form.h"
 #include "data/sets/dataset.h"
-#include "data/sets/hdf5_file.h"
 #include "data/text/row_error.h"
+#include "tests/data/feature_arrays.h"
 #include "tests/data/prompts/chat_tokenizer.h"
 #include "tests/data/scratch.h"
 
@@ -155,15 +156,7 @@ TEST_F(PrepareMessagesTest, AFolderHoldsItsSplits) {
   expect_contains(message_of<DataError>([&] { prepare(choices); }), "empty: has no train.jsonl");
 }
 
-// Arrays of one row, of two, and of four.
-std::string write_features(const std::string& path) {
-  Hdf5Writer file(path);
-  file.write<float>("a/1.jpg", std::vector<float>{1, 2, 3});
-  file.write<float>("a/2", std::vector<float>{4, 5, 6, 7, 8, 9}, 3);
-  file.write<float>("3", std::vector<float>{1, 1, 1, 3, 3, 3, 5, 5, 5, 7, 7, 7}, 3);
-  file.commit();
-  return path;
-}
+const std::array<std::string, 3> keys{"a/1.jpg", "a/2", "3"};
 
 std::string with_images(const std::vector<std::string>& images, const std::vector<std::string>& turns,
                         const std::string& system = "") {
@@ -176,7 +169,7 @@ TEST_F(PrepareMessagesTest, FeaturesStandWhereTheirPlaceholdersDo) {
   PrepareOptions choices = options(with_images({"a/1.jpg", "a/2.png"}, {"<image>a<image>", "b"}) +
                                    conversation({"c <image>", "d"}) +
                                    with_images({"x/3.jpg", "a/2.png"}, {"e", "f", "<image><image>g", "h"}));
-  choices.features = write_features(folder_ / "features.h5");
+  choices.features = write_features(folder_ / "features.h5", keys);
   choices.feature_rows = 2;
   choices.half_precision_features = true;
   const Ledger ledger = prepare(choices);
@@ -195,7 +188,7 @@ TEST_F(PrepareMessagesTest, TheyAreWhatTokenListsWithFeaturesAre) {
   PrepareOptions choices =
       options(with_images({"a/1.jpg", "3"}, {"<image>\na <image>?", "b", "c", "d"}, "S<image>") +
               with_images({"a/1.jpg"}, {"<image>\ne", "f"}));
-  choices.features = write_features(folder_ / "features.h5");
+  choices.features = write_features(folder_ / "features.h5", keys);
   choices.feature_rows = 4;
   expect_contains(message_of<RowError>([&] { prepare(choices); }), "'images' has 2 keys");
   choices.inputs = {folder_.write(
@@ -249,7 +242,7 @@ TEST_F(PrepareMessagesTest, TheyAreWhatTokenListsWithFeaturesAre) {
 TEST_F(PrepareMessagesTest, PiecesOfAConversationHaveTheirOwnFeatures) {
   PrepareOptions choices = options(with_images({"3", "a/1.jpg", "a/2", "a/1.jpg"},
                                                {"<image>", "b", "<image>", "d", "<image>", "f"}, "S<image>"));
-  choices.features = write_features(folder_ / "features.h5");
+  choices.features = write_features(folder_ / "features.h5", keys);
   choices.feature_rows = 4;
   // <s>, S, 4 rows, two line breaks, 6 of "User: ", 1 row, 13 of "/Assistant: b" and </s>; behind a line break again 6, 2 rows
   // and 14.
@@ -277,7 +270,7 @@ TEST_F(PrepareMessagesTest, FeaturesThatAreMissingAreZerosOrRefused) {
   const std::string lines =
       with_images({"b/4.jpg", "a/2"}, {"<image><image>a", "b"}) + with_images({"b/4.jpg"}, {"<image>c", "d"});
   PrepareOptions choices = options(lines);
-  choices.features = write_features(folder_ / "features.h5");
+  choices.features = write_features(folder_ / "features.h5", keys);
   const Ledger ledger = prepare(choices);
   EXPECT_EQ(ledger.splits[0].notes.at("places whose features are missing, which have a row of zeros"), 2);
   EXPECT_EQ(Dataset::read(folder_ / "out/train.h5").features.values,
@@ -312,7 +305,7 @@ TEST_F(PrepareMessagesTest, FeaturesAreReadStrictly) {
 
   const auto message = [&](const std::string& lines) {
     PrepareOptions refused = options(lines);
-    refused.features = write_features(folder_ / "features.h5");
+    refused.features = write_features(folder_ / "features.h5", keys);
     refused.output = folder_ / "refused";
     const std::string said = message_of<Error>([&] { prepare(refused); });
     std::filesystem::remove(refused.features);

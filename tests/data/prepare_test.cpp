@@ -1,5 +1,6 @@
 #include "data/prepare.h"
 
+#include <array>
 #include <cmath>
 #include <map>
 #include <set>
@@ -11,6 +12,7 @@
 #include "data/prompts/tokenizer.h"
 #include "data/sets/data_split.h"
 #include "data/sets/hdf5_file.h"
+#include "tests/data/feature_arrays.h"
 #include "tests/data/scratch.h"
 
 namespace chorus {
@@ -312,15 +314,7 @@ TEST_F(PrepareTest, TokensLongerThanTheBaseAreRefusedWithTheirLine) {
   EXPECT_EQ(prepare(options).splits[0].samples, 1) << "a supervised last token needs no position";
 }
 
-// Three arrays: of one row, of two and of four, which --feature-rows 2 makes two.
-std::string write_features(const std::string& path) {
-  Hdf5Writer file(path);
-  file.write<float>("one", std::vector<float>{1, 2, 3});
-  file.write<float>("group/two", std::vector<float>{4, 5, 6, 7, 8, 9}, 3);
-  file.write<float>("four", std::vector<float>{1, 1, 1, 3, 3, 3, 5, 5, 5, 7, 7, 7}, 3);
-  file.commit();
-  return path;
-}
+const std::array<std::string, 3> keys{"one", "group/two", "four"};
 
 TEST_F(PrepareTest, TokensTakeFeaturesWherePlaceholdersStand) {
   PrepareOptions options = tokens(
@@ -330,7 +324,7 @@ TEST_F(PrepareTest, TokensTakeFeaturesWherePlaceholdersStand) {
 {"input_ids": [0, 1, -200, 2, 5], "labels": [-100, -100, -100, -100, 5], "attention_mask": [0, 1, 1, 1, 1], "features": ["group/two"]}
 {"input_ids": [1, -200, 2, 6], "labels": [-100, -100, -100, 6], "features": ["four"], "position_ids": [0, 1, 2, 3]}
 )");
-  options.features = write_features(folder_ / "features.h5");
+  options.features = write_features(folder_ / "features.h5", keys);
   options.feature_rows = 2;
   options.half_precision_features = true;
   // The arrays of a split that need not have any are of the same width.
@@ -370,7 +364,7 @@ TEST_F(PrepareTest, FeaturesOfTokensAreSharedAsTokensAre) {
         "{{\"input_ids\": [1, 9, 2, {0}], \"labels\": [-100, 9, -100, {0}], \"features\": [\"{1}\"]}}\n",
         3 + line % 3, line < 3 ? "four" : "group/two");
   PrepareOptions options = tokens(lines);
-  options.features = write_features(folder_ / "features.h5");
+  options.features = write_features(folder_ / "features.h5", keys);
   options.feature_rows = 4;
   options.feature_token_id = 9;
   const SplitLedger ledger = prepare(options).splits[0];
@@ -380,7 +374,7 @@ TEST_F(PrepareTest, FeaturesOfTokensAreSharedAsTokensAre) {
 }
 
 TEST_F(PrepareTest, FeaturesOfTokensAreReadStrictly) {
-  const std::string features = write_features(folder_ / "features.h5");
+  const std::string features = write_features(folder_ / "features.h5", keys);
   {
     Hdf5Writer file(folder_ / "bad.h5");
     file.write<float>("a", std::vector<float>{1, 2});
@@ -438,7 +432,7 @@ TEST_F(PrepareTest, FeaturesThatTokensNameInVainAreZerosAndCounted) {
   const std::string one = R"({"input_ids": [1, -200, 2], "labels": [-100, -100, 2], "features": )";
   const std::string nowhere = one + "[\"nowhere\"]}\n";
   PrepareOptions options = tokens(nowhere + one + "[\"one\"]}\n" + nowhere);
-  options.features = write_features(folder_ / "features.h5");
+  options.features = write_features(folder_ / "features.h5", keys);
   const SplitLedger ledger = prepare(options).splits[0];
   EXPECT_EQ(ledger.notes.at("places whose features are missing, which have a row of zeros"), 2);
   EXPECT_EQ(Dataset::read(folder_ / "out/train.h5").features.values, (std::vector<float>{0, 0, 0, 1, 2, 3}));

@@ -82,6 +82,13 @@ TEST_F(ScoreCommand, AnswersByTheMeanOfScores) {
   EXPECT_NEAR(nlohmann::json::parse(read_text(json))["combined"]["runs"][0]["scores"]["accuracy"], 1. / 3,
               1e-12);
   run_successfully({"score", both, "--against", a});
+  // Without the undecided one, half of what they say together is right.
+  const std::string listed = folder_ / "listed.jsonl", rest = folder_ / "rest.json";
+  write_text(listed, R"({"corpus": "meld", "split": "test", "dialogue": "0", "utterance": "2"})");
+  run_successfully(
+      {"score", a, b, "--combine", folder_ / "again.jsonl", "--exclude", listed, "--output", rest});
+  const auto without = nlohmann::json::parse(read_text(rest))["without_excluded"]["scores"];
+  EXPECT_EQ(without["combined"]["runs"][0]["scores"]["accuracy"], 0.5);
 
   EXPECT_THAT(refusal({"score", a, b, "--combine", both}, ExitCode::configuration), HasSubstr("both.jsonl"));
   const std::string others = write_scores(
