@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -7,6 +6,7 @@
 #include <unordered_set>
 
 #include "data/corpora/corpus.h"
+#include "data/corpora/difficulty.h"
 #include "data/corpora/label_map.h"
 #include "data/corpora/label_weights.h"
 #include "data/corpora/side_texts.h"
@@ -179,12 +179,7 @@ std::vector<std::string> answers_of(const Recipe& recipe, const Dialogues& dialo
 // Labels that differ in case only are mostly one label written in two ways.
 void note_labels_alike(const std::vector<std::string>& labels, Ledger& ledger) {
   std::map<std::string, std::vector<std::string>> alike;
-  for (const std::string& label : labels) {
-    std::string small = label;
-    std::transform(small.begin(), small.end(), small.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    alike[small].push_back(label);
-  }
+  for (const std::string& label : labels) alike[lower_case(label)].push_back(label);
   for (const auto& [small, same] : alike) {
     if (same.size() > 1)
       ledger.notes["labels that differ in case only, " + joined(same, ", ")] = std::ssize(same);
@@ -226,23 +221,54 @@ class DialogueWriter {
     SplitWriter writer = preparation_.writer(origin(split_name));
     const auto features = dialogues_.features.find(split_name);
     if (features != dialogues_.features.end()) writer.set_features(features->second);
-    const std::int64_t total = total_dialogues(split_name);
-    std::int64_t done = 0;
-    for (std::size_t c = 0; c < dialogues_.corpora.size(); ++c) {
-      const std::vector<CorpusSplit>& splits = dialogues_.corpora[c].splits;
-      for (std::size_t s = 0; s < splits.size(); ++s) {
-        if (splits[s].name != split_name) continue;
-        ledger.add_reading(dialogues_.ledgers[c][s]);
-        for (const Dialogue& dialogue : splits[s].dialogues) {
-          add_dialogue(c, splits[s], dialogue, writer, ledger);
-          preparation_.report(split_name, ++done, total);
-        }
-      }
+    const std::vector<Place> places = dialogues_of(split_name, ledger);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const Place& place = places[i];
+      add_dialogue(place.corpus, *place.split, *place.dialogue, writer, ledger);
+      preparation_.report(split_name, static_cast<std::int64_t>(i + 1), std::ssize(places));
     }
     Preparation::finish(writer, ledger);
   }
 
  private:
+  // A dialogue and where it is from.
+  struct Place {
+    std::size_t corpus;
+    const CorpusSplit* split;
+    const Dialogue* dialogue;
+  };
+
+  // In the order in which they are written.
+  std::vector<Place> dialogues_of(const std::string& split_name, SplitLedger& ledger) {
+    std::vector<Place> places;
+    for (std::size_t c = 0; c < dialogues_.corpora.size(); ++c) {
+      const std::vector<CorpusSplit>& splits = dialogues_.corpora[c].splits;
+      for (std::size_t s = 0; s < splits.size(); ++s) {
+        if (splits[s].name != split_name) continue;
+        ledger.add_reading(dialogues_.ledgers[c][s]);
+        for (const Dialogue& dialogue : splits[s].dialogues) places.push_back({c, &splits[s], &dialogue});
+      }
+    }
+    if (options_.order == DialogueOrder::difficulty && split_name == "train") sort_by_difficulty(places);
+    return places;
+  }
+
+  void sort_by_difficulty(std::vector<Place>& places) {
+    const EmotionWheel wheel =
+        options_.emotion_wheel.empty() ? EmotionWheel() : EmotionWheel(options_.emotion_wheel);
+    const std::vector<std::string>& labels = dialogues_.corpora[0].labels;
+    wheel.require_labels(labels);
+    std::vector<std::pair<double, Place>> ranked;
+    for (const Place& place : places)
+      ranked.emplace_back(difficulty(*place.dialogue, wheel, labels.size()), place);
+    std::ranges::stable_sort(ranked, {}, &std::pair<double, Place>::first);
+    for (std::size_t i = 0; i < places.size(); ++i) places[i] = ranked[i].second;
+    if (ranked.empty()) return;
+    preparation_.ledger.remarks.push_back(
+        fmt::format("dialogues of train by difficulty, from {:.2f} to {:.2f}", ranked.front().first,
+                    ranked.back().first));
+  }
+
   void find_unlabelled() {
     std::set<std::string> labelled;
     for (const Corpus& corpus : dialogues_.corpora) {
@@ -329,15 +355,6 @@ class DialogueWriter {
     origin.labels = labels_;
     origin.label_words = writers_[0].words();
     return origin;
-  }
-
-  std::int64_t total_dialogues(const std::string& split_name) const {
-    std::int64_t total = 0;
-    for (const Corpus& corpus : dialogues_.corpora) {
-      for (const CorpusSplit& split : corpus.splits)
-        total += split.name == split_name ? std::ssize(split.dialogues) : 0;
-    }
-    return total;
   }
 
   // The index of the right answer; -1 where there is none.

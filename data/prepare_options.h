@@ -20,6 +20,9 @@ enum class MissingFeatures { zeros, refuse };
 // Which of an assistant's turns are learned.
 enum class LossOn { all, last };
 
+// Of the train split.
+enum class DialogueOrder { as_read, difficulty };
+
 struct PrepareOptions {
   // One of dialogue_corpora(): `inputs` is its path. "mixed": several of them as NAME=PATH, in one data set.
   // "tokens": JSON lines {"input_ids": [..], "labels": [..]}, labels aligned with the ids and -100 where nothing is to
@@ -62,7 +65,9 @@ struct PrepareOptions {
   double auxiliary_weight = 0.1;  // of its answers in the loss
   // Of answers in the loss of training, LABEL=WEIGHT each, others 1; or "balanced" alone.
   std::vector<std::string> label_weights;
-  std::string label_map;       // file; "": labels as they are
+  std::string label_map;  // file; "": labels as they are
+  DialogueOrder order = DialogueOrder::as_read;
+  std::string emotion_wheel;   // FILE of where labels stand (data/corpora/difficulty.h); "": the usual places
   std::string fraction = "1";  // of the train split's lines that are asked about: "1/4", "0.25"
   Mix mix = Mix::ratio;
   std::uint64_t fraction_seed = 1;

@@ -123,6 +123,7 @@ Evaluation evaluate(const Model& model, const Dataset& dataset, BatchOptions opt
   // One step of all samples, so that no tree is cut more often than micro-batches and ranks ask for.
   options.batch_size = std::ssize(dataset.samples);
   options.shuffle = false;
+  options.curriculum = 1;
   const Batches batches(dataset, options, groups.data.size());
   const Batches::Step step = batches.step(0, groups.data.rank());
   Evaluation evaluation;

@@ -72,6 +72,8 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   all.update(identity(config.model));
   all.update(
       {{"seed", config.batches.seed}, {"max-grad-norm", config.max_grad_norm}, {"eval-steps", eval_steps}});
+  // Epochs of a curriculum are no number of steps.
+  if (config.batches.curriculum > 1 && !config.eval_steps && eval_steps > 0) all["eval-steps"] = "epoch";
   // Newer options are not said where they are at their default, so that checkpoints of older versions go on.
   if (config.lora_plus_ratio != 1) all["lora-plus-ratio"] = config.lora_plus_ratio;
   if (eval_steps > 0 && inputs.dev != nullptr) {

@@ -1,7 +1,6 @@
 #include "core/training/train_config.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace chorus {
 
@@ -53,10 +52,8 @@ ModelOptions model_options(const TrainConfig& config, const FeatureTable& featur
   return options;
 }
 
-std::int64_t total_steps(const TrainConfig& config, std::int64_t steps_per_epoch) {
-  if (config.max_steps > 0) return config.max_steps;
-  const double steps = std::ceil(config.epochs * static_cast<double>(steps_per_epoch) - 1e-9);
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(steps));
+std::int64_t total_steps(const TrainConfig& config, const Epochs& epochs) {
+  return config.max_steps > 0 ? config.max_steps : std::max<std::int64_t>(1, epochs.steps_of(config.epochs));
 }
 
 }  // namespace chorus

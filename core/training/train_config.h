@@ -38,7 +38,7 @@ struct TrainConfig {
   double max_grad_norm = 1;    // 0: off
 
   std::int64_t logging_steps = 10;
-  std::optional<std::int64_t> eval_steps;  // unset: once per epoch; 0: never
+  std::optional<std::int64_t> eval_steps;  // unset: after every epoch; 0: never
   DevMetric dev_metric = DevMetric::automatic;
   std::int64_t patience = 0;    // scorings of dev in a row without a better one after which it ends; 0: off
   std::int64_t save_steps = 0;  // 0: only at the end
@@ -57,6 +57,6 @@ void validate(const TrainConfig& config);
 ModelOptions model_options(const TrainConfig& config, const FeatureTable& features, const ModelConfig& model);
 
 // Optimizer steps of the whole run.
-std::int64_t total_steps(const TrainConfig& config, std::int64_t steps_per_epoch);
+std::int64_t total_steps(const TrainConfig& config, const Epochs& epochs);
 
 }  // namespace chorus

@@ -20,7 +20,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model&
       timed_groups_(resources.groups),
       groups_(resources.groups.groups()),
       batches_(inputs.train, config.batches, groups_.data.size()),
-      schedule_(make_schedule(config.schedule, chorus::total_steps(config, batches_.steps_per_epoch()))),
+      schedule_(make_schedule(config.schedule, chorus::total_steps(config, batches_.epochs()))),
       step_(model, resources.optimizer_arena, resources.activations),
       store_(config, inputs.base, model),
       eval_steps_(dev_ == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
@@ -109,7 +109,7 @@ StepReport Trainer::step() {
   ++state_.step;
   state_.total_tokens += batch.tokens;
   report.step = state_.step;
-  report.epoch = static_cast<double>(state_.step) / static_cast<double>(batches_.steps_per_epoch());
+  report.epoch = batches_.epochs().after(state_.step);
   report.tokens = batch.tokens;
   report.unshared_tokens = batch.unshared_tokens;
   report.flops = training_flops(model_.config(), model_.options(), work_of(batch));
@@ -157,6 +157,12 @@ void Trainer::save() {
 }
 
 // What is due after a step comes first, because a stopped run may go on there.
+bool Trainer::scores_dev_after(std::int64_t step) const {
+  if (eval_steps_ == 0) return false;
+  return step == total_steps() ||
+         (config_.eval_steps ? step % eval_steps_ == 0 : batches_.epochs().end_after(step));
+}
+
 void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
   const Clock clock;
   const double elapsed_before = state_.elapsed;
@@ -169,8 +175,7 @@ void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
     const StepReport report = step();
     if (config_.check_replicas > 0 && state_.step % config_.check_replicas == 0) require_equal_replicas();
     state_.elapsed = elapsed_before + clock.seconds();
-    state_.evaluation_due =
-        eval_steps_ > 0 && (state_.step == total_steps() || state_.step % eval_steps_ == 0);
+    state_.evaluation_due = scores_dev_after(state_.step);
     summary.last_loss = report.loss;
     summary.tokens += report.tokens;
     summary.unshared_tokens += report.unshared_tokens;

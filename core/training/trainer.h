@@ -89,7 +89,6 @@ class Trainer {
   TrainingSummary run(TrainingObserver& observer);
 
   std::int64_t total_steps() const { return schedule_.total_steps; }
-  std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
   const Schedule& schedule() const { return schedule_; }
   const TrainingState& state() const { return state_; }
   // What scorings of dev are compared by, where there are any.
@@ -105,6 +104,7 @@ class Trainer {
   double sum_over_data_ranks(double value);
   StepWork work_of(const Batches::Step& batch);
   void update(double gradient_norm, double learning_rate);
+  bool scores_dev_after(std::int64_t step) const;
   // Until the end, or out of time; `summary` gets what the steps did.
   void take_steps(TrainingObserver& observer, TrainingSummary& summary);
   void evaluate_and_keep_best(TrainingObserver& observer);

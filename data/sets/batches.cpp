@@ -15,7 +15,10 @@
 namespace chorus {
 
 nlohmann::ordered_json identity(const BatchOptions& options) {
-  return {{"batch-size", options.batch_size}, {"shuffle", options.shuffle}};
+  nlohmann::ordered_json identity{{"batch-size", options.batch_size}, {"shuffle", options.shuffle}};
+  // Not said at its default, so that checkpoints of older versions go on.
+  if (options.curriculum != 1) identity["curriculum"] = options.curriculum;
+  return identity;
 }
 
 // The trees of an epoch in their order, and how many samples precede each.
@@ -312,6 +315,9 @@ void validate(const DataSplit& split, const BatchOptions& options, int data_rank
                               "--tokens-per-microbatch is ", options.tokens_per_microbatch,
                               ", it must be positive and less than 2^31");
   require<ConfigurationError>(data_ranks > 0, data_ranks, " data-parallel ranks");
+  require<ConfigurationError>(options.curriculum > 0 && options.curriculum <= split.trees(), "--curriculum ",
+                              options.curriculum, " cannot divide the ", split.trees(), " trees of the ",
+                              split.origin().split, " split: say 1 to ", split.trees());
   require<ConfigurationError>(split.longest_sample() <= options.tokens_per_microbatch,
                               "the longest sample of the ", split.origin().split, " split is ",
                               split.longest_sample(), " tokens long and does not fit into a micro-batch of ",
@@ -331,8 +337,20 @@ std::int64_t rows_with_targets(const MicroBatch& batch) {
 }
 
 Batches::Batches(DataSplit split, const BatchOptions& options, int data_ranks)
-    : split_(std::move(split)), options_(options), data_ranks_(data_ranks) {
-  validate(split_, options, data_ranks);
+    : split_((validate(split, options, data_ranks), std::move(split))),
+      options_(options),
+      data_ranks_(data_ranks),
+      epochs_(epochs_of_split()) {}
+
+std::int64_t Batches::trees_of(std::int64_t epoch) const {
+  return split_.trees() * std::min(epoch + 1, options_.curriculum) / options_.curriculum;
+}
+
+Epochs Batches::epochs_of_split() const {
+  std::vector<std::int64_t> samples;
+  for (std::int64_t epoch = 0; epoch < options_.curriculum; ++epoch)
+    samples.push_back(split_.tree_samples()[at(trees_of(epoch))]);
+  return {samples, options_.batch_size};
 }
 
 std::int64_t Batches::steps_per_epoch() const {
@@ -344,7 +362,7 @@ std::shared_ptr<const Batches::EpochOrder> Batches::epoch_order(std::int64_t epo
   if (last_order_ && last_order_->epoch == epoch) return last_order_;
   auto order = std::make_shared<EpochOrder>();
   order->epoch = epoch;
-  order->trees.resize(at(split_.trees()));
+  order->trees.resize(at(trees_of(epoch)));
   std::iota(order->trees.begin(), order->trees.end(), 0);
   if (options_.shuffle) {  // Fisher and Yates
     for (std::size_t i = order->trees.size(); i > 1; --i) {
@@ -363,9 +381,10 @@ std::shared_ptr<const Batches::EpochOrder> Batches::epoch_order(std::int64_t epo
 }
 
 std::vector<Batches::SamplesOfTree> Batches::samples_of(std::int64_t step) const {
-  const auto order = epoch_order(step / steps_per_epoch());
-  const std::int64_t begin = step % steps_per_epoch() * options_.batch_size;
-  const std::int64_t end = std::min(begin + options_.batch_size, split_.samples());
+  const std::int64_t epoch = epochs_.of(step);
+  const auto order = epoch_order(epoch);
+  const std::int64_t begin = (step - epochs_.begin(epoch)) * options_.batch_size;
+  const std::int64_t end = std::min(begin + options_.batch_size, order->samples_before.back());
   const std::vector<std::int64_t>& before = order->samples_before;
   std::int64_t place = std::upper_bound(before.begin(), before.end(), begin) - before.begin() - 1;
   std::vector<SamplesOfTree> samples;

@@ -29,6 +29,9 @@ std::string joined(std::span<const std::string> words, std::string_view separato
 bool is_blank(std::string_view text);
 std::string_view trimmed(std::string_view text);
 
+// ASCII letters small, all else as it is.
+std::string lower_case(std::string_view text);
+
 // A decimal number and nothing else.
 std::optional<double> parse_real(std::string_view text);
 

@@ -72,8 +72,15 @@ std::vector<std::int64_t> evenly_spread(std::int64_t count, std::int64_t most) {
   return indices;
 }
 
-EpochWork epoch_work(const PlanRequest& request, const DataSplit& data, bool prefix_sharing) {
+// What is looked at takes all trees.
+BatchOptions whole_epoch(const PlanRequest& request) {
   BatchOptions options = request.train.batches;
+  options.curriculum = 1;
+  return options;
+}
+
+EpochWork epoch_work(const PlanRequest& request, const DataSplit& data, bool prefix_sharing) {
+  BatchOptions options = whole_epoch(request);
   options.prefix_sharing = prefix_sharing;
   const Batches batches(data, options);
   EpochWork work;
@@ -122,7 +129,7 @@ std::vector<int> tensor_sizes(const PlanRequest& request, int ranks) {
 // What the steps looked at take, by the slowest data rank of each.
 void price_steps(GridPlan& plan, const PlanRequest& request, const DataSplit& data) {
   PricedRank rank(request, make_grid(plan.ranks, plan.tensor, 0));
-  const Batches batches(data, request.train.batches, plan.data);
+  const Batches batches(data, whole_epoch(request), plan.data);
   const std::vector<std::int64_t> steps = evenly_spread(batches.steps_per_epoch(), request.sampled_steps);
   const std::vector<std::int64_t> looked_at =
       evenly_spread(plan.data, plan.data > most_ranks ? ranks_instead : plan.data);
@@ -201,6 +208,14 @@ std::optional<std::size_t> least(const std::vector<GridPlan>& grids, const Measu
   return best;
 }
 
+Epochs epochs_of(const PlanRequest& request, const DataSplit& data) {
+  const BatchOptions& options = request.train.batches;
+  if (!request.samples_per_epoch) return Batches(data, options).epochs();
+  require<ConfigurationError>(options.curriculum == 1, "--curriculum ", options.curriculum,
+                              " divides the trees of --data, and --samples has none: leave one of them out");
+  return {{*request.samples_per_epoch}, options.batch_size};
+}
+
 }  // namespace
 
 Plan make_plan(const PlanRequest& asked, const DataSplit& data) {
@@ -218,8 +233,7 @@ Plan make_plan(const PlanRequest& asked, const DataSplit& data) {
   plan.request = request;
   plan.shared = epoch_work(request, data, request.train.batches.prefix_sharing);
   plan.unshared = epoch_work(request, data, false);
-  const auto steps_per_epoch = static_cast<std::int64_t>(plan.shared.steps);
-  const auto steps = static_cast<double>(total_steps(request.train, steps_per_epoch));
+  const auto steps = static_cast<double>(total_steps(request.train, epochs_of(request, data)));
   plan.epochs = steps / plan.shared.steps;
   for (const int ranks : request.ranks) {
     for (const int tensor : tensor_sizes(request, ranks))

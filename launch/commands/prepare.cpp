@@ -131,6 +131,14 @@ void add_prompts(OptionTable& table, PrepareOptions& options) {
            "balanced: "
            "n / (k n_label), so that all labels weigh the same")
       .shown_as("LABEL=W,...|balanced");
+  table.choice("order", options.order,
+               {{"as-read", DialogueOrder::as_read}, {"difficulty", DialogueOrder::difficulty}},
+               "of the dialogues of train; difficulty: those with few changes of emotion first, for train "
+               "--curriculum");
+  table
+      .add("emotion-wheel", options.emotion_wheel,
+           "where labels stand on the wheel of valence and arousal, if they are not the usual ones")
+      .shown_as("FILE");
   table.add("label-map", options.label_map, "what the labels of the corpora become").shown_as("FILE");
   table
       .add("side", options.side,
@@ -260,8 +268,8 @@ const std::vector<Meant>& meant_options() {
       {dialogues | messages, {"chat-template", "max-tokens"}},
       {dialogues | messages | tokens, {"features"}},
       {dialogues,
-       {"recipe", "history", "answer-end", "auxiliary", "label-map", "label-weights", "side", "captions",
-        "fraction", "demonstrations", "feature-key"}}};
+       {"recipe", "history", "answer-end", "auxiliary", "label-map", "label-weights", "order", "side",
+        "captions", "fraction", "demonstrations", "feature-key"}}};
   return all;
 }
 
@@ -292,6 +300,7 @@ void check_corpus(const std::string& corpus, const OptionTable& table) {
 void check_companions(const Options& all, const OptionTable& table) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> companions{
       {"auxiliary", {"auxiliary-weight"}},
+      {"order", {"emotion-wheel"}},
       {"fraction", {"fraction-seed", "mix"}},
       {"demonstrations", {"retrieval", "demonstration-labels", "balanced-pool", "demonstration-seed"}},
       {"features",

@@ -30,7 +30,8 @@ void add_running(OptionTable& table, TrainConfig& c, RuntimeOptions& runtime) {
   add_division_of_work(table, c.model);
   table.group("Logging and saving");
   table.add("logging-steps", c.logging_steps, "steps between two lines of the log").at_least(1);
-  table.add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: once per epoch; 0: never")
+  table
+      .add("eval-steps", c.eval_steps, "steps between two scorings of dev; none: after every epoch; 0: never")
       .at_least(0);
   table.choice("dev-metric", c.dev_metric,
                {{"auto", DevMetric::automatic},
@@ -135,6 +136,12 @@ void add_batches(OptionTable& table, TrainConfig& c) {
 void add_order(OptionTable& table, BatchOptions& batches) {
   table.add("seed", batches.seed, "of initial adapters, dropout and shuffling");
   table.add("shuffle", batches.shuffle, "new order of the dialogues in every epoch; off: as in the file");
+  table
+      .add(
+          "curriculum", batches.curriculum,
+          "n: epoch e of the first n takes the first e n-ths of the dialogues as they stand in the file, see "
+          "prepare --order; 1: off")
+      .at_least(1);
   add_prefix_sharing(table, batches);
 }
 

@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
 #include <gmock/gmock.h>
 
 #include "data/corpora/corpus.h"
+#include "data/corpora/difficulty.h"
 #include "data/corpora/sample_corpus.h"
 #include "data/prepare.h"
 #include "data/prompts/prompt.h"
@@ -11,6 +13,7 @@
 #include "data/prompts/tokenizer.h"
 #include "data/sets/dataset.h"
 #include "data/sets/hdf5_file.h"
+#include "ops/base/index.h"
 #include "tests/data/prompts/chat_tokenizer.h"
 #include "tests/data/scratch.h"
 
@@ -160,6 +163,43 @@ TEST_F(PrepareDialoguesTest, LabelsWeighInTrainingAlone) {
   speakers.recipe = "speaker";
   speakers.label_weights = {"balanced"};
   EXPECT_THROW(prepare(speakers), ConfigurationError);
+}
+
+// Easy ones first; what is written of each is the same.
+TEST_F(PrepareDialoguesTest, DialoguesOfTrainCanStandByDifficulty) {
+  PrepareOptions as_read = options(), ordered = options();
+  prepare(as_read);
+  ordered.order = DialogueOrder::difficulty;
+  EXPECT_THAT(prepare(ordered).remarks,
+              testing::Contains(testing::HasSubstr("dialogues of train by difficulty")));
+  EXPECT_EQ(read(ordered, "dev"), read(as_read, "dev"));
+
+  const Dataset data = read(ordered), before = read(as_read);
+  const auto dialogues_of = [](const Dataset& dataset) {
+    std::vector<Dialogue> dialogues;
+    for (std::int64_t tree = 0; tree < dataset.trees(); ++tree) {
+      Dialogue& dialogue = dialogues.emplace_back();
+      for (std::int64_t i = dataset.tree_samples[at(tree)]; i < dataset.tree_samples[at(tree + 1)]; ++i) {
+        const UtteranceReference& line = dataset.utterances[at(dataset.samples[at(i)].utterance)];
+        dialogue.id = line.dialogue;
+        dialogue.utterances.push_back(
+            {line.id, line.speaker, line.text, dataset.origin.labels[at(line.label)]});
+      }
+    }
+    return dialogues;
+  };
+  std::vector<double> difficulties;
+  std::multiset<std::string> ids, ids_before;
+  for (const Dialogue& dialogue : dialogues_of(data)) {
+    difficulties.push_back(difficulty(dialogue, EmotionWheel(), data.origin.labels.size()));
+    ids.insert(dialogue.id);
+  }
+  for (const Dialogue& dialogue : dialogues_of(before)) ids_before.insert(dialogue.id);
+  EXPECT_EQ(ids, ids_before);
+  EXPECT_TRUE(std::ranges::is_sorted(difficulties));
+  EXPECT_LT(difficulties.front(), difficulties.back());
+  EXPECT_EQ(data.tokens.size(), before.tokens.size());
+  EXPECT_NE(data.tokens, before.tokens);
 }
 
 TEST_F(PrepareDialoguesTest, AnAuxiliaryTaskEntersWithItsWeight) {

@@ -20,17 +20,18 @@ namespace {
 
 struct SilentObserver : TrainingObserver {
   void step_done(const StepReport& report, std::int64_t) override { losses.push_back(report.loss); }
-  void evaluated(const TrainingState&, const Evaluation&, const Dataset&, const DevVerdict&) override {
-    ++evaluations;
+  void evaluated(const TrainingState& state, const Evaluation&, const Dataset&, const DevVerdict&) override {
+    scored_after.push_back(state.step);
   }
   void evaluating(std::int64_t, std::int64_t) override {}
   std::vector<double> losses;
-  int evaluations = 0;
+  std::vector<std::int64_t> scored_after;  // steps
 };
 
 // What a training leaves behind, full tensors by name.
 struct Trained {
   std::vector<double> losses;
+  std::vector<std::int64_t> scored_after;
   std::map<std::string, std::vector<float>> before, after;
   TrainingSummary summary;
 };
@@ -70,14 +71,15 @@ class TrainerTest : public testing::Test {
       const ModelOptions options = model_options(config, dataset_.features, test::tiny_config());
       test::TinyModel tiny(test::tiny_config(), options, backend, timed.groups(),
                            config.batches.tokens_per_microbatch);
-      Trainer trainer(config, {*base_, shards_ ? *shards_ : DataSplit(dataset_)}, tiny.model,
-                      {timed, tiny.optimizer_arena, tiny.activations});
+      Trainer trainer(config, {*base_, shards_ ? *shards_ : DataSplit(dataset_), dev_ ? &*dev_ : nullptr},
+                      tiny.model, {timed, tiny.optimizer_arena, tiny.activations});
       const auto before = gather(tiny);
       if (resume) trainer.resume(*newest_checkpoint(config.output));
       SilentObserver observer;
       const TrainingSummary summary = trainer.run(observer);
       const auto after = gather(tiny);
-      if (groups.world.rank() == 0) trained = {observer.losses, before, after, summary};
+      if (groups.world.rank() == 0)
+        trained = {observer.losses, observer.scored_after, before, after, summary};
     });
     return trained;
   }
@@ -86,6 +88,7 @@ class TrainerTest : public testing::Test {
   std::unique_ptr<BaseModel> base_ = test::write_tiny_base(scratch_);
   Dataset dataset_ = test::random_dataset(12, 37, 21);
   std::optional<DataSplit> shards_;  // what is trained on instead
+  std::optional<Dataset> dev_;
 };
 
 // Largest difference of any element, relative to the largest change that the training made to its tensor.
@@ -344,6 +347,31 @@ TEST_F(TrainerTest, ResumeContinuesBitForBit) {
   losses.insert(losses.end(), part.losses.begin(), part.losses.end());
   EXPECT_EQ(losses, straight.losses);
   EXPECT_EQ(part.after, straight.after);
+}
+
+// Dev is scored where epochs end, which a curriculum makes of different lengths; a continuation goes on in the same epoch.
+TEST_F(TrainerTest, ACurriculumResumesBitForBit) {
+  dev_ = test::random_dataset(3, 37, 22);
+  TrainConfig curriculum = config("straight");
+  curriculum.batches.curriculum = 3;
+  curriculum.max_steps = 0;
+  curriculum.epochs = 4;
+  const Epochs epochs = Batches(dataset_, curriculum.batches).epochs();
+  ASSERT_LT(epochs.begin(1), epochs.begin(2) - epochs.begin(1));
+  const Trained straight = train(curriculum, 2, 1);
+  EXPECT_EQ(straight.summary.state.step, epochs.begin(4));
+  EXPECT_EQ(straight.scored_after,
+            (std::vector{epochs.begin(1), epochs.begin(2), epochs.begin(3), epochs.begin(4)}));
+
+  curriculum.output = scratch_ / "interrupted";
+  curriculum.max_time = 1e-9;
+  train(curriculum, 2, 1);
+  train(curriculum, 2, 1, true);
+  curriculum.max_time = 0;
+  EXPECT_EQ(train(curriculum, 2, 1, true).after, straight.after);
+
+  curriculum.batches.curriculum = 2;
+  EXPECT_THROW(train(curriculum, 2, 1, true), Error);
 }
 
 TEST_F(TrainerTest, TheProjectorIsSavedAndResumedBitForBit) {

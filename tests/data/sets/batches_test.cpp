@@ -223,6 +223,34 @@ TEST(Batches, WithoutShufflingSamplesKeepTheOrderOfTheFile) {
   EXPECT_EQ(second_epoch, first);
 }
 
+// Epoch e of the first n takes the trees before the e-th n-th; later ones are those of a training without a curriculum.
+TEST(Batches, ACurriculumAddsAPartInEachEpoch) {
+  const Dataset dataset = dialogues(20);
+  BatchOptions options{.batch_size = 8, .seed = 4};
+  const Batches plain(dataset, options);
+  options.curriculum = 3;
+  const Batches batches(dataset, options);
+  const std::int64_t trees[] = {6, 13, 20, 20};
+  for (std::int64_t epoch = 0; epoch < 4; ++epoch) {
+    std::vector<std::int64_t> seen;
+    for (std::int64_t step = batches.epochs().begin(epoch); step < batches.epochs().begin(epoch + 1);
+         ++step) {
+      const std::vector<std::int64_t> samples = samples_of(batches, step);
+      seen.insert(seen.end(), samples.begin(), samples.end());
+      if (trees[epoch] == 20) {
+        EXPECT_EQ(samples,
+                  samples_of(plain, plain.epochs().begin(epoch) + step - batches.epochs().begin(epoch)));
+      }
+    }
+    EXPECT_FALSE(std::ranges::is_sorted(seen));
+    std::ranges::sort(seen);
+    ASSERT_EQ(std::ssize(seen), dataset.tree_samples[at(trees[epoch])]);
+    for (std::int64_t i = 0; i < std::ssize(seen); ++i) ASSERT_EQ(seen[at(i)], i);
+  }
+  options.curriculum = 21;
+  EXPECT_THROW(Batches(dataset, options), ConfigurationError);
+}
+
 // What stands in the trunk beyond the last branch is not computed.
 TEST(Batches, ATrunkIsCutToWhatIsNeeded) {
   DatasetOrigin origin;

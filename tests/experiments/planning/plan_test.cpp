@@ -206,6 +206,14 @@ TEST(Plan, LooksAtTheRealShards) {
   EXPECT_GT(plan.grids[2].idle_seconds, 0) << "seven samples do not busy eight ranks alike";
   EXPECT_LT(plan.grids[1].microbatches.seconds, plan.grids[0].microbatches.seconds);
   EXPECT_THAT(to_table(plan), HasSubstr("separate prompts"));
+
+  // Of two epochs the first takes half of the dialogues.
+  request.train.batches.curriculum = 2;
+  const Plan shorter = make_plan(request, data);
+  EXPECT_EQ(shorter.shared.tokens, plan.shared.tokens);
+  const auto steps = static_cast<double>(Batches(data, request.train.batches).epochs().begin(2));
+  EXPECT_LT(steps, 2 * plan.shared.steps);
+  EXPECT_EQ(shorter.epochs, steps / plan.shared.steps);
 }
 
 TEST(Plan, RefusesWhatCannotRun) {

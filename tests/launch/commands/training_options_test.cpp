@@ -62,7 +62,7 @@ class TrainingOptions : public testing::Test {
     try {
       if (!table.parse(arguments)) return std::nullopt;
       return run_identity(config, {*base_, data_, &dev_},
-                          make_schedule(config.schedule, total_steps(config, steps_per_epoch)),
+                          make_schedule(config.schedule, total_steps(config, Epochs({steps_per_epoch}, 1))),
                           config.eval_steps.value_or(steps_per_epoch));
     } catch (const ConfigurationError&) {
       return std::nullopt;
