@@ -71,6 +71,9 @@ class Backend {
   // --- a frozen matrix in a few bits an element (ops/quantised.h) --------------------------------------------
   // out = the matrix, each element rounded once.             out [O, I]
   virtual void dequantise(Tensor out, const QuantisedMatrix& matrix) = 0;
+  // out = a Wᵀ of that matrix W, as dequantise() has it in a's type or not rounded.
+  //                           a [M, I]  out [M, O]  scratch [O, I] of a's type, which a call may write over
+  virtual void matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) = 0;
 
   // --- bias ---------------------------------------------------------------------------------------------------
   // y += bias in every row.                                 y [N, O]  bias [O]

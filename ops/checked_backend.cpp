@@ -101,6 +101,44 @@ class Contract {
 };
 
 // q [N, Hq, K] against k, v [N, Hk, K] and the forest of N tokens.
+// `whole`: a tensor of the matrix's shape that it is read back into.
+void check_quantised(const Contract& contract, const Argument& whole, const QuantisedMatrix& matrix) {
+  contract.float_type(whole);
+  contract.rank(whole, 2);
+  contract.shape(whole, matrix.shape);
+  const Argument codes{"codes", matrix.codes}, scales{"scales", matrix.scales};
+  const std::int64_t rows = matrix.rows(), columns = matrix.columns(),
+                     multiple = columns_multiple(matrix.kind);
+  contract.expect(columns % multiple == 0, whole, " must have a multiple of ", multiple, " columns");
+  contract.type(codes, DType::u8);
+  contract.type(scales, DType::f32);
+  const auto begins_a_word = [&](const Argument& a) {
+    const bool aligned = reinterpret_cast<std::uintptr_t>(a.tensor.address()) % 16 == 0;
+    contract.expect(aligned, a, " must begin at a multiple of 16 bytes");
+  };
+  begins_a_word(whole);
+  begins_a_word(codes);
+  if (matrix.kind == Quantisation::int8) {
+    contract.shape(codes, matrix.shape);
+    contract.shape(scales, {rows});
+  } else {
+    const Argument scale_codes{"scale_codes", matrix.scale_codes}, levels{"levels", matrix.levels};
+    const std::int64_t row_blocks = columns / QuantisedMatrix::block;
+    contract.shape(codes, {rows, columns / 2});
+    contract.type(scale_codes, DType::u8);
+    contract.shape(scale_codes, {rows, row_blocks});
+    contract.type(levels, DType::f32);
+    contract.shape(levels, {QuantisedMatrix::normal_levels + QuantisedMatrix::dynamic_levels});
+    const std::int64_t end = rows == 0 ? 0 : matrix.first_block + (rows - 1) * matrix.row_stride + row_blocks;
+    contract.expect(matrix.first_block >= 0 && matrix.row_stride >= row_blocks &&
+                        end <= matrix.groups() * QuantisedMatrix::blocks_per_group,
+                    "blocks ", matrix.first_block, " to ", end, ", of rows ", matrix.row_stride,
+                    " apart, in ", scales);
+    contract.apart(whole, {scale_codes, levels});
+  }
+  contract.apart(whole, {codes, scales});
+}
+
 void check_attention_inputs(const Contract& contract, const Argument& q, const Argument& k, const Argument& v,
                             const Forest& forest) {
   contract.float_type(q, {k, v});
@@ -251,42 +289,22 @@ void CheckedBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOpti
 
 void CheckedBackend::dequantise(Tensor out, const QuantisedMatrix& matrix) {
   const Contract contract("dequantise");
-  contract.float_type({"out", out});
-  contract.rank({"out", out}, 2);
-  contract.shape({"out", out}, matrix.shape);
-  const Argument codes{"codes", matrix.codes}, scales{"scales", matrix.scales};
-  const std::int64_t rows = matrix.rows(), columns = matrix.columns(),
-                     multiple = columns_multiple(matrix.kind);
-  contract.expect(columns % multiple == 0, Argument{"out", out}, " must have a multiple of ", multiple,
-                  " columns");
-  contract.type(codes, DType::u8);
-  contract.type(scales, DType::f32);
-  const auto begins_a_word = [&](const Argument& a) {
-    const bool aligned = reinterpret_cast<std::uintptr_t>(a.tensor.address()) % 16 == 0;
-    contract.expect(aligned, a, " must begin at a multiple of 16 bytes");
-  };
-  begins_a_word({"out", out});
-  begins_a_word(codes);
-  if (matrix.kind == Quantisation::int8) {
-    contract.shape(codes, matrix.shape);
-    contract.shape(scales, {rows});
-  } else {
-    const Argument scale_codes{"scale_codes", matrix.scale_codes}, levels{"levels", matrix.levels};
-    const std::int64_t row_blocks = columns / QuantisedMatrix::block;
-    contract.shape(codes, {rows, columns / 2});
-    contract.type(scale_codes, DType::u8);
-    contract.shape(scale_codes, {rows, row_blocks});
-    contract.type(levels, DType::f32);
-    contract.shape(levels, {QuantisedMatrix::normal_levels + QuantisedMatrix::dynamic_levels});
-    const std::int64_t end = rows == 0 ? 0 : matrix.first_block + (rows - 1) * matrix.row_stride + row_blocks;
-    contract.expect(matrix.first_block >= 0 && matrix.row_stride >= row_blocks &&
-                        end <= matrix.groups() * QuantisedMatrix::blocks_per_group,
-                    "blocks ", matrix.first_block, " to ", end, ", of rows ", matrix.row_stride,
-                    " apart, in ", scales);
-    contract.apart({"out", out}, {scale_codes, levels});
-  }
-  contract.apart({"out", out}, {codes, scales});
+  check_quantised(contract, {"out", out}, matrix);
   inner_.dequantise(out, matrix);
+}
+
+void CheckedBackend::matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix,
+                                      Tensor scratch) {
+  const Contract contract("matmul_quantised");
+  contract.float_type({"a", a}, {{"out", out}, {"scratch", scratch}});
+  check_quantised(contract, {"scratch", scratch}, matrix);
+  contract.rank({"a", a}, 2);
+  contract.shape({"a", a}, {a.dim(0), matrix.columns()});
+  contract.shape({"out", out}, {a.dim(0), matrix.rows()});
+  contract.apart({"out", out},
+                 {{"a", a}, {"scratch", scratch}, {"codes", matrix.codes}, {"scales", matrix.scales}});
+  contract.apart({"scratch", scratch}, {{"a", a}});
+  inner_.matmul_quantised(out, a, matrix, scratch);
 }
 
 void CheckedBackend::add_bias(Tensor y, ConstTensor bias) {

@@ -23,6 +23,7 @@ class CheckedBackend final : public Backend {
   void dropout(Tensor out, ConstTensor x, ConstTensor token_ids, const DropoutMask& mask) override;
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
   void dequantise(Tensor out, const QuantisedMatrix& matrix) override;
+  void matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) override;
   void add_bias(Tensor y, ConstTensor bias) override;
   void bias_backward(Tensor dbias, ConstTensor dy) override;
   void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,

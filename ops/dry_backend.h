@@ -3,6 +3,7 @@
 #include <initializer_list>
 
 #include "ops/backend.h"
+#include "ops/quantised_composed.h"
 
 namespace chorus {
 
@@ -29,6 +30,9 @@ class DryBackend : public Backend {
   }
   void dequantise(Tensor out, const QuantisedMatrix& matrix) override {
     traffic({out, matrix.codes, matrix.scale_codes});
+  }
+  void matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) override {
+    composed::matmul_quantised(*this, out, a, matrix, scratch);
   }
   void add_bias(Tensor y, ConstTensor) override { traffic({y, y}); }
   void bias_backward(Tensor, ConstTensor dy) override { traffic({dy}); }

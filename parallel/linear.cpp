@@ -16,10 +16,8 @@ void Linear::forward(std::span<const Forward> layers, const Input& x, const std:
   }
 }
 
-void Linear::multiply(Tensor y, ConstTensor x, ConstTensor w, const LowRank::Down& added,
-                      const Shard& rows) const {
+void Linear::add_to_product(Tensor y, const LowRank::Down& added, const Shard& rows) const {
   const Tensor part = y.rows(rows.begin, rows.end);
-  backend_.matmul(part, x.rows(rows.begin, rows.end), w, {.transpose_b = true});
   if (added.path != nullptr) added.path->project_up(part, added.u.rows(rows.begin, rows.end));
   if (bias) {
     require(split_ == Split::columns, "a bias of a layer whose products are summed over ranks");
@@ -28,19 +26,21 @@ void Linear::multiply(Tensor y, ConstTensor x, ConstTensor w, const LowRank::Dow
 }
 
 void Linear::project(Tensor y, ConstTensor x, const LowRank::Down& added, Arena& arena) const {
-  Arena::Scope scope(arena);
-  const ConstTensor w = weight.value(backend_, x.dtype(), arena);
   const std::int64_t tokens = y.dim(0);
   if (split_ == Split::rows && overlap_chunks > 1 && !rows_.divided()) {
+    Arena::Scope scope(arena);
+    const ConstTensor w = weight.value(backend_, x.dtype(), arena);
     for (int chunk = 0; chunk < overlap_chunks; ++chunk) {
       const Shard rows = shard(tokens, chunk, overlap_chunks);
       if (rows.length() == 0) continue;
-      multiply(y, x, w, added, rows);
+      backend_.matmul(y.rows(rows.begin, rows.end), x.rows(rows.begin, rows.end), w, {.transpose_b = true});
+      add_to_product(y, added, rows);
       tensor_.begin_all_reduce(y.rows(rows.begin, rows.end));
     }
     return tensor_.finish();
   }
-  multiply(y, x, w, added, {0, tokens});
+  weight.multiply(y, x, backend_, arena);
+  add_to_product(y, added, {0, tokens});
   if (split_ == Split::rows) rows_.reduce(y);
 }
 

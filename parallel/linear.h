@@ -63,9 +63,10 @@ class Linear {
                        const std::optional<Dropout>& dropout, Arena& arena);
 
  private:
+  // y = x Wᵀ + s u Bᵀ + b.
   void project(Tensor y, ConstTensor x, const LowRank::Down& added, Arena& arena) const;
-  // y = x Wᵀ + s u Bᵀ + b of the same rows.
-  void multiply(Tensor y, ConstTensor x, ConstTensor w, const LowRank::Down& added, const Shard& rows) const;
+  // y += s u Bᵀ + b of some rows.
+  void add_to_product(Tensor y, const LowRank::Down& added, const Shard& rows) const;
 
   Backend& backend_;
   Communicator& tensor_;

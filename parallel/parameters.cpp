@@ -40,6 +40,12 @@ ConstTensor Weight::value(Backend& backend, DType dtype, Arena& arena) const {
   return matrix;
 }
 
+void Weight::multiply(Tensor y, ConstTensor x, Backend& backend, Arena& arena) const {
+  if (!quantised) return backend.matmul(y, x, value(), {.transpose_b = true});
+  Arena::Scope scope(arena);
+  backend.matmul_quantised(y, x, *quantised, arena.take(x.dtype(), quantised->shape));
+}
+
 Parameter& ParameterSet::add(std::string name, const Shape& full, Placement placement, int split_dim) {
   Parameter parameter;
   parameter.name = std::move(name);

@@ -109,6 +109,8 @@ struct Weight {
   }
   // In the type of the computation; of a quantised one in memory of `arena`.
   ConstTensor value(Backend& backend, DType dtype, Arena& arena) const;
+  // y = x Wᵀ.                                                x [N, I]  y [N, O]
+  void multiply(Tensor y, ConstTensor x, Backend& backend, Arena& arena) const;
 };
 
 }  // namespace chorus

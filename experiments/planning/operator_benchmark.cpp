@@ -84,6 +84,11 @@ class OperatorBenchmark {
       measure("dequantise", std::string(name(kind)), fmt::format("[{}, {}]", shape[0], shape[1]),
               static_cast<double>(matrix.bytes()) + bytes_of({out}), 0,
               [&] { backend_.dequantise(out, matrix); });
+      const Tensor row = take({1, shape[1]}), product = take({1, shape[0]});
+      measure("dequantise", std::string(name(kind)) + ", product of a row",
+              fmt::format("1 x {} x {}", shape[1], shape[0]), static_cast<double>(matrix.bytes()),
+              2 * static_cast<double>(shape.elements()),
+              [&] { backend_.matmul_quantised(product, row, matrix, out); });
     }
   }
 

@@ -32,6 +32,9 @@ class TimedBackend final : public Backend {
   void dequantise(Tensor out, const QuantisedMatrix& matrix) override {
     timed("dequantise", &Backend::dequantise, out, matrix);
   }
+  void matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) override {
+    timed("matmul_quantised", &Backend::matmul_quantised, out, a, matrix, scratch);
+  }
   void add_bias(Tensor y, ConstTensor bias) override { timed("add_bias", &Backend::add_bias, y, bias); }
   void bias_backward(Tensor dbias, ConstTensor dy) override {
     timed("bias_backward", &Backend::bias_backward, dbias, dy);

@@ -1,72 +1,90 @@
+#include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/parallel_for.h"
+#include "ops/cpu/quantised_rows.h"
 #include "ops/cpu/visit_float.h"
+#include "ops/quantised_composed.h"
 
 namespace chorus {
 
 namespace {
 
-constexpr std::int64_t block = QuantisedMatrix::block;
+// Columns whose levels stay in a core's first cache: whole blocks.
+constexpr std::int64_t run = 512;
+// A product of at most so many rows reads codes in place of weights; the library is faster with more.
+constexpr std::int64_t few_rows = 4;
 
-template <typename T>
-void read_int8_row(T* out, const std::uint8_t* codes, float scale, std::int64_t columns) {
+template <typename T, typename Rows>
+void read_row(T* to, const Rows& rows, std::int64_t row, std::int64_t columns) {
+  std::array<float, run> level;
+  for (std::int64_t first = 0; first < columns; first += run) {
+    const std::int64_t count = std::min(run, columns - first);
+    rows.levels(level.data(), row, first, count);
+    rows.each_block(row, first, count, [&](std::int64_t i, auto length, float scale) {
+      const float* from = level.data() + i;
+      T* block = to + first + i;
 #pragma omp simd
-  for (std::int64_t i = 0; i < columns; ++i)
-    store(out[i], static_cast<float>(static_cast<std::int8_t>(codes[i])) * scale);
+      for (std::int64_t k = 0; k < length; ++k) store(block[k], from[k] * scale);
+    });
+  }
 }
 
-// What each byte of codes means: two levels, which are looked up at once.
-using Pairs = std::array<std::array<float, 2>, 256>;
-
-Pairs pairs_of(const float* levels) {
-  Pairs pairs;
-  for (std::size_t byte = 0; byte < pairs.size(); ++byte)
-    pairs[byte] = {levels[byte >> 4U], levels[byte & 15U]};
-  return pairs;
+float dot(const float* a, const float* b, std::int64_t count) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
+  return sum;
 }
 
-template <typename T>
-void read_nf4_block(T* out, const std::uint8_t* codes, const Pairs& pairs, float absmax) {
-  std::array<float, block> level;
-  for (std::size_t i = 0; i < block / 2; ++i) std::memcpy(&level[2 * i], &pairs[codes[i]], sizeof pairs[0]);
-#pragma omp simd
-  for (std::size_t i = 0; i < block; ++i) store(out[i], level[i] * absmax);
+// sums[m] = row `row` of the matrix times row m of a [count, columns].
+template <typename Rows>
+void multiply_row(float* sums, std::int64_t count, const float* a, const Rows& rows, std::int64_t row,
+                  std::int64_t columns) {
+  std::array<float, run> level;
+  std::fill_n(sums, count, 0.0F);
+  for (std::int64_t first = 0; first < columns; first += run) {
+    const std::int64_t width = std::min(run, columns - first);
+    rows.levels(level.data(), row, first, width);
+    rows.each_block(row, first, width, [&](std::int64_t i, auto length, float scale) {
+      for (std::int64_t m = 0; m < count; ++m)
+        sums[m] += scale * dot(level.data() + i, a + m * columns + first + i, length);
+    });
+  }
 }
 
 }  // namespace
 
 void CpuBackend::dequantise(Tensor out, const QuantisedMatrix& matrix) {
   const std::int64_t columns = matrix.columns();
-  const auto* codes = matrix.codes.data<std::uint8_t>();
-  const auto* scales = matrix.scales.data<float>();
   visit_float(out.dtype(), [&]<typename T>(T) {
-    T* to = out.data<T>();
-    const auto each_row = [&](const auto& read_row) {
+    visit_rows(matrix, [&](const auto& rows) {
       parallel_chunks(threads_, matrix.rows(), rows_per_chunk(columns),
                       [&](std::int64_t begin, std::int64_t end) {
-                        for (std::int64_t row = begin; row < end; ++row) read_row(row);
+                        for (std::int64_t row = begin; row < end; ++row)
+                          read_row(out.data<T>() + row * columns, rows, row, columns);
                       });
-    };
-    if (matrix.kind == Quantisation::int8) {
-      return each_row([&](std::int64_t row) {
-        read_int8_row(to + row * columns, codes + row * columns, scales[row], columns);
+    });
+  });
+}
+
+void CpuBackend::matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) {
+  const std::int64_t count = a.dim(0), columns = matrix.columns(), outputs = matrix.rows();
+  if (count > few_rows) return composed::matmul_quantised(*this, out, a, matrix, scratch);
+  reserve_scratch(a.elements() * static_cast<std::int64_t>(sizeof(float)));
+  float* widened = scratch_[0].floats(a.elements());
+  visit_float(a.dtype(), [&]<typename T>(T) {
+    for (std::int64_t i = 0; i < a.elements(); ++i) widened[i] = static_cast<float>(a.data<T>()[i]);
+    visit_rows(matrix, [&](const auto& rows) {
+      parallel_chunks(threads_, outputs, rows_per_chunk(columns), [&](std::int64_t begin, std::int64_t end) {
+        std::array<float, few_rows> sums;
+        for (std::int64_t row = begin; row < end; ++row) {
+          multiply_row(sums.data(), count, widened, rows, row, columns);
+          for (std::int64_t m = 0; m < count; ++m)
+            store(out.data<T>()[m * outputs + row], sums[static_cast<std::size_t>(m)]);
+        }
       });
-    }
-    const auto* scale_codes = matrix.scale_codes.data<std::uint8_t>();
-    const Pairs pairs = pairs_of(matrix.levels.data<float>());
-    const float* dynamic = matrix.levels.data<float>() + QuantisedMatrix::normal_levels;
-    const std::int64_t row_blocks = columns / block;
-    each_row([&](std::int64_t row) {
-      for (std::int64_t i = 0; i < row_blocks; ++i) {
-        const std::int64_t own = row * row_blocks + i;
-        const std::int64_t group =
-            (matrix.first_block + row * matrix.row_stride + i) / QuantisedMatrix::blocks_per_group;
-        const float absmax = scales[1 + group] * dynamic[scale_codes[own]] + scales[0];
-        read_nf4_block(to + own * block, codes + own * (block / 2), pairs, absmax);
-      }
     });
   });
 }

@@ -40,6 +40,7 @@ class CudaBackend final : public Backend {
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
 
   void dequantise(Tensor out, const QuantisedMatrix& matrix) override;
+  void matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) override;
   void add_bias(Tensor y, ConstTensor bias) override;
   void bias_backward(Tensor dbias, ConstTensor dy) override;
 

@@ -1,6 +1,7 @@
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/launch.cuh"
 #include "ops/cuda/visit_float.cuh"
+#include "ops/quantised_composed.h"
 
 namespace chorus {
 
@@ -64,6 +65,10 @@ __global__ void __launch_bounds__(threads_per_block)
 }
 
 }  // namespace cuda
+
+void CudaBackend::matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) {
+  composed::matmul_quantised(*this, out, a, matrix, scratch);
+}
 
 void CudaBackend::dequantise(Tensor out, const QuantisedMatrix& matrix) {
   if (out.empty()) return;

@@ -179,6 +179,19 @@ TEST_F(CheckedBackendTest, Dequantise) {
   refuses("dequantise: out (bf16 [4, 64]) must be [2, 64]", [&] {
     checked_.dequantise(bf16({4, 64}), bytes);
   });
+  const Tensor a = bf16({3, 64}), product = bf16({3, 2});
+  refuses("matmul_quantised: a (bf16 [3, 32]) must be [3, 64]", [&] {
+    checked_.matmul_quantised(product, bf16({3, 32}), bytes, out);
+  });
+  refuses("matmul_quantised: out (bf16 [2, 3]) must be [3, 2]", [&] {
+    checked_.matmul_quantised(bf16({2, 3}), a, bytes, out);
+  });
+  refuses("matmul_quantised: scratch (bf16 [4, 64]) must be [2, 64]", [&] {
+    checked_.matmul_quantised(product, a, bytes, bf16({4, 64}));
+  });
+  refuses("matmul_quantised: scratch (bf16 [2, 64]) must not overlap a", [&] {
+    checked_.matmul_quantised(bf16({2, 2}), out, bytes, out);
+  });
   bytes.scales = f32({3});
   refuses("dequantise: scales (f32 [3]) must be [2]", [&] { checked_.dequantise(out, bytes); });
   bytes.shape = {2, 12};

@@ -108,6 +108,14 @@ void EveryOperator::add_dequantised() {
     add("dequantise", {random(shape)},
         [=](Backend& backend, const Outputs& out) { backend.dequantise(out[0], matrix); });
   }
+  for (const QuantisedMatrix& matrix : {bytes, halves}) {
+    for (const std::int64_t rows : {2, 20}) {
+      const Tensor a = random({rows, 128}), scratch = random(shape);
+      add("matmul_quantised", {random({rows, 5})}, [=](Backend& backend, const Outputs& out) {
+        backend.matmul_quantised(out[0], a, matrix, scratch);
+      });
+    }
+  }
 }
 
 void EveryOperator::add_biases() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/memory.h"
+#include "ops/quantised_composed.h"
 
 namespace chorus {
 
@@ -190,6 +191,11 @@ void ReferenceBackend::dequantise(Tensor out, const QuantisedMatrix& matrix) {
     const int normal = i % 2 == 0 ? code(i / 2) / 16 : code(i / 2) % 16;
     of(out)[i] = read(matrix.levels, normal) * absmax;
   }
+}
+
+void ReferenceBackend::matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix,
+                                        Tensor scratch) {
+  composed::matmul_quantised(*this, out, a, matrix, scratch);
 }
 
 void ReferenceBackend::add_bias(Tensor y, ConstTensor bias) {
