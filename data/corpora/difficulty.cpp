@@ -83,7 +83,8 @@ void EmotionWheel::require_labels(const std::vector<std::string>& labels) const 
 double EmotionWheel::similarity(const std::string& a, const std::string& b, std::size_t labels) const {
   const Place &x = places_.at(lower_case(a)), &y = places_.at(lower_case(b));
   const double sides = x.valence * y.valence;
-  if (sides == 0) return 1 / static_cast<double>(labels);
+  constexpr double rounding = 1e-12;  // of a cosine of 90 degrees
+  if (std::abs(sides) < rounding) return 1 / static_cast<double>(labels);
   return sides < 0 ? 0 : std::max(0.0, sides + x.arousal * y.arousal);
 }
 

@@ -306,7 +306,8 @@ std::vector<std::vector<std::size_t>> pack(const std::vector<Piece>& pieces, con
   return contents;
 }
 
-void validate(const DataSplit& split, const BatchOptions& options, int data_ranks) {
+// The split, if batches can be made of it.
+DataSplit validated(DataSplit split, const BatchOptions& options, int data_ranks) {
   require<DataError>(split.samples() > 0, "the ", split.origin().split, " split has no samples");
   require<ConfigurationError>(options.batch_size > 0, "--batch-size is ", options.batch_size,
                               ", it must be positive");
@@ -324,6 +325,7 @@ void validate(const DataSplit& split, const BatchOptions& options, int data_rank
                               options.tokens_per_microbatch,
                               "; raise --tokens-per-microbatch to at least that, or ",
                               how_to_shorten(split.origin(), options.tokens_per_microbatch));
+  return split;
 }
 
 }  // namespace
@@ -337,7 +339,7 @@ std::int64_t rows_with_targets(const MicroBatch& batch) {
 }
 
 Batches::Batches(DataSplit split, const BatchOptions& options, int data_ranks)
-    : split_((validate(split, options, data_ranks), std::move(split))),
+    : split_(validated(std::move(split), options, data_ranks)),
       options_(options),
       data_ranks_(data_ranks),
       epochs_(epochs_of_split()) {}

@@ -129,7 +129,7 @@ void add_projector(OptionTable& table, ProjectorConfig& projector) {
 void add_batches(OptionTable& table, TrainConfig& c) {
   table.add("batch-size", c.batches.batch_size, "samples per optimizer step, over all ranks").at_least(1);
   add_tokens_per_microbatch(table, c.batches);
-  table.add("epochs", c.epochs, "passes over the data").at_least(0);
+  table.add("epochs", c.epochs, "passes over the data").between(0, 1e6);
   table.add("max-steps", c.max_steps, "optimizer steps, instead of --epochs; 0: off").at_least(0);
 }
 

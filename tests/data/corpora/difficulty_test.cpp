@@ -52,9 +52,11 @@ TEST(EmotionWheel, IsReadFromAFile) {
     std::ofstream(scratch / "wheel.json") << text;
     return scratch / "wheel.json";
   };
-  const EmotionWheel wheel(written(R"({"calm": 300, "Bored": 220, "nothing": null, "glad": 30})"));
+  const EmotionWheel wheel(
+      written(R"({"calm": 300, "Bored": 220, "nothing": null, "glad": 30, "awake": 90})"));
   EXPECT_NEAR(wheel.similarity("calm", "glad", 4), 0, 1e-12);
   EXPECT_NEAR(wheel.similarity("bored", "nothing", 4), 0.25, 1e-12);
+  EXPECT_NEAR(wheel.similarity("awake", "glad", 4), 0.25, 1e-12) << "neither right nor left";
   EXPECT_THAT(test::message_of<ConfigurationError>([&] { wheel.require_labels({"joy"}); }),
               HasSubstr("wheel.json does not say it"));
   for (const char* wrong : {"[]", "{}", R"({"joy": "up"})", R"({"joy": [1]})"})
