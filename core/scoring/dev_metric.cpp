@@ -36,18 +36,18 @@ std::string_view title(DevMetric metric) {
   return std::ranges::find(metrics, metric, &MetricNames::metric)->title;
 }
 
-DevMetric resolve(DevMetric asked, const Dataset& dev) {
-  const bool has_labels = has_candidates(dev);
+DevMetric resolve(DevMetric asked, const DataSplit& dev) {
+  const bool has_labels = dev.has_candidates();
   if (asked == DevMetric::automatic) return has_labels ? DevMetric::weighted_f1 : DevMetric::loss;
   require<ConfigurationError>(asked == DevMetric::loss || has_labels, "--dev-metric ", name(asked),
-                              " compares labels, and the utterances of the ", dev.origin.split,
+                              " compares labels, and the utterances of the ", dev.origin().split,
                               " split have none to choose from: only --dev-metric loss is possible");
   return asked;
 }
 
-double score_of(DevMetric metric, const Evaluation& evaluation, const Dataset& dev) {
+double score_of(DevMetric metric, const Evaluation& evaluation) {
   if (metric == DevMetric::loss) return -evaluation.loss;
-  return score_of(metric, Scores(dev.origin.labels, evaluation.predictions));
+  return score_of(metric, evaluation.scores());
 }
 
 double score_of(DevMetric metric, const Scores& scores) {

@@ -20,10 +20,10 @@ std::string_view title(DevMetric metric);
 
 // What `asked` is with this split, never automatic. Throws ConfigurationError that names the option where the split has no
 // labels to choose from, and so a loss alone.
-DevMetric resolve(DevMetric asked, const Dataset& dev);
+DevMetric resolve(DevMetric asked, const DataSplit& dev);
 
 // Scores by a metric that is not automatic. The larger the better: of the loss it is the negative.
-double score_of(DevMetric metric, const Evaluation& evaluation, const Dataset& dev);
+double score_of(DevMetric metric, const Evaluation& evaluation);
 // Of a metric of labels.
 double score_of(DevMetric metric, const Scores& scores);
 // "54.65", in percent; of a loss "1.5393".

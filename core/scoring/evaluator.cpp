@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
+#include <map>
+#include <utility>
 
 #include "core/formats/finite.h"
 #include "core/scoring/utterance_key.h"
@@ -16,136 +16,176 @@ namespace chorus {
 
 namespace {
 
-// Adds the scores of this rank's samples to `scores` and counts them in `times`.
-void score_microbatch(const MicroBatch& microbatch, const Model& model, Arena& arena,
-                      std::vector<float>& scores, std::vector<float>& times) {
-  Arena::Scope scope(arena);
-  const DeviceBatch batch = model.upload(microbatch, arena);
-  const Tensor log_probability =
-      arena.take(accumulator(model.options().precision), {std::ssize(microbatch.targets)});
-  model.score(log_probability, batch, arena);
-  const std::vector<float> values = download_floats(model.backend(), log_probability);
-  for (std::size_t t = 0; t < values.size(); ++t) {
-    scores[at(microbatch.samples[at(microbatch.targets[t].sample)])] += values[t];
-  }
-  for (const std::int64_t sample : microbatch.samples) times[at(sample)] += 1;
-}
+// Scores of all samples of trees [first, end), on all ranks. `evaluation` counts the tokens.
+class WindowScoring {
+ public:
+  WindowScoring(const Model& model, const DataSplit& split, const BatchOptions& options, Arena& arena,
+                const Progress& progress, const StopRequested& stop_requested)
+      : model_(model),
+        split_(split),
+        batches_(split, of_windows(options), model.groups().data.size()),
+        summed_at_once_(at(options.tokens_per_microbatch)),
+        arena_(arena),
+        progress_(progress),
+        stop_requested_(stop_requested) {}
 
-bool is_right_answer(const Dataset& dataset, const Sample& sample) {
-  return sample.answer < 0 || sample.utterance < 0 ||
-         dataset.utterances[at(sample.utterance)].label == sample.answer;
-}
-
-double mean_loss(const std::vector<float>& scores, const Dataset& dataset) {
-  double sum = 0;
-  std::int64_t tokens = 0;
-  for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i) {
-    if (!is_right_answer(dataset, dataset.samples[at(i)])) continue;
-    sum -= scores[at(i)];
-    tokens += std::ssize(dataset.targets_of(i));
+  std::vector<float> score(std::int64_t first, std::int64_t end, Evaluation& evaluation) const {
+    const Communicator& data = model_.groups().data;
+    const std::int64_t before = split_.tree_samples()[at(first)],
+                       count = split_.tree_samples()[at(end)] - before;
+    const Batches::Step step = batches_.whole_trees(first, end, data.rank());
+    evaluation.tokens += step.tokens;
+    evaluation.unshared_tokens += step.unshared_tokens;
+    std::vector<float> scores(at(count)), times(at(count));
+    StopAgreement agreement(stop_requested_, model_.groups(), model_.backend(), arena_);
+    const std::int64_t microbatches = std::ssize(step.microbatches);
+    for (std::int64_t i = 0; i < microbatches && !agreement.stops(); ++i) {
+      score_microbatch(step.microbatches[at(i)], before, scores, times);
+      if (progress_) progress_(before + count * (i + 1) / microbatches, split_.samples());
+    }
+    agreement.conclude();
+    sum_over_data_ranks(scores);
+    sum_over_data_ranks(times);
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      require(times[i] == 1, "sample ", before + static_cast<std::int64_t>(i), " of the ",
+              split_.origin().split, " split was scored ", times[i], " times");
+    }
+    return scores;
   }
-  return tokens == 0 ? 0 : sum / static_cast<double>(tokens);  // no gold labels: no right answers
-}
+
+ private:
+  // What an epoch is concerns trainings alone.
+  static BatchOptions of_windows(const BatchOptions& options) {
+    return {.tokens_per_microbatch = options.tokens_per_microbatch, .prefix_sharing = options.prefix_sharing};
+  }
+
+  // Adds the scores of this rank's samples, counted from `first_sample`, and counts how often each has some.
+  void score_microbatch(const MicroBatch& microbatch, std::int64_t first_sample, std::vector<float>& scores,
+                        std::vector<float>& times) const {
+    Arena::Scope scope(arena_);
+    const DeviceBatch batch = model_.upload(microbatch, arena_);
+    const Tensor log_probability =
+        arena_.take(accumulator(model_.options().precision), {std::ssize(microbatch.targets)});
+    model_.score(log_probability, batch, arena_);
+    const std::vector<float> values = download_floats(model_.backend(), log_probability);
+    for (std::size_t t = 0; t < values.size(); ++t)
+      scores[at(microbatch.samples[at(microbatch.targets[t].sample)] - first_sample)] += values[t];
+    for (const std::int64_t sample : microbatch.samples) times[at(sample - first_sample)] += 1;
+  }
+
+  // In pieces, since the arena is as large as micro-batches need it.
+  void sum_over_data_ranks(std::span<float> values) const {
+    for (std::size_t begin = 0; begin < values.size(); begin += summed_at_once_) {
+      const std::size_t count = std::min(summed_at_once_, values.size() - begin);
+      sum_over_ranks(values.subspan(begin, count), model_.groups().data, model_.backend(), arena_);
+    }
+  }
+
+  const Model& model_;
+  const DataSplit& split_;
+  Batches batches_;
+  std::size_t summed_at_once_;
+  Arena& arena_;
+  const Progress& progress_;
+  const StopRequested& stop_requested_;
+};
 
 // A score that is no number would make the first label win everywhere.
-void require_finite(const std::vector<float>& scores, const Dataset& dataset) {
-  const auto bad = std::ranges::find_if(scores, [](float score) { return !std::isfinite(score); });
-  if (bad == scores.end()) return;
-  const Sample& sample = dataset.samples[static_cast<std::size_t>(bad - scores.begin())];
-  const std::string line = sample.utterance < 0 ? fmt::format("sample {} of the {} split",
-                                                              bad - scores.begin(), dataset.origin.split)
-                                                : describe(key_of(dataset, sample.utterance));
+void require_finite(float score, const SampleSummary& sample, std::int64_t index, const DataSplit& split) {
+  if (std::isfinite(score)) return;
+  const DatasetOrigin& origin = split.origin();
+  const std::string line = sample.utterance < 0
+                               ? fmt::format("sample {} of the {} split", index, origin.split)
+                               : describe(key_of(origin, split.utterance(sample.utterance)));
   const std::string answer =
-      sample.answer < 0 ? "" : fmt::format(" of the label '{}'", dataset.origin.labels[at(sample.answer)]);
-  throw DataError(fmt::format("{}: the score{} is {}: {}", line, answer, *bad, not_finite_advice));
+      sample.answer < 0 ? "" : fmt::format(" of the label '{}'", origin.labels[at(sample.answer)]);
+  throw DataError(fmt::format("{}: the score{} is {}: {}", line, answer, score, not_finite_advice));
 }
 
-// The best label of each utterance, and no answer where two are the best: what does not tell labels apart, as hidden states
-// that overflowed, would else give the first label to all.
-std::vector<Prediction> predict(const std::vector<float>& scores, const Dataset& dataset) {
-  std::vector<float> best(dataset.utterances.size(), -std::numeric_limits<float>::infinity());
-  std::vector<Prediction> predictions;
-  for (const UtteranceReference& utterance : dataset.utterances)
-    predictions.push_back({.gold = utterance.label});
-  for (std::size_t i = 0; i < dataset.samples.size(); ++i) {
-    const std::size_t utterance = at(dataset.samples[i].utterance);
-    if (scores[i] < best[utterance]) continue;
-    const bool tied = scores[i] == best[utterance];
-    best[utterance] = scores[i];
-    predictions[utterance].predicted = tied ? no_label : dataset.samples[i].answer;
-    predictions[utterance].found = !tied;
-  }
-  return predictions;
+// The best label, and no answer where two are the best: what does not tell labels apart, as hidden states that overflowed,
+// would else give the first label to all.
+Prediction predict(std::span<const float> label_scores, std::int32_t gold) {
+  const auto best = std::ranges::max_element(label_scores);
+  const bool tied = std::ranges::count(label_scores, *best) > 1;
+  return {.gold = gold,
+          .predicted = tied ? no_label : static_cast<std::int32_t>(best - label_scores.begin()),
+          .found = !tied};
 }
 
-}  // namespace
-
-std::vector<std::vector<std::int32_t>> prompts_of(const Dataset& dataset) {
-  std::vector<std::vector<std::int32_t>> prompts(dataset.utterances.size());
+// In the order of the utterances.
+UtterancePrompts prompts_of(const Dataset& dataset) {
+  std::map<std::int32_t, std::vector<std::int32_t>> prompts;
   for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i) {
-    std::vector<std::int32_t>& prompt = prompts[at(dataset.samples[at(i)].utterance)];
+    std::vector<std::int32_t>& prompt = prompts[dataset.samples[at(i)].utterance];
     if (!prompt.empty()) continue;
     const Sequence sequence = dataset.sequence(i);
     const auto answer = std::find_if(sequence.labels.begin(), sequence.labels.end(),
                                      [](std::int32_t label) { return label != unsupervised; });
     prompt.assign(sequence.tokens.begin(), sequence.tokens.begin() + (answer - sequence.labels.begin()));
   }
-  return prompts;
+  UtterancePrompts out;
+  for (auto& [utterance, prompt] : prompts) {
+    out.utterances.push_back(utterance);
+    out.prompts.push_back(std::move(prompt));
+  }
+  return out;
 }
 
-Evaluation match_answers(std::vector<std::string> answers, const Dataset& dataset, MatchRule rule) {
-  require(answers.size() == dataset.utterances.size(), answers.size(), " answers to ",
-          dataset.utterances.size(), " utterances");
+}  // namespace
+
+void for_each_window_of_prompts(const DataSplit& split,
+                                const std::function<void(const UtterancePrompts&)>& use,
+                                std::int64_t window) {
+  for (std::int64_t first = 0, end = 0; first < split.trees(); first = end) {
+    end = split.end_of_window(first, window);
+    use(prompts_of(split.take(first, end)));
+  }
+}
+
+Evaluation match_answers(std::vector<std::string> answers, const DataSplit& split, MatchRule rule) {
+  const std::vector<std::int32_t> gold = split.utterance_labels();
+  require(answers.size() == gold.size(), answers.size(), " answers to ", gold.size(), " utterances");
   Evaluation evaluation;
+  evaluation.labels = split.origin().labels;
   for (std::size_t u = 0; u < answers.size(); ++u) {
-    const LabelMatch match = match_label(answers[u], dataset.origin.label_words, rule);
-    evaluation.predictions.push_back({dataset.utterances[u].label, match.index, match.found});
+    const LabelMatch match = match_label(answers[u], split.origin().label_words, rule);
+    evaluation.predictions.push_back({gold[u], match.index, match.found});
   }
   evaluation.answers = std::move(answers);
   return evaluation;
 }
 
-bool has_candidates(const Dataset& dataset) {
-  if (dataset.utterances.empty()) return false;
-  const std::size_t labels = dataset.origin.labels.size();
-  std::vector<int> seen(dataset.utterances.size() * labels);
-  for (const Sample& sample : dataset.samples) {
-    if (sample.utterance < 0 || sample.answer < 0) return false;
-    ++seen[at(sample.utterance) * labels + at(sample.answer)];
-  }
-  return std::all_of(seen.begin(), seen.end(), [](int times) { return times == 1; });
-}
-
-Evaluation evaluate(const Model& model, const Dataset& dataset, BatchOptions options, Arena& arena,
-                    const Progress& progress, const StopRequested& stop_requested) {
+Evaluation evaluate(const Model& model, const DataSplit& split, const BatchOptions& options, Arena& arena,
+                    const Progress& progress, const StopRequested& stop_requested, std::int64_t window) {
   const Clock clock;
-  const Groups& groups = model.groups();
-  // One step of all samples, so that no tree is cut more often than micro-batches and ranks ask for.
-  options.batch_size = std::ssize(dataset.samples);
-  options.shuffle = false;
-  options.curriculum = 1;
-  const Batches batches(dataset, options, groups.data.size());
-  const Batches::Step step = batches.step(0, groups.data.rank());
+  const WindowScoring scoring(model, split, options, arena, progress, stop_requested);
+  const std::vector<std::int32_t> gold = split.utterance_labels();
+  const std::size_t labels = split.origin().labels.size();
   Evaluation evaluation;
-  evaluation.tokens = step.tokens;
-  evaluation.unshared_tokens = step.unshared_tokens;
-  evaluation.sample_scores.resize(dataset.samples.size());
-  std::vector<float> times(dataset.samples.size());
-  StopAgreement agreement(stop_requested, groups, model.backend(), arena);
-  for (std::size_t i = 0; i < step.microbatches.size() && !agreement.stops(); ++i) {
-    score_microbatch(step.microbatches[i], model, arena, evaluation.sample_scores, times);
-    if (progress) progress(static_cast<std::int64_t>(i) + 1, std::ssize(step.microbatches));
+  evaluation.labels = split.origin().labels;
+  if (split.has_candidates()) evaluation.label_scores.resize(gold.size() * labels);
+  double loss = 0;
+  std::int64_t supervised = 0;  // tokens of the right answers
+  for (std::int64_t first = 0, end = 0; first < split.trees(); first = end) {
+    end = split.end_of_window(first, window);
+    const std::vector<float> scores = scoring.score(first, end, evaluation);
+    const std::vector<SampleSummary> samples = split.summaries(first, end);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const auto& [utterance, answer, tokens] = samples[i];
+      require_finite(scores[i], samples[i], split.tree_samples()[at(first)] + static_cast<std::int64_t>(i),
+                     split);
+      if (!evaluation.label_scores.empty())
+        evaluation.label_scores[at(utterance) * labels + at(answer)] = scores[i];
+      if (answer >= 0 && utterance >= 0 && gold[at(utterance)] != answer) continue;
+      loss -= scores[i];
+      supervised += tokens;
+    }
   }
-  agreement.conclude();
-  for (std::vector<float>* values : {&evaluation.sample_scores, &times})
-    sum_over_ranks(std::span(*values), groups.data, model.backend(), arena);
-  for (std::size_t i = 0; i < times.size(); ++i) {
-    require(times[i] == 1, "sample ", i, " of the ", dataset.origin.split, " split was scored ", times[i],
-            " times");
-  }
-  require_finite(evaluation.sample_scores, dataset);
-  evaluation.loss = mean_loss(evaluation.sample_scores, dataset);
-  if (has_candidates(dataset)) evaluation.predictions = predict(evaluation.sample_scores, dataset);
+  // Without gold labels there are no right answers.
+  evaluation.loss = supervised == 0 ? 0 : loss / static_cast<double>(supervised);
+  for (std::size_t u = 0; u < gold.size() && !evaluation.label_scores.empty(); ++u)
+    evaluation.predictions.push_back(
+        predict(std::span(evaluation.label_scores).subspan(u * labels, labels), gold[u]));
   evaluation.seconds = clock.seconds();
   return evaluation;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -57,56 +58,109 @@ AnsweredUtterance parse(const Json& object, const std::string& where) {
   return out;
 }
 
-}  // namespace
-
-std::vector<AnsweredUtterance> answered_utterances(const Evaluation& evaluation, const Dataset& dataset) {
-  require(evaluation.predictions.size() == dataset.utterances.size(), evaluation.predictions.size(),
-          " predictions for ", dataset.utterances.size(), " utterances");
-  const auto label = [&](std::int32_t index) { return dataset.origin.labels[at(index)]; };
-  std::vector<AnsweredUtterance> out;
-  for (std::size_t u = 0; u < dataset.utterances.size(); ++u) {
-    const UtteranceReference& utterance = dataset.utterances[u];
-    const Prediction& prediction = evaluation.predictions[u];
-    out.push_back({.key = key_of(dataset, static_cast<std::int64_t>(u)),
-                   .speaker = utterance.speaker,
-                   .text = utterance.text,
-                   .gold = prediction.gold < 0 ? "" : label(prediction.gold),
-                   .predicted = prediction.predicted == no_label ? "" : label(prediction.predicted),
-                   .scores = {},
-                   .answer = std::nullopt,
-                   .found = prediction.found});
-    if (!evaluation.answers.empty()) out.back().answer = evaluation.answers[u];
+std::string to_json_line(const AnsweredUtterance& utterance) {
+  Json line{{"corpus", utterance.key.corpus},     {"split", utterance.key.split},
+            {"dialogue", utterance.key.dialogue}, {"utterance", utterance.key.utterance},
+            {"speaker", utterance.speaker},       {"text", utterance.text}};
+  if (!utterance.gold.empty()) line["gold"] = utterance.gold;
+  line["predicted"] = utterance.predicted.empty() ? Json(nullptr) : Json(utterance.predicted);
+  for (const auto& [label, score] : utterance.scores) line["scores"][label] = score;
+  if (utterance.answer) {
+    line["answer"] = *utterance.answer;
+    line["found"] = utterance.found;
   }
-  for (std::size_t i = 0; i < evaluation.sample_scores.size(); ++i) {
-    const Sample& sample = dataset.samples[i];
-    out[at(sample.utterance)].scores.emplace_back(label(sample.answer), evaluation.sample_scores[i]);
+  // A generated answer may end in the middle of a character.
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void require_new(const std::filesystem::path& path) {
+  require<ConfigurationError>(!std::filesystem::exists(path), "the predictions ", path.string(),
+                              " exist already, and nothing is ever overwritten; name another file");
+}
+
+// What is predicted, as indices of other labels, among which the gold and predicted ones are.
+std::vector<Prediction> relabelled(std::span<const Prediction> predictions,
+                                   const std::vector<std::string>& from, const std::vector<std::string>& to) {
+  std::vector<std::int32_t> index;
+  for (const std::string& label : from)
+    index.push_back(static_cast<std::int32_t>(std::ranges::find(to, label) - to.begin()));
+  std::vector<Prediction> out(predictions.begin(), predictions.end());
+  for (Prediction& prediction : out) {
+    for (std::int32_t* label : {&prediction.gold, &prediction.predicted})
+      if (*label >= 0) *label = index[at(*label)];
   }
   return out;
 }
 
+// Gold and predicted labels as indices of `labels`. Throws Error for one that is none of them.
+std::vector<Prediction> predictions_of(std::span<const AnsweredUtterance> utterances,
+                                       const std::vector<std::string>& labels) {
+  std::map<std::string, std::int32_t> index;
+  for (const std::string& label : labels) index.emplace(label, static_cast<std::int32_t>(index.size()));
+  index.emplace("", no_label);
+  std::vector<Prediction> predictions;
+  for (const AnsweredUtterance& utterance : utterances) {
+    for (const std::string& label : {utterance.gold, utterance.predicted})
+      require(index.contains(label), "'", label, "' is none of the labels to score");
+    predictions.push_back({index.at(utterance.gold), index.at(utterance.predicted), utterance.found});
+  }
+  return predictions;
+}
+
+}  // namespace
+
+void for_each_answered(const Evaluation& evaluation, const DataSplit& split,
+                       const std::function<void(AnsweredUtterance&&)>& use) {
+  require(std::ssize(evaluation.predictions) == split.utterances(), evaluation.predictions.size(),
+          " predictions for ", split.utterances(), " utterances");
+  const auto label = [&](std::int32_t index) { return index < 0 ? "" : evaluation.labels[at(index)]; };
+  std::size_t u = 0;
+  split.for_each_utterance([&](const UtteranceReference& utterance) {
+    const Prediction& prediction = evaluation.predictions[u];
+    AnsweredUtterance answered{.key = key_of(split.origin(), utterance),
+                               .speaker = utterance.speaker,
+                               .text = utterance.text,
+                               .gold = label(prediction.gold),
+                               .predicted = label(prediction.predicted),
+                               .scores = {},
+                               .answer = std::nullopt,
+                               .found = prediction.found};
+    const std::size_t labels = evaluation.labels.size();
+    for (std::size_t i = 0; i < labels && !evaluation.label_scores.empty(); ++i)
+      answered.scores.emplace_back(evaluation.labels[i], evaluation.label_scores[u * labels + i]);
+    if (!evaluation.answers.empty()) answered.answer = evaluation.answers[u];
+    ++u;
+    use(std::move(answered));
+  });
+}
+
 std::string to_json_lines(std::span<const AnsweredUtterance> utterances) {
   std::string text;
-  for (const AnsweredUtterance& utterance : utterances) {
-    Json line{{"corpus", utterance.key.corpus},     {"split", utterance.key.split},
-              {"dialogue", utterance.key.dialogue}, {"utterance", utterance.key.utterance},
-              {"speaker", utterance.speaker},       {"text", utterance.text}};
-    if (!utterance.gold.empty()) line["gold"] = utterance.gold;
-    line["predicted"] = utterance.predicted.empty() ? Json(nullptr) : Json(utterance.predicted);
-    for (const auto& [label, score] : utterance.scores) line["scores"][label] = score;
-    if (utterance.answer) {
-      line["answer"] = *utterance.answer;
-      line["found"] = utterance.found;
-    }
-    // A generated answer may end in the middle of a character.
-    text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  }
+  for (const AnsweredUtterance& utterance : utterances) text += to_json_line(utterance);
   return text;
 }
 
 void write_predictions(const std::filesystem::path& path, std::span<const AnsweredUtterance> utterances) {
-  require<ConfigurationError>(!std::filesystem::exists(path), "the predictions ", path.string(),
-                              " exist already, and nothing is ever overwritten; name another file");
+  require_new(path);
   write_file_atomically(path, to_json_lines(utterances));
+}
+
+void write_predictions(const std::filesystem::path& path, const Evaluation& evaluation,
+                       const DataSplit& split) {
+  constexpr std::size_t written_at_once = 1 << 20;
+  require_new(path);
+  AtomicFile file(path, 0);
+  std::string text;
+  const auto write = [&] {
+    file.write(std::as_bytes(std::span(text)));
+    text.clear();
+  };
+  for_each_answered(evaluation, split, [&](AnsweredUtterance&& utterance) {
+    text += to_json_line(utterance);
+    if (text.size() >= written_at_once) write();
+  });
+  write();
+  file.publish();
 }
 
 std::vector<AnsweredUtterance> read_predictions(const std::filesystem::path& path) {
@@ -121,14 +175,14 @@ std::vector<AnsweredUtterance> read_predictions(const std::filesystem::path& pat
   return out;
 }
 
-std::vector<std::pair<std::string, std::int64_t>> predicted_counts(
-    std::span<const AnsweredUtterance> utterances, std::span<const std::string> labels) {
+std::vector<std::pair<std::string, std::int64_t>> predicted_counts(const Evaluation& evaluation) {
   std::vector<std::pair<std::string, std::int64_t>> counts;
-  for (const std::string& label : labels) {
-    counts.emplace_back(label, std::ranges::count(utterances, label, &AnsweredUtterance::predicted));
-  }
-  const auto none = std::ranges::count(utterances, "", &AnsweredUtterance::predicted);
-  if (none > 0) counts.emplace_back("(no label)", none);
+  const auto count = [&](std::int32_t label) {
+    return std::ranges::count(evaluation.predictions, label, &Prediction::predicted);
+  };
+  for (std::size_t i = 0; i < evaluation.labels.size(); ++i)
+    counts.emplace_back(evaluation.labels[i], count(static_cast<std::int32_t>(i)));
+  if (const auto none = count(no_label); none > 0) counts.emplace_back("(no label)", none);
   return counts;
 }
 
@@ -150,39 +204,42 @@ std::vector<std::string> labels_of(std::span<const AnsweredUtterance> utterances
 }
 
 Scores scores_of(std::span<const AnsweredUtterance> utterances, std::vector<std::string> labels) {
-  std::map<std::string, std::int32_t> index;
-  for (const std::string& label : labels) index.emplace(label, static_cast<std::int32_t>(index.size()));
-  std::vector<Prediction> predictions;
-  index.emplace("", no_label);
-  for (const AnsweredUtterance& utterance : utterances) {
-    for (const std::string& label : {utterance.gold, utterance.predicted}) {
-      require(index.contains(label), "'", label, "' is none of the labels to score");
-    }
-    predictions.push_back({index.at(utterance.gold), index.at(utterance.predicted), utterance.found});
-  }
+  const std::vector<Prediction> predictions = predictions_of(utterances, labels);
   return {std::move(labels), predictions};
 }
 
 std::vector<CorpusScores> scores_by_corpus(std::span<const AnsweredUtterance> utterances) {
   std::vector<std::string> corpora;
-  std::map<std::string, std::vector<AnsweredUtterance>> parts;
+  std::vector<std::int32_t> corpus_of;
   for (const AnsweredUtterance& utterance : utterances) {
-    std::vector<AnsweredUtterance>& part = parts[utterance.key.corpus];
-    if (part.empty()) corpora.push_back(utterance.key.corpus);
-    part.push_back(utterance);
+    const auto corpus = std::ranges::find(corpora, utterance.key.corpus);
+    corpus_of.push_back(static_cast<std::int32_t>(corpus - corpora.begin()));
+    if (corpus == corpora.end()) corpora.push_back(utterance.key.corpus);
   }
-  const std::vector<std::string> order = labels_of(utterances);
+  const std::vector<std::string> labels = labels_of(utterances);
+  return scores_by_corpus(corpora, corpus_of, labels, predictions_of(utterances, labels));
+}
+
+std::vector<CorpusScores> scores_by_corpus(const std::vector<std::string>& corpora,
+                                           std::span<const std::int32_t> corpus_of,
+                                           const std::vector<std::string>& labels,
+                                           std::span<const Prediction> predictions) {
+  std::vector<std::int32_t> order;
+  std::vector<std::vector<Prediction>> parts(corpora.size());
+  for (std::size_t i = 0; i < predictions.size(); ++i) {
+    std::vector<Prediction>& part = parts[at(corpus_of[i])];
+    if (part.empty()) order.push_back(corpus_of[i]);
+    part.push_back(predictions[i]);
+  }
   std::vector<CorpusScores> out;
-  for (const std::string& corpus : corpora) {
-    std::set<std::string> present;
-    for (const AnsweredUtterance& utterance : parts.at(corpus)) {
-      present.insert(utterance.gold);
-      present.insert(utterance.predicted);
-    }
-    std::vector<std::string> labels;
-    std::ranges::copy_if(order, std::back_inserter(labels),
-                         [&](const std::string& label) { return present.contains(label); });
-    out.push_back({corpus, scores_of(parts.at(corpus), std::move(labels))});
+  for (const std::int32_t corpus : order) {
+    const std::vector<Prediction>& part = parts[at(corpus)];
+    std::set<std::int32_t> present;
+    for (const Prediction& prediction : part) present.insert({prediction.gold, prediction.predicted});
+    std::vector<std::string> occurring;
+    for (const std::int32_t label : present)
+      if (label >= 0) occurring.push_back(labels[at(label)]);
+    out.push_back({corpora[at(corpus)], Scores(occurring, relabelled(part, labels, occurring))});
   }
   return out;
 }
@@ -195,31 +252,29 @@ std::set<UtteranceKey> read_utterance_keys(const std::filesystem::path& path) {
   return keys;
 }
 
-Remainder without(std::span<const AnsweredUtterance> utterances, const std::set<UtteranceKey>& excluded) {
-  Remainder out;
-  std::set<std::pair<std::string, std::string>> splits;
-  for (const AnsweredUtterance& utterance : utterances) {
-    splits.emplace(utterance.key.corpus, utterance.key.split);
-    if (excluded.contains(utterance.key)) {
-      ++out.removed;
-    } else {
-      out.utterances.push_back(utterance);
-    }
-  }
-  const std::int64_t meant = std::ranges::count_if(excluded, [&](const UtteranceKey& key) {
-    return splits.contains({key.corpus, key.split});
-  });
-  out.unmatched = meant - out.removed;
-  return out;
+bool Exclusion::excludes(const UtteranceKey& key) {
+  splits_.emplace(key.corpus, key.split);
+  const bool excluded = keys_.contains(key);
+  ++(excluded ? removed_ : remaining_);
+  return excluded;
 }
 
-std::string describe_exclusion(const std::string& file, const Remainder& remainder) {
-  std::string text = fmt::format("without the {} utterances that {} lists, {} remain", remainder.removed,
-                                 file, remainder.utterances.size());
-  if (remainder.unmatched > 0) {
-    text += fmt::format("; {} more that it lists of these corpora and this split are not there",
-                        remainder.unmatched);
-  }
+std::int64_t Exclusion::unmatched() const {
+  const std::int64_t meant = std::ranges::count_if(keys_, [&](const UtteranceKey& key) {
+    return splits_.contains({key.corpus, key.split});
+  });
+  return meant - removed_;
+}
+
+nlohmann::ordered_json Exclusion::to_json() const {
+  return {{"file", file_.string()}, {"removed", removed_}, {"unmatched", unmatched()}};
+}
+
+std::string Exclusion::describe() const {
+  std::string text =
+      fmt::format("without the {} utterances that {} lists, {} remain", removed_, file_.string(), remaining_);
+  if (unmatched() > 0)
+    text += fmt::format("; {} more that it lists of these corpora and this split are not there", unmatched());
   return text;
 }
 

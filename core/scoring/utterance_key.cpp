@@ -6,10 +6,8 @@
 
 namespace chorus {
 
-UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance) {
-  const UtteranceReference& reference = dataset.utterances[at(utterance)];
-  return {dataset.origin.corpora[at(reference.corpus)], dataset.origin.split, reference.dialogue,
-          reference.id};
+UtteranceKey key_of(const DatasetOrigin& origin, const UtteranceReference& utterance) {
+  return {origin.corpora[at(utterance.corpus)], origin.split, utterance.dialogue, utterance.id};
 }
 
 std::string describe(const UtteranceKey& key) {

@@ -14,8 +14,8 @@ struct UtteranceKey {
   auto operator<=>(const UtteranceKey&) const = default;
 };
 
-// `utterance` is an index into the utterances of the data set.
-UtteranceKey key_of(const Dataset& dataset, std::int64_t utterance);
+// Of an utterance of the data that is of this origin.
+UtteranceKey key_of(const DatasetOrigin& origin, const UtteranceReference& utterance);
 
 // For messages: "utterance 3 of dialogue 12 (meld, test)".
 std::string describe(const UtteranceKey& key);

@@ -61,7 +61,7 @@ void pass_extension(nlohmann::json& then, const nlohmann::ordered_json& now) {
 nlohmann::ordered_json content_identity(const TrainingInputs& inputs) {
   return {{"content of the base", hexadecimal(inputs.base.content_hash())},
           {"content of the data", hexadecimal(inputs.train.content_hash())},
-          {"content of dev", inputs.dev == nullptr ? "none" : hexadecimal(inputs.dev->content_hash())},
+          {"content of dev", inputs.dev ? hexadecimal(inputs.dev->content_hash()) : "none"},
           {"content of what it starts from", content_of_start(inputs)}};
 }
 
@@ -76,7 +76,7 @@ nlohmann::ordered_json run_identity(const TrainConfig& config, const TrainingInp
   if (config.batches.curriculum > 1 && !config.eval_steps && eval_steps > 0) all["eval-steps"] = "epoch";
   // Newer options are not said where they are at their default, so that checkpoints of older versions go on.
   if (config.lora_plus_ratio != 1) all["lora-plus-ratio"] = config.lora_plus_ratio;
-  if (eval_steps > 0 && inputs.dev != nullptr) {
+  if (eval_steps > 0 && inputs.dev) {
     const DevMetric metric = resolve(config.dev_metric, *inputs.dev);
     if (metric != resolve(DevMetric::automatic, *inputs.dev)) all["dev-metric"] = name(metric);
   }

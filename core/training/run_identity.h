@@ -19,7 +19,7 @@ namespace chorus {
 struct TrainingInputs {
   const BaseModel& base;
   DataSplit train;
-  const Dataset* dev = nullptr;
+  std::optional<DataSplit> dev = {};
   // What it starts from where no checkpoint is resumed.
   const PeftAdapter* adapter = nullptr;
   const SavedProjector* projector = nullptr;

@@ -23,7 +23,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainingInputs& inputs, Model&
       schedule_(make_schedule(config.schedule, chorus::total_steps(config, batches_.epochs()))),
       step_(model, resources.optimizer_arena, resources.activations),
       store_(config, inputs.base, model),
-      eval_steps_(dev_ == nullptr ? 0 : config.eval_steps.value_or(batches_.steps_per_epoch())),
+      eval_steps_(dev_ ? config.eval_steps.value_or(batches_.steps_per_epoch()) : 0),
       dev_metric_(eval_steps_ == 0 ? DevMetric::automatic : resolve(config.dev_metric, *dev_)),
       identity_(run_identity(config, inputs, schedule_, eval_steps_)),
       stop_requested_(resources.stop_requested) {}
@@ -212,7 +212,7 @@ void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
   const Evaluation evaluation = evaluate(
       model_, *dev_, config_.batches, activations_,
       [&](std::int64_t done, std::int64_t total) { observer.evaluating(done, total); }, stop_requested_);
-  const double metric = score_of(dev_metric_, evaluation, *dev_);
+  const double metric = score_of(dev_metric_, evaluation);
   const bool is_best = !state_.best_metric || metric > *state_.best_metric;
   if (is_best) {
     require_equal_replicas();
@@ -222,7 +222,7 @@ void Trainer::evaluate_and_keep_best(TrainingObserver& observer) {
   }
   state_.scorings_since_best = is_best ? 0 : state_.scorings_since_best + 1;
   state_.evaluation_due = false;
-  observer.evaluated(state_, evaluation, *dev_,
+  observer.evaluated(state_, evaluation,
                      {.is_best = is_best, .ends_training = is_over() && state_.step < total_steps()});
 }
 

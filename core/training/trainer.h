@@ -54,7 +54,7 @@ class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
   virtual void step_done(const StepReport& report, std::int64_t total_steps) = 0;
-  virtual void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
+  virtual void evaluated(const TrainingState& state, const Evaluation& evaluation,
                          const DevVerdict& verdict) = 0;
   virtual void evaluating(std::int64_t done, std::int64_t total) = 0;
 };
@@ -121,7 +121,7 @@ class Trainer {
   bool out_of_time(double elapsed);
 
   const TrainConfig& config_;
-  const Dataset* dev_;
+  std::optional<DataSplit> dev_;
   Model& model_;
   Arena& activations_;
   TimedGroups& timed_groups_;

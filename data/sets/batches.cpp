@@ -400,7 +400,19 @@ std::vector<Batches::SamplesOfTree> Batches::samples_of(std::int64_t step) const
 Batches::Step Batches::step(std::int64_t step, int data_rank) const {
   require(step >= 0 && data_rank >= 0 && data_rank < data_ranks_, "step ", step, " of data rank ", data_rank,
           " of ", data_ranks_);
-  const std::vector<SamplesOfTree> chosen = samples_of(step);
+  return divide(samples_of(step), data_rank);
+}
+
+Batches::Step Batches::whole_trees(std::int64_t first, std::int64_t end, int data_rank) const {
+  const std::span<const std::int64_t> begins = split_.tree_samples();
+  std::vector<SamplesOfTree> all;
+  for (std::int64_t tree = first; tree < end; ++tree)
+    all.push_back({tree, 0, begins[at(tree + 1)] - begins[at(tree)]});
+  return divide(all, data_rank);
+}
+
+// Over the ranks, and into micro-batches.
+Batches::Step Batches::divide(const std::vector<SamplesOfTree>& chosen, int data_rank) const {
   std::vector<std::int64_t> trees, samples;
   for (const SamplesOfTree& each : chosen) trees.push_back(each.tree);
   const Excerpt excerpt(split_, std::move(trees));

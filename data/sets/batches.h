@@ -53,6 +53,8 @@ class Batches {
   };
   // `step` counts from 0 over all epochs.
   Step step(std::int64_t step, int data_rank) const;
+  // Of all samples of trees [first, end) of the split, in their order, whatever the options say of steps.
+  Step whole_trees(std::int64_t first, std::int64_t end, int data_rank) const;
 
  private:
   struct EpochOrder;
@@ -62,6 +64,7 @@ class Batches {
   Epochs epochs_of_split() const;
   std::shared_ptr<const EpochOrder> epoch_order(std::int64_t epoch) const;
   std::vector<SamplesOfTree> samples_of(std::int64_t step) const;
+  Step divide(const std::vector<SamplesOfTree>& chosen, int data_rank) const;
 
   DataSplit split_;
   BatchOptions options_;

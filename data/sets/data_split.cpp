@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -149,6 +150,16 @@ struct MappedShard {
     to.end_tree();
   }
 
+  void add_summaries(std::int64_t first, std::int64_t end, std::vector<SampleSummary>& to) const {
+    for (std::size_t i = at(tree_samples[at(first)]); i < at(tree_samples[at(end)]); ++i)
+      to.push_back({utterance_in_split(sample_utterance[i]), sample_answer[i],
+                    static_cast<std::int32_t>(sample_targets[i + 1] - sample_targets[i])});
+  }
+
+  std::vector<UtteranceReference> utterances() const {
+    return Dataset::read_utterances(file.path().string());
+  }
+  std::int64_t end_tree() const { return first_tree + std::ssize(tree_tokens) - 1; }
   std::int32_t utterance_in_split(std::int32_t utterance) const {
     return utterance < 0 ? utterance : utterance + first_utterance;
   }
@@ -291,17 +302,22 @@ struct DataSplit::State {
   const Dataset* dataset = &own;    // what is held: all of it, or nothing but its origin
   std::vector<MappedShard> shards;  // instead
   std::vector<std::int64_t> tree_tokens{0}, tree_samples{0};  // of these
-  std::int64_t longest_sample = 0;
+  std::int64_t longest_sample = 0, utterances = 0;
+  bool has_gold = false, has_candidates = true;
 
+  // A shard has all samples of its utterances.
   void look_at(const Dataset& part) {
+    has_gold = has_gold || part.has_gold();
+    has_candidates = has_candidates && part.has_candidates();
+    utterances += std::ssize(part.utterances);
     for (std::int64_t sample = 0; sample < std::ssize(part.samples); ++sample)
       longest_sample = std::max(longest_sample, part.length(sample));
   }
-  void add(const Dataset& part, const fs::path& file, std::int32_t first_utterance) {
-    look_at(part);
+  void add(const Dataset& part, const fs::path& file) {
     MappedShard& shard = shards.emplace_back(file);
     shard.first_tree = std::ssize(tree_tokens) - 1;
-    shard.first_utterance = first_utterance;
+    shard.first_utterance = static_cast<std::int32_t>(utterances);
+    look_at(part);
     const auto append = [](std::vector<std::int64_t>& all, const std::vector<std::int64_t>& offsets) {
       const std::int64_t before = all.back();
       for (std::size_t i = 1; i < offsets.size(); ++i) all.push_back(before + offsets[i]);
@@ -327,7 +343,6 @@ DataSplit::DataSplit(Dataset&& dataset) {
 
 DataSplit::DataSplit(const SplitFiles& files) {
   const auto state = std::make_shared<State>();
-  std::int32_t utterances = 0;
   for_each_part(files, [&](Dataset&& part) {
     if (part.shard.number == 0) {
       state->own = std::move(part);
@@ -335,8 +350,7 @@ DataSplit::DataSplit(const SplitFiles& files) {
       return;
     }
     state->own.origin = part.origin;
-    state->add(part, files.files[state->shards.size()], utterances);
-    utterances += static_cast<std::int32_t>(part.utterances.size());
+    state->add(part, files.files[state->shards.size()]);
   });
   state_ = state;
 }
@@ -344,6 +358,9 @@ DataSplit::DataSplit(const SplitFiles& files) {
 const DatasetOrigin& DataSplit::origin() const { return state_->dataset->origin; }
 const FeatureTable& DataSplit::features() const { return state_->dataset->features; }
 std::int64_t DataSplit::longest_sample() const { return state_->longest_sample; }
+std::int64_t DataSplit::utterances() const { return state_->utterances; }
+bool DataSplit::has_gold() const { return state_->has_gold; }
+bool DataSplit::has_candidates() const { return state_->has_candidates; }
 
 std::span<const std::int64_t> DataSplit::tree_tokens() const {
   return state_->shards.empty() ? state_->dataset->tree_tokens : state_->tree_tokens;
@@ -381,6 +398,59 @@ Dataset DataSplit::take(std::span<const std::int64_t> trees) const {
   }
   for (const MappedShard* shard : touched) shard->file.give_back(shard->file.bytes());
   return taken;
+}
+
+Dataset DataSplit::take(std::int64_t first, std::int64_t end) const {
+  std::vector<std::int64_t> trees(at(end - first));
+  std::iota(trees.begin(), trees.end(), first);
+  return take(trees);
+}
+
+std::int64_t DataSplit::end_of_window(std::int64_t first_tree, std::int64_t tokens) const {
+  const std::span<const std::int64_t> begins = tree_tokens();
+  const auto behind =
+      std::upper_bound(begins.begin() + first_tree + 1, begins.end(), begins[at(first_tree)] + tokens);
+  return std::max(first_tree + 1, behind - begins.begin() - 1);
+}
+
+std::vector<SampleSummary> DataSplit::summaries(std::int64_t first, std::int64_t end) const {
+  std::vector<SampleSummary> all;
+  if (state_->shards.empty()) {
+    const Dataset& dataset = *state_->dataset;
+    for (std::int64_t i = tree_samples()[at(first)]; i < tree_samples()[at(end)]; ++i) {
+      const Sample& sample = dataset.samples[at(i)];
+      all.push_back(
+          {sample.utterance, sample.answer, static_cast<std::int32_t>(dataset.targets_of(i).size())});
+    }
+  }
+  for (const MappedShard& shard : state_->shards) {
+    const std::int64_t from = std::max(first, shard.first_tree), to = std::min(end, shard.end_tree());
+    if (from >= to) continue;
+    shard.add_summaries(from - shard.first_tree, to - shard.first_tree, all);
+    shard.file.give_back(shard.file.bytes());
+  }
+  return all;
+}
+
+std::vector<std::int32_t> DataSplit::utterance_labels() const {
+  std::vector<std::int32_t> labels;
+  for (const UtteranceReference& utterance : state_->dataset->utterances) labels.push_back(utterance.label);
+  for (const MappedShard& shard : state_->shards)
+    labels.insert(labels.end(), shard.utterance_label.begin(), shard.utterance_label.end());
+  return labels;
+}
+
+UtteranceReference DataSplit::utterance(std::int64_t index) const {
+  if (state_->shards.empty()) return state_->dataset->utterances[at(index)];
+  const MappedShard& shard =
+      *(std::ranges::upper_bound(state_->shards, index, {}, &MappedShard::first_utterance) - 1);
+  return shard.utterances()[at(index - shard.first_utterance)];
+}
+
+void DataSplit::for_each_utterance(const std::function<void(const UtteranceReference&)>& use) const {
+  for (const UtteranceReference& utterance : state_->dataset->utterances) use(utterance);
+  for (const MappedShard& shard : state_->shards)
+    for (const UtteranceReference& utterance : shard.utterances()) use(utterance);
 }
 
 }  // namespace chorus

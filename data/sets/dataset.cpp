@@ -196,7 +196,7 @@ void read_targets(const Hdf5Reader& file, const std::string& path, Dataset& data
   }
 }
 
-void read_utterances(const Hdf5Reader& file, const std::string& path, Dataset& dataset) {
+std::vector<UtteranceReference> read_utterances_of(const Hdf5Reader& file, const std::string& path) {
   const std::vector<std::int32_t> labels = file.read<std::int32_t>("utterance_label");
   const std::vector<std::int32_t> corpora = read_column(file, path, "utterance_corpus", labels.size());
   const auto strings = [&](const char* name) {
@@ -204,10 +204,12 @@ void read_utterances(const Hdf5Reader& file, const std::string& path, Dataset& d
   };
   std::vector<std::string> dialogues = strings("utterance_dialogue"), ids = strings("utterance_id"),
                            speakers = strings("utterance_speaker"), texts = strings("utterance_text");
+  std::vector<UtteranceReference> utterances;
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    dataset.utterances.push_back({corpora[i], std::move(dialogues[i]), std::move(ids[i]),
-                                  std::move(speakers[i]), std::move(texts[i]), labels[i]});
+    utterances.push_back({corpora[i], std::move(dialogues[i]), std::move(ids[i]), std::move(speakers[i]),
+                          std::move(texts[i]), labels[i]});
   }
+  return utterances;
 }
 
 }  // namespace
@@ -297,6 +299,17 @@ bool Dataset::has_gold() const {
                      [](const UtteranceReference& utterance) { return utterance.label >= 0; });
 }
 
+bool Dataset::has_candidates() const {
+  if (utterances.empty()) return false;
+  const std::size_t labels = origin.labels.size();
+  std::vector<int> seen(utterances.size() * labels);
+  for (const Sample& sample : samples) {
+    if (sample.utterance < 0 || sample.answer < 0) return false;
+    ++seen[at(sample.utterance) * labels + at(sample.answer)];
+  }
+  return std::all_of(seen.begin(), seen.end(), [](int times) { return times == 1; });
+}
+
 std::int64_t Dataset::unshared_tokens() const {
   std::int64_t total = 0;
   for (std::int64_t sample = 0; sample < std::ssize(samples); ++sample) total += length(sample);
@@ -365,7 +378,7 @@ Dataset Dataset::read(const std::string& path) {
   read_trees(file, path, dataset);
   read_samples(file, path, dataset);
   read_targets(file, path, dataset);
-  read_utterances(file, path, dataset);
+  dataset.utterances = read_utterances_of(file, path);
   if (const std::int64_t width = file.integer("feature_width"); width != 0) {
     FloatArray features = file.read_floats("features");
     dataset.features = {static_cast<std::int32_t>(width), std::move(features.values), features.bits == 16};
@@ -377,6 +390,10 @@ Dataset Dataset::read(const std::string& path) {
   }
   dataset.validate(path);
   return dataset;
+}
+
+std::vector<UtteranceReference> Dataset::read_utterances(const std::string& path) {
+  return read_utterances_of(Hdf5Reader(path), path);
 }
 
 void Dataset::write(const std::string& path) const {

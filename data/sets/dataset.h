@@ -98,6 +98,8 @@ struct Dataset {
   std::int64_t unshared_tokens() const;
   // Whether any utterance has a label: dialogues without labels can be answered, not scored.
   bool has_gold() const;
+  // Whether it can be scored: every utterance has one sample per label.
+  bool has_candidates() const;
   // Of all that a training or a scoring computes with; not of names and texts of utterances, nor of the recipe, which
   // only say where the tokens come from.
   std::uint64_t content_hash() const;
@@ -115,6 +117,8 @@ struct Dataset {
   // Reads and validates. Throws DataError for a file that is missing, no data set, of another version or
   // damaged.
   static Dataset read(const std::string& path);
+  // The utterances of such a file alone.
+  static std::vector<UtteranceReference> read_utterances(const std::string& path);
   // Never overwrites: throws ConfigurationError if `path` exists. The arrays of a shard can be read where it is mapped.
   void write(const std::string& path) const;
 };

@@ -259,16 +259,19 @@ MajorityScores majority_scores(const std::filesystem::path& data, DevMetric dev_
     if (metric == DevMetric::loss) return std::nullopt;
     const SplitFiles split = find_split(data, name);
     if (split.files.empty()) return std::nullopt;
-    const Dataset dataset = read_whole(split);
-    if (!dataset.has_gold()) return std::nullopt;
+    std::vector<std::string> labels;
     std::vector<std::int32_t> gold;
-    for (const UtteranceReference& utterance : dataset.utterances) {
-      if (utterance.label >= 0) gold.push_back(utterance.label);
-    }
+    for_each_part(split, [&](Dataset&& part) {
+      labels = part.origin.labels;
+      for (const UtteranceReference& utterance : part.utterances) {
+        if (utterance.label >= 0) gold.push_back(utterance.label);
+      }
+    });
+    if (gold.empty()) return std::nullopt;
+    const std::int32_t most = majority_label(gold);
     std::vector<Prediction> answers;
-    for (const std::int32_t label : gold)
-      answers.push_back({.gold = label, .predicted = majority_label(gold)});
-    return score_of(metric, Scores(dataset.origin.labels, answers));
+    for (const std::int32_t label : gold) answers.push_back({.gold = label, .predicted = most});
+    return score_of(metric, Scores(labels, answers));
   };
   return {of_split("dev", dev_metric), of_split("test", DevMetric::weighted_f1)};
 }

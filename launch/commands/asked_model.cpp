@@ -82,10 +82,10 @@ std::vector<AskedLine> AskedModel::ask(std::span<const Dialogue> dialogues, bool
   const Evaluation evaluation = evaluate(opened_.model(), dataset, options_.batches, opened_.activations(),
                                          progress, [&] { return runtime().stop_requested(); });
   std::vector<AskedLine> lines;
-  for (AnsweredUtterance& answered : answered_utterances(evaluation, dataset)) {
+  for_each_answered(evaluation, dataset, [&](AnsweredUtterance&& answered) {
     lines.push_back({answered.key.dialogue, answered.key.utterance, answered.speaker, answered.text,
                      answered.predicted, probabilities(std::move(answered.scores))});
-  }
+  });
   return lines;
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -43,8 +44,8 @@ struct Contestant {
 };
 
 // The base alone cannot answer with features that only the adapter's projector knows to map.
-bool base_can_answer(const Options& options, const Dataset& dataset) {
-  return dataset.features.width == 0 || find_projector(options.base).has_value();
+bool base_can_answer(const Options& options, const DataSplit& split) {
+  return split.features().width == 0 || find_projector(options.base).has_value();
 }
 
 ModelOptions model_options(const Options& options, const Contestant& contestant) {
@@ -57,10 +58,10 @@ ModelOptions model_options(const Options& options, const Contestant& contestant)
 // A base that is loaded once, and answers for each contestant.
 class Answers {
  public:
-  Answers(const Options& options, const BaseModel& base, const Dataset& dataset, Runtime& runtime)
+  Answers(const Options& options, const BaseModel& base, const DataSplit& split, Runtime& runtime)
       : options_(options),
         base_(base),
-        dataset_(dataset),
+        split_(split),
         runtime_(runtime),
         setup_(take_base(base, options.model, runtime)) {
     setup_.llama.load(base);
@@ -76,28 +77,53 @@ class Answers {
     ModelSetup setup(setup_, model_options(options_, contestant),
                      {.tokens = options_.batches.tokens_per_microbatch});
     load(setup.model, contestant);
-    return chorus::evaluate(setup.model, dataset_, options_.batches, setup.activations, progress,
+    return chorus::evaluate(setup.model, split_, options_.batches, setup.activations, progress,
                             [&] { return runtime_.stop_requested(); });
   }
 
   // A generated answer per utterance.
   Evaluation decode(const Contestant& contestant, const Progress& progress) {
-    const std::vector<std::vector<std::int32_t>> prompts = prompts_of(dataset_);
     const Tokenizer tokenizer = Tokenizer::load(base_.tokenizer_path());
     GenerateOptions answers_as = generate_options(base_, tokenizer, options_.max_new_tokens);
-    answers_as.features = &dataset_.features;
-    if (const PromptForm form = PromptForm::of(dataset_.origin, options_.data); form.recipe.chat)
+    answers_as.features = &split_.features();
+    if (const PromptForm form = PromptForm::of(split_.origin(), options_.data); form.recipe.chat)
       answers_as.ends.push_back(ChatWriter(*form.recipe.chat, tokenizer).end());
-    answers_as.name_of_prompt = [&](std::int64_t prompt) { return describe(key_of(dataset_, prompt)); };
-    ModelSetup setup(setup_, model_options(options_, contestant),
-                     pass_limits(generation_limits(prompts, answers_as, base_.config())));
+    ModelSetup setup(setup_, model_options(options_, contestant), limits_of(answers_as));
     load(setup.model, contestant);
-    const auto answers = chorus::generate(setup.model, prompts, answers_as, setup.activations, progress,
-                                          [&] { return runtime_.stop_requested(); });
-    std::vector<std::string> texts;
-    for (const std::vector<std::int32_t>& answer : answers)
-      texts.emplace_back(trimmed(tokenizer.decode(answer)));
-    return match_answers(std::move(texts), dataset_, options_.match);
+    std::vector<std::string> texts(static_cast<std::size_t>(split_.utterances()));
+    std::int64_t answered = 0;
+    for_each_window_of_prompts(split_, [&](const UtterancePrompts& asked) {
+      const auto utterance = [&](std::int64_t prompt) {
+        return asked.utterances[static_cast<std::size_t>(prompt)];
+      };
+      const std::int64_t count = std::ssize(asked.prompts);
+      answers_as.name_of_prompt = [&](std::int64_t prompt) {
+        return describe(key_of(split_.origin(), split_.utterance(utterance(prompt))));
+      };
+      const auto answers = chorus::generate(
+          setup.model, asked.prompts, answers_as, setup.activations,
+          [&](std::int64_t done, std::int64_t all) {
+            progress(answered + count * done / all, split_.utterances());
+          },
+          [&] { return runtime_.stop_requested(); });
+      for (std::int64_t i = 0; i < count; ++i)
+        texts[static_cast<std::size_t>(utterance(i))] =
+            trimmed(tokenizer.decode(answers[static_cast<std::size_t>(i)]));
+      answered += count;
+    });
+    return match_answers(std::move(texts), split_, options_.match);
+  }
+
+  // Enough for every window.
+  PassLimits limits_of(const GenerateOptions& answers_as) const {
+    GenerationLimits most;
+    for_each_window_of_prompts(split_, [&](const UtterancePrompts& asked) {
+      const GenerationLimits limits = generation_limits(asked.prompts, answers_as, base_.config());
+      most = {.prompt_tokens = std::max(most.prompt_tokens, limits.prompt_tokens),
+              .sequences = std::max(most.sequences, limits.sequences),
+              .length = std::max(most.length, limits.length)};
+    });
+    return pass_limits(most);
   }
 
   static void load(Model& model, const Contestant& contestant) {
@@ -107,23 +133,23 @@ class Answers {
 
   const Options& options_;
   const BaseModel& base_;
-  const Dataset& dataset_;
+  const DataSplit& split_;
   Runtime& runtime_;
   BaseSetup setup_;
 };
 
-void write_results(const Options& options, const Dataset& dataset, const EvaluationReport& report,
-                   const AnsweredSplit& best) {
-  if (!options.predictions.empty()) write_predictions(options.predictions, best.utterances);
+void write_results(const Options& options, const DataSplit& split, const EvaluationReport& report,
+                   const Evaluation& best) {
+  if (!options.predictions.empty()) write_predictions(options.predictions, best, split);
   if (options.output.empty()) return;
   const std::filesystem::path output = options.output;
   nlohmann::ordered_json json{{"data", options.data},
                               {"split", options.split},
                               {"base", options.base},
                               {"adapter", options.adapter},
-                              {"utterances", dataset.utterances.size()}};
+                              {"utterances", split.utterances()}};
   json.update(report.to_json());
-  write_predictions(output / "predictions.jsonl", best.utterances);
+  write_predictions(output / "predictions.jsonl", best, split);
   write_file_atomically(output / "environment.json", describe_environment().dump(2) + "\n");
   write_file_atomically(output / "eval_results.json", json.dump(2) + "\n");
 }
@@ -135,22 +161,22 @@ void begin_output(const Options& options, bool is_first, std::optional<FolderLoc
   if (!options.output.empty() && is_first) lock.emplace(options.output, FolderLock::Former::refused);
 }
 
-void require_scorable(const Options& options, const Dataset& dataset) {
+void require_scorable(const Options& options, const DataSplit& split) {
   require<ConfigurationError>(
-      has_candidates(dataset), options.data, "/", options.split,
+      split.has_candidates(), options.data, "/", options.split,
       ".h5 has no candidate answers to compare: score a split that `chorus prepare` made of a "
       "labelled corpus, dev or test; conversations, token lists and texts have no labels, `chorus train` "
       "says their loss on dev");
-  require<ConfigurationError>(options.exclude.empty() || dataset.has_gold(), "--exclude: the ", options.split,
+  require<ConfigurationError>(options.exclude.empty() || split.has_gold(), "--exclude: the ", options.split,
                               " split has no gold labels, so nothing is scored: leave the option out");
 }
 
 // What all ranks must have alike.
 SharedFacts facts_of(const Options& options, const OptionTable& table, const BaseModel& base,
-                     const std::optional<PeftAdapter>& adapter, const Dataset& dataset) {
+                     const std::optional<PeftAdapter>& adapter, const DataSplit& split) {
   SharedFacts facts = facts_of(table, {"base", "adapter", "data", "output", "predictions", "exclude"});
   add_content(facts, base, adapter);
-  add_content(facts, "data", dataset.content_hash());
+  add_content(facts, "data", split.content_hash());
   for (const std::string& folder : {options.base, options.adapter}) {
     if (const auto projector = folder.empty() ? std::nullopt : find_projector(folder))
       add_content(facts, "projector of " + std::string(folder == options.base ? "the base" : "the adapter"),
@@ -160,30 +186,31 @@ SharedFacts facts_of(const Options& options, const OptionTable& table, const Bas
 }
 
 void say_what_is_scored(const Options& options, const BaseModel& base,
-                        const std::optional<PeftAdapter>& adapter, const Dataset& dataset, Runtime& runtime) {
+                        const std::optional<PeftAdapter>& adapter, const DataSplit& split, Runtime& runtime) {
   Console& console = runtime.console();
   console.print(fmt::format("{} split of {}: {} utterances, each scored once | {}", options.split,
-                            fmt::join(dataset.origin.corpora, " and "), dataset.utterances.size(),
+                            fmt::join(split.origin().corpora, " and "), split.utterances(),
                             runtime.description(options.model.precision)));
   for (const std::string& remark :
        remarks(base, adapter, options.model.base_precision, options.decode == Decode::greedy))
     console.print(remark);
   if (adapter) {
-    for (const std::string& remark : {other_labels(*adapter, dataset), other_prompts(*adapter, dataset)})
+    for (const std::string& remark :
+         {other_labels(*adapter, split.origin()), other_prompts(*adapter, split.origin())})
       if (!remark.empty()) console.print(remark);
   }
 }
 
 std::vector<Contestant> find_contestants(const Options& options, const BaseModel& base,
-                                         const std::optional<PeftAdapter>& adapter, const Dataset& dataset,
+                                         const std::optional<PeftAdapter>& adapter, const DataSplit& split,
                                          Console& console) {
   std::vector<Contestant> contestants;
-  if (adapter && options.compare_base && !base_can_answer(options, dataset))
+  if (adapter && options.compare_base && !base_can_answer(options, split))
     console.print("the base alone is left out: it has no projector for the features of the data");
-  if (!adapter || (options.compare_base && base_can_answer(options, dataset)))
-    contestants.push_back({"base", nullptr, projector_for(options.base, dataset, base)});
+  if (!adapter || (options.compare_base && base_can_answer(options, split)))
+    contestants.push_back({"base", nullptr, projector_for(options.base, split, base)});
   if (adapter)
-    contestants.push_back({"base + adapter", &*adapter, projector_for(options.adapter, dataset, base)});
+    contestants.push_back({"base + adapter", &*adapter, projector_for(options.adapter, split, base)});
   return contestants;
 }
 
@@ -191,30 +218,29 @@ ExitCode run_evaluation(const Options& options, const OptionTable& table, const 
   const BaseModel base(options.base);
   std::optional<PeftAdapter> adapter;
   if (!options.adapter.empty()) adapter.emplace(read_peft(options.adapter));
-  const Dataset dataset = read_split(options.data, options.split, base);
-  require_scorable(options, dataset);
+  const DataSplit split = open_split(options.data, options.split, base);
+  require_scorable(options, split);
   const std::unique_ptr<Runtime> runtime =
-      make_runtime(options.runtime, facts_of(options, table, base, adapter, dataset));
+      make_runtime(options.runtime, facts_of(options, table, base, adapter, split));
   Console& console = runtime->console();
   std::optional<FolderLock> lock;
   begin_output(options, runtime->is_first(), lock);
-  say_what_is_scored(options, base, adapter, dataset, *runtime);
+  say_what_is_scored(options, base, adapter, split, *runtime);
 
-  const std::vector<Contestant> contestants = find_contestants(options, base, adapter, dataset, console);
-  Answers answers(options, base, dataset, *runtime);
+  const std::vector<Contestant> contestants = find_contestants(options, base, adapter, split, console);
+  Answers answers(options, base, split, *runtime);
   std::vector<AnsweredSplit> results;
   for (const Contestant& contestant : contestants) {
     const auto progress = [&](std::int64_t done, std::int64_t total) {
       console.progress(contestant.name, done, total);
       runtime->activity().now("scoring", done);
     };
-    const Evaluation evaluation = answers.of(contestant, progress);
+    results.push_back({contestant.name, answers.of(contestant, progress)});
     console.finish();
-    results.push_back({contestant.name, answered_utterances(evaluation, dataset)});
   }
-  const EvaluationReport report(dataset.origin.labels, results, options.exclude);
+  const EvaluationReport report(split, results, options.exclude);
   console.print(fmt::format("\n{}", report.to_text()));
-  if (runtime->is_first()) write_results(options, dataset, report, results.back());
+  if (runtime->is_first()) write_results(options, split, report, results.back().evaluation);
   return ExitCode::done;
 }
 

@@ -10,20 +10,6 @@
 namespace chorus {
 namespace {
 
-double majority_of(const std::vector<std::string>& labels, std::span<const AnsweredUtterance> utterances) {
-  std::vector<std::int32_t> gold;
-  for (const AnsweredUtterance& utterance : utterances) {
-    const auto found = std::ranges::find(labels, utterance.gold);
-    gold.push_back(static_cast<std::int32_t>(found - labels.begin()));
-  }
-  return majority_baseline(gold);
-}
-
-bool has_gold(const AnsweredSplit& answers) {
-  return std::ranges::any_of(answers.utterances,
-                             [](const AnsweredUtterance& utterance) { return !utterance.gold.empty(); });
-}
-
 std::string line(const std::string& name, const Scores& scores) {
   return fmt::format("{:<28}{:>12.2f}{:>12.2f}{:>12.2f}{:>12}\n", name, 100 * scores.weighted_f1(),
                      100 * scores.accuracy(), 100 * scores.macro_f1(), scores.count());
@@ -31,34 +17,45 @@ std::string line(const std::string& name, const Scores& scores) {
 
 }  // namespace
 
-EvaluationReport::EvaluationReport(std::vector<std::string> labels, std::vector<AnsweredSplit> answers,
-                                   const std::string& exclude)
-    : exclude_(exclude) {
-  if (!has_gold(answers.at(0))) {
-    for (const auto& [name, utterances] : answers)
-      predicted_.push_back({name, predicted_counts(utterances, labels)});
+EvaluationReport::EvaluationReport(const DataSplit& split, std::span<const AnsweredSplit> answers,
+                                   const std::string& exclude) {
+  if (!split.has_gold()) {
+    for (const auto& [name, evaluation] : answers) predicted_.push_back({name, predicted_counts(evaluation)});
     return;
   }
-  majority_ = majority_of(labels, answers[0].utterances);
-  entries_ = score(labels, answers);
-  if (exclude.empty()) return;
-  const std::set<UtteranceKey> keys = read_utterance_keys(exclude);
-  for (AnsweredSplit& answered : answers) {
-    remainder_ = without(answered.utterances, keys);
-    answered.utterances = remainder_.utterances;
-  }
-  require<DataError>(!remainder_.utterances.empty(), "--exclude ", exclude,
+  if (!exclude.empty()) exclusion_.emplace(exclude);
+  std::vector<std::int32_t> corpus_of;
+  std::vector<bool> all, kept;
+  split.for_each_utterance([&](const UtteranceReference& utterance) {
+    corpus_of.push_back(utterance.corpus);
+    all.push_back(true);
+    kept.push_back(!exclusion_ || !exclusion_->excludes(key_of(split.origin(), utterance)));
+  });
+  majority_ = majority_baseline(split.utterance_labels());
+  entries_ = score(answers, split, corpus_of, all);
+  if (!exclusion_) return;
+  require<DataError>(exclusion_->remaining() > 0, "--exclude ", exclude,
                      " lists all utterances of the split");
-  remaining_ = score(labels, answers);
+  remaining_ = score(answers, split, corpus_of, kept);
 }
 
-std::vector<EvaluationReport::Entry> EvaluationReport::score(const std::vector<std::string>& labels,
-                                                             const std::vector<AnsweredSplit>& answers) {
+std::vector<EvaluationReport::Entry> EvaluationReport::score(std::span<const AnsweredSplit> answers,
+                                                             const DataSplit& split,
+                                                             std::span<const std::int32_t> corpus_of,
+                                                             const std::vector<bool>& kept) {
   std::vector<Entry> entries;
-  for (const auto& [name, utterances] : answers) {
-    std::vector<CorpusScores> corpora = scores_by_corpus(utterances);
-    if (corpora.size() < 2) corpora.clear();
-    entries.push_back({name, scores_of(utterances, labels), std::move(corpora)});
+  for (const auto& [name, evaluation] : answers) {
+    std::vector<Prediction> predictions;
+    std::vector<std::int32_t> corpora;
+    for (std::size_t u = 0; u < kept.size(); ++u) {
+      if (!kept[u]) continue;
+      predictions.push_back(evaluation.predictions[u]);
+      corpora.push_back(corpus_of[u]);
+    }
+    std::vector<CorpusScores> by_corpus =
+        scores_by_corpus(split.origin().corpora, corpora, evaluation.labels, predictions);
+    if (by_corpus.size() < 2) by_corpus.clear();
+    entries.push_back({name, Scores(evaluation.labels, predictions), std::move(by_corpus)});
   }
   return entries;
 }
@@ -85,7 +82,7 @@ std::string EvaluationReport::to_text() const {
                                  "macro F1", "utterances");
   text += fmt::format("{:<28}{:>12.2f}\n", "majority label", 100 * majority_);
   text += lines(entries_);
-  if (!remaining_.empty()) text += describe_exclusion(exclude_, remainder_) + "\n" + lines(remaining_);
+  if (!remaining_.empty()) text += exclusion_->describe() + "\n" + lines(remaining_);
   return text + fmt::format("\n{}:\n{}", entries_.back().name, entries_.back().all.to_table());
 }
 
@@ -104,10 +101,7 @@ nlohmann::ordered_json EvaluationReport::to_json() const {
     return json;
   }
   nlohmann::ordered_json json{{"majority_weighted_f1", majority_}};
-  if (!remaining_.empty()) {
-    json["excluded"] = {
-        {"file", exclude_}, {"removed", remainder_.removed}, {"unmatched", remainder_.unmatched}};
-  }
+  if (!remaining_.empty()) json["excluded"] = exclusion_->to_json();
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     nlohmann::ordered_json& result = json["results"][entries_[i].name] = entry_json(entries_[i]);
     if (!remaining_.empty()) result["without_excluded"] = entry_json(remaining_[i]);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,7 +16,7 @@ namespace chorus {
 // One way of answering a split: the base alone, or with its adapter.
 struct AnsweredSplit {
   std::string name;
-  std::vector<AnsweredUtterance> utterances;
+  Evaluation evaluation;
 };
 
 // What `chorus evaluate` says and stores of one or more answers to the same utterances: scores of all utterances, of
@@ -22,9 +24,9 @@ struct AnsweredSplit {
 // utterances have no gold labels there are no scores: it says how often each label was predicted.
 class EvaluationReport {
  public:
-  // `labels` are all that were to choose from; `exclude` is a file for read_utterance_keys(), or empty. Throws DataError
-  // for what is wrong with that file, and where it lists every utterance. Either all utterances have gold labels or none.
-  EvaluationReport(std::vector<std::string> labels, std::vector<AnsweredSplit> answers,
+  // `exclude` is a file for read_utterance_keys(), or empty. Throws DataError for what is wrong with that file, and where it
+  // lists every utterance. Either all utterances of `split` have gold labels or none.
+  EvaluationReport(const DataSplit& split, std::span<const AnsweredSplit> answers,
                    const std::string& exclude);
 
   std::string to_text() const;
@@ -38,8 +40,9 @@ class EvaluationReport {
     std::vector<CorpusScores> corpora;
   };
 
-  static std::vector<Entry> score(const std::vector<std::string>& labels,
-                                  const std::vector<AnsweredSplit>& answers);
+  // Of the utterances that are `kept`, [utterances].
+  static std::vector<Entry> score(std::span<const AnsweredSplit> answers, const DataSplit& split,
+                                  std::span<const std::int32_t> corpus_of, const std::vector<bool>& kept);
   static std::string lines(const std::vector<Entry>& entries);
   static nlohmann::ordered_json entry_json(const Entry& entry);
 
@@ -49,10 +52,9 @@ class EvaluationReport {
   };
 
   std::vector<Predicted> predicted_;  // instead of all below, where no utterance has a gold label
-  std::string exclude_;
-  double majority_ = 0;  // weighted F1
+  double majority_ = 0;               // weighted F1
   std::vector<Entry> entries_, remaining_;
-  Remainder remainder_;
+  std::optional<Exclusion> exclusion_;
 };
 
 }  // namespace chorus

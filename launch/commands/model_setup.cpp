@@ -94,20 +94,20 @@ std::vector<std::string> remarks(const BaseModel& base, const std::optional<Peft
   return lines;
 }
 
-std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset) {
+std::string other_labels(const PeftAdapter& adapter, const DatasetOrigin& data) {
   const std::filesystem::path folder = adapter.file.path().parent_path(),
                               file = folder / "train_results.json";
   if (!std::filesystem::exists(file)) return "";
   const nlohmann::json results = read_json_file(file);
-  if (!results.contains("labels") || results["labels"] == dataset.origin.labels) return "";
+  if (!results.contains("labels") || results["labels"] == data.labels) return "";
   return fmt::format("the adapter {} was trained with the labels {}, those of the data are {}",
-                     folder.string(), results["labels"].dump(), nlohmann::json(dataset.origin.labels).dump());
+                     folder.string(), results["labels"].dump(), nlohmann::json(data.labels).dump());
 }
 
-std::string other_prompts(const PeftAdapter& adapter, const Dataset& dataset) {
+std::string other_prompts(const PeftAdapter& adapter, const DatasetOrigin& data) {
   const std::filesystem::path folder = adapter.file.path().parent_path();
-  if (!PromptForm::find(folder) || dataset.origin.recipe_text.empty()) return "";
-  const PromptForm learned = PromptForm::read(folder), asked = PromptForm::of(dataset.origin, "the data");
+  if (!PromptForm::find(folder) || data.recipe_text.empty()) return "";
+  const PromptForm learned = PromptForm::read(folder), asked = PromptForm::of(data, "the data");
   if (learned.asks_like(asked)) return "";
   return fmt::format("the adapter {} was trained with the prompts of {}, those of the data are of {}{}",
                      folder.string(), learned.title(), asked.title(),
@@ -207,13 +207,6 @@ SplitFiles required_split(const std::string& folder, const std::string& split) {
   require<DataError>(!files.files.empty(), (std::filesystem::path(folder) / (split + ".h5")).string(),
                      ": no such split; ", folder, " has ", joined(splits_of(folder), ", "));
   return files;
-}
-
-Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base) {
-  const SplitFiles files = required_split(folder, split);
-  Dataset dataset = read_whole(files);
-  require_fits(dataset, files.files[0].string(), base);
-  return dataset;
 }
 
 DataSplit open_split(const std::string& folder, const std::string& split, const BaseModel& base) {

@@ -41,9 +41,9 @@ std::string unused_rows(const std::string& base, std::int64_t vocabulary_size, s
 std::vector<std::string> remarks(const BaseModel& base, const std::optional<PeftAdapter>& adapter,
                                  Quantisation base_precision, bool generates = false);
 // "", or a line that says that `chorus train` made the adapter for other labels than those of the data.
-std::string other_labels(const PeftAdapter& adapter, const Dataset& dataset);
+std::string other_labels(const PeftAdapter& adapter, const DatasetOrigin& data);
 // The same of prompts: of another recipe or chat template, or with another history.
-std::string other_prompts(const PeftAdapter& adapter, const Dataset& dataset);
+std::string other_prompts(const PeftAdapter& adapter, const DatasetOrigin& data);
 
 // How answers are generated: with the base's ends of answers, and the tokens that they can have.
 GenerateOptions generate_options(const BaseModel& base, const Tokenizer& tokenizer,
@@ -72,9 +72,7 @@ std::vector<std::string> splits_of(const std::string& folder);
 
 // The files of a split. Throws DataError that names those there are, if it is not there.
 SplitFiles required_split(const std::string& folder, const std::string& split);
-// Reads a split and checks it against the base.
-Dataset read_split(const std::string& folder, const std::string& split, const BaseModel& base);
-// Opens a split without holding it, and checks it.
+// Opens a split without holding it, and checks it against the base.
 DataSplit open_split(const std::string& folder, const std::string& split, const BaseModel& base);
 
 }  // namespace chorus

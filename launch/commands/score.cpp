@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -50,16 +51,15 @@ nlohmann::ordered_json report(const Options& options, std::span<const AnsweredRu
 
 // Removes the listed utterances from aligned runs, and says how many.
 nlohmann::ordered_json exclude(const std::string& file, std::vector<AnsweredRun>& runs, Console& console) {
-  const std::set<UtteranceKey> keys = read_utterance_keys(file);
-  Remainder remainder;
+  std::optional<Exclusion> exclusion;
   for (AnsweredRun& run : runs) {
-    remainder = without(run.utterances, keys);
-    require<DataError>(!remainder.utterances.empty(), "--exclude ", file, " leaves no utterance of ",
-                       run.name);
-    run.utterances = remainder.utterances;
+    exclusion.emplace(file);
+    std::erase_if(run.utterances,
+                  [&](const AnsweredUtterance& utterance) { return exclusion->excludes(utterance.key); });
+    require<DataError>(!run.utterances.empty(), "--exclude ", file, " leaves no utterance of ", run.name);
   }
-  console.print(describe_exclusion(file, remainder));
-  return {{"file", file}, {"removed", remainder.removed}, {"unmatched", remainder.unmatched}};
+  console.print(exclusion->describe());
+  return exclusion->to_json();
 }
 
 ExitCode run(const Options& options) {

@@ -172,14 +172,14 @@ void TrainLog::evaluating(std::int64_t done, std::int64_t total) {
   activity_.now("scoring dev", done);
 }
 
-void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
+void TrainLog::evaluated(const TrainingState& state, const Evaluation& evaluation,
                          const DevVerdict& verdict) {
   console_.finish();
   activity_.now("training", state.step + 1);
   nlohmann::ordered_json entry{{"current_steps", state.step}, {"eval_loss", evaluation.loss}};
   std::string line = fmt::format("dev at step {} | loss {:.4f}", state.step, evaluation.loss);
   if (!evaluation.predictions.empty()) {
-    const Scores scores(dataset.origin.labels, evaluation.predictions);
+    const Scores scores = evaluation.scores();
     entry["eval_weighted_f1"] = scores.weighted_f1();
     entry["eval_macro_f1"] = scores.macro_f1();
     entry["eval_accuracy"] = scores.accuracy();

@@ -23,7 +23,7 @@ class TrainLog : public TrainingObserver {
            std::function<std::int64_t()> memory_in_use, Activity& activity, double peak_flops);
 
   void step_done(const StepReport& report, std::int64_t total_steps) override;
-  void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset& dataset,
+  void evaluated(const TrainingState& state, const Evaluation& evaluation,
                  const DevVerdict& verdict) override;
   void evaluating(std::int64_t done, std::int64_t total) override;
 

@@ -52,8 +52,7 @@ std::optional<SavedProjector> projector_to_start_from(TrainConfig& config, const
 }  // namespace
 
 TrainingInputs TrainingFiles::to_train() const {
-  return {base, train, dev ? &*dev : nullptr, adapter ? &*adapter : nullptr,
-          projector ? &*projector : nullptr};
+  return {base, train, dev, adapter ? &*adapter : nullptr, projector ? &*projector : nullptr};
 }
 
 ModelOptions TrainingFiles::model_options(const TrainConfig& config) const {
@@ -82,18 +81,18 @@ TrainingFiles read_training_files(TrainConfig& config, const OptionTable& table)
   validate(config);
   BaseModel base(config.base);
   DataSplit train = open_split(config.data, "train", base);
-  std::optional<Dataset> dev;
+  std::optional<DataSplit> dev;
   if (!find_split(config.data, "dev").files.empty()) {
-    dev = read_split(config.data, "dev", base);
-    require<DataError>(dev->features.width == train.features().width, config.data,
+    dev = open_split(config.data, "dev", base);
+    require<DataError>(dev->features().width == train.features().width, config.data,
                        ": the rows of features have ", train.features().width, " numbers in train.h5 and ",
-                       dev->features.width, " in dev.h5");
+                       dev->features().width, " in dev.h5");
   }
   std::string no_dev;
   if (!dev) {
     no_dev = fmt::format("there is no dev split in {}, only {}", config.data,
                          joined(splits_of(config.data), ", "));
-  } else if (!dev->utterances.empty() && !dev->has_gold()) {
+  } else if (dev->utterances() > 0 && !dev->has_gold()) {
     no_dev = fmt::format("the dev split in {} has no gold labels", config.data);
     dev.reset();
   }

@@ -15,7 +15,7 @@ struct TrainingFiles {
   std::optional<SavedProjector> projector;
   BaseModel base;
   DataSplit train;
-  std::optional<Dataset> dev;
+  std::optional<DataSplit> dev;
   std::string no_dev;  // why there is none
 
   // These must outlive it.

@@ -187,11 +187,15 @@ std::vector<std::string> predictions() {
 
 void read_answers(const std::string& input) {
   const auto path = file("predictions.jsonl", input);
-  unless_refused([&] { read_utterance_keys(path); });
+  unless_refused([&] {
+    Exclusion exclusion(path);
+    exclusion.excludes({"meld", "test", "0", "1"});
+    exclusion.to_json().dump();
+    exclusion.describe();
+  });
   const std::vector<AnsweredUtterance> read = read_predictions(path);
   scores_of(read, labels_of(read)).to_table();
   for (const CorpusScores& corpus : scores_by_corpus(read)) corpus.scores.to_json().dump();
-  predicted_counts(read, labels_of(read));
   file("predictions.jsonl", to_json_lines(read));
   require(read_predictions(path).size() == read.size(), "predictions that were written cannot be read");
 }

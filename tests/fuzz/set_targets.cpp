@@ -39,6 +39,7 @@ void use(const Dataset& dataset) {
   dataset.content_hash();
   dataset.unshared_tokens();
   dataset.has_gold();
+  dataset.has_candidates();
   for (std::int64_t i = 0; i < std::ssize(dataset.samples); ++i) dataset.sequence(i);
   const Batches batches(dataset, {.batch_size = 2, .tokens_per_microbatch = 64});
   if (!dataset.samples.empty()) unless_refused([&] { batches.step(0, 0); });
@@ -50,6 +51,10 @@ void read_dataset(const std::string& input) { use(Dataset::read(file("set.h5", i
 void read_shard(const std::string& input) {
   const DataSplit split(SplitFiles{"dev", {file("dev-00001-of-00001.h5", input)}});
   split.content_hash();
+  split.utterance_labels();
+  split.for_each_utterance([](const UtteranceReference&) {});
+  split.summaries(0, split.trees());
+  split.take(0, split.end_of_window(0, 9));
   const Batches batches(split, {.batch_size = 2, .tokens_per_microbatch = 64});
   unless_refused([&] { batches.step(0, 0); });
 }

@@ -320,11 +320,12 @@ Learned learn(bool informative) {
   Learned learned;
   const Evaluation evaluation =
       evaluate(tiny.model, dev, {.tokens_per_microbatch = 256}, tiny.activations, {});
-  learned.f1 = Scores(dev.origin.labels, evaluation.predictions).weighted_f1();
+  learned.f1 = evaluation.scores().weighted_f1();
   for (const Prediction& prediction : evaluation.predictions)
     learned.predicted.push_back(prediction.predicted);
 
-  const auto prompts = prompts_of(dev);
+  std::vector<std::vector<std::int32_t>> prompts;
+  for_each_window_of_prompts(dev, [&](const UtterancePrompts& all) { prompts = all.prompts; });
   const GenerateOptions options{.max_new_tokens = 2, .features = &dev.features};
   const GenerationLimits limits = generation_limits(prompts, options, tiny_config());
   const MemoryPlan plan = plan_memory(

@@ -9,29 +9,29 @@
 namespace chorus {
 namespace {
 
-// Two utterances of two labels, each with both as candidates.
-Dataset labelled() {
-  Dataset dev;
-  dev.origin.split = "dev";
-  dev.origin.labels = {"joy", "anger"};
-  for (std::int32_t utterance = 0; utterance < 2; ++utterance) {
-    dev.utterances.emplace_back().label = utterance;
-    for (std::int32_t label = 0; label < 2; ++label) {
-      Sample sample;
-      sample.utterance = utterance;
-      sample.answer = label;
-      dev.samples.push_back(sample);
-    }
+// Two utterances of two labels, each with both as candidates; or as many samples about no utterance.
+Dataset dev_split(bool labelled) {
+  DatasetOrigin origin;
+  origin.corpora = {"invented"};
+  origin.split = "dev";
+  origin.vocabulary_size = 9;
+  origin.labels = origin.label_words = {"joy", "anger"};
+  DatasetBuilder builder(origin);
+  for (std::int32_t dialogue = 0; dialogue < 2; ++dialogue) {
+    const std::int32_t utterance =
+        labelled ? builder.add_utterance({0, std::to_string(dialogue), "0", "", "", dialogue}) : -1;
+    std::vector<GroupSample> samples;
+    for (std::int32_t label = 0; label < 2; ++label)
+      samples.push_back({{{1, 2 + label}, {unsupervised, 2 + label}}, utterance, labelled ? label : -1});
+    builder.add_group(samples, "here");
   }
-  return dev;
+  return builder.finish();
 }
 
 TEST(DevMetric, IsWhatTheSplitCanGive) {
-  const Dataset dev = labelled();
+  const Dataset dev = dev_split(true), texts = dev_split(false);
   EXPECT_EQ(resolve(DevMetric::automatic, dev), DevMetric::weighted_f1);
   EXPECT_EQ(resolve(DevMetric::macro_f1, dev), DevMetric::macro_f1);
-  Dataset texts = dev;
-  texts.utterances.clear();
   EXPECT_EQ(resolve(DevMetric::automatic, texts), DevMetric::loss);
   EXPECT_EQ(resolve(DevMetric::loss, texts), DevMetric::loss);
   EXPECT_TRUE(test::holds(test::message_of<ConfigurationError>([&] { resolve(DevMetric::accuracy, texts); }),
@@ -40,14 +40,14 @@ TEST(DevMetric, IsWhatTheSplitCanGive) {
 
 // Three of four right, all of the rare label wrong.
 TEST(DevMetric, TheLargerIsTheBetter) {
-  const Dataset dev = labelled();
   Evaluation evaluation;
+  evaluation.labels = {"joy", "anger"};
   evaluation.loss = 1.5;
   evaluation.predictions = {{0, 0}, {0, 0}, {0, 0}, {1, 0}};
-  EXPECT_DOUBLE_EQ(score_of(DevMetric::loss, evaluation, dev), -1.5);
-  EXPECT_DOUBLE_EQ(score_of(DevMetric::accuracy, evaluation, dev), 0.75);
-  EXPECT_DOUBLE_EQ(score_of(DevMetric::macro_f1, evaluation, dev), 3.0 / 7);
-  EXPECT_DOUBLE_EQ(score_of(DevMetric::weighted_f1, evaluation, dev), 6.0 / 7 * 0.75);
+  EXPECT_DOUBLE_EQ(score_of(DevMetric::loss, evaluation), -1.5);
+  EXPECT_DOUBLE_EQ(score_of(DevMetric::accuracy, evaluation), 0.75);
+  EXPECT_DOUBLE_EQ(score_of(DevMetric::macro_f1, evaluation), 3.0 / 7);
+  EXPECT_DOUBLE_EQ(score_of(DevMetric::weighted_f1, evaluation), 6.0 / 7 * 0.75);
 }
 
 TEST(DevMetric, IsCalledByOneNameAndPrintedInItsUnit) {

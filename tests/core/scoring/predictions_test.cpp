@@ -161,16 +161,17 @@ TEST(Predictions, LeaveOutWhatAListNames) {
       "\n"
       R"({"corpus": "iemocap", "split": "test", "dialogue": "7", "utterance": "0"})"
       "\n");
-  const auto keys = read_utterance_keys(folder / "leaks.jsonl");
-  EXPECT_EQ(keys.size(), 4U);
-  const Remainder remainder = without(example(), keys);
-  EXPECT_EQ(remainder.removed, 1);
-  EXPECT_EQ(remainder.unmatched, 1);  // other splits and corpora are not meant
-  ASSERT_EQ(remainder.utterances.size(), 2U);
-  EXPECT_EQ(remainder.utterances[1].key.corpus, "emorynlp");
-  EXPECT_EQ(describe_exclusion("l", remainder),
-            "without the 1 utterances that l lists, 2 remain; 1 more that it lists of these corpora and this "
-            "split are not there");
+  EXPECT_EQ(read_utterance_keys(folder / "leaks.jsonl").size(), 4U);
+  Exclusion exclusion(folder / "leaks.jsonl");
+  std::vector<bool> excluded;
+  for (const AnsweredUtterance& utterance : example()) excluded.push_back(exclusion.excludes(utterance.key));
+  EXPECT_EQ(excluded, (std::vector{false, true, false}));
+  EXPECT_EQ(exclusion.removed(), 1);
+  EXPECT_EQ(exclusion.remaining(), 2);
+  EXPECT_EQ(exclusion.unmatched(), 1);  // other splits and corpora are not meant
+  EXPECT_EQ(exclusion.describe(),
+            "without the 1 utterances that " + (folder / "leaks.jsonl").string() +
+                " lists, 2 remain; 1 more that it lists of these corpora and this split are not there");
   test::write_bytes(folder / "bad.jsonl", R"({"corpus": "meld", "split": "test", "dialogue": 7})");
   EXPECT_TRUE(holds(message_of<DataError>([&] { read_utterance_keys(folder / "bad.jsonl"); }),
                     "bad.jsonl:1: field 'dialogue' must be a string"));
@@ -188,12 +189,13 @@ TEST(Predictions, WithoutGoldLabelsAreCountedAndNotScored) {
   EXPECT_TRUE(holds(
       message_of<DataError>([&] { read_predictions(folder / "p.jsonl"); }),
       "p.jsonl:1: field 'gold' is missing: what was predicted for dialogues without labels has no score"));
-  const std::vector<std::string> labels{"joy", "sad", "anger"};
-  EXPECT_EQ(predicted_counts(utterances, labels),
+  Evaluation evaluation;
+  evaluation.labels = {"joy", "sad", "anger"};
+  evaluation.predictions = {{-1, 2}, {-1, 0}, {-1, 2}};
+  EXPECT_EQ(predicted_counts(evaluation),
             (std::vector<std::pair<std::string, std::int64_t>>{{"joy", 1}, {"sad", 0}, {"anger", 2}}));
-  utterances[0].predicted = "";  // a generated answer that holds no label
-  EXPECT_EQ(predicted_counts(utterances, labels).back(),
-            std::pair(std::string("(no label)"), std::int64_t{1}));
+  evaluation.predictions[1].predicted = no_label;  // a generated answer that holds none
+  EXPECT_EQ(predicted_counts(evaluation).back(), std::pair(std::string("(no label)"), std::int64_t{1}));
 }
 
 TEST(Predictions, NullIsNotThere) {

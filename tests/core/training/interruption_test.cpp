@@ -59,7 +59,7 @@ TEST(StopAgreement, RanksOfATensorGroupStopBeforeTheSamePiece) {
 
 struct Observer : TrainingObserver {
   void step_done(const StepReport& report, std::int64_t) override { losses.push_back(report.loss); }
-  void evaluated(const TrainingState& state, const Evaluation& evaluation, const Dataset&,
+  void evaluated(const TrainingState& state, const Evaluation& evaluation,
                  const DevVerdict& verdict) override {
     ends.push_back(verdict.ends_training);
     evaluations.emplace_back(state.step, evaluation.loss);
@@ -109,7 +109,7 @@ class StoppedTraining : public testing::Test {
       int& asked = session.asked[static_cast<std::size_t>(groups.world.rank())];
       const bool signalled = groups.world.rank() == rank;
       Trainer trainer(
-          config, {*base_, data_, &dev_}, tiny.model,
+          config, {*base_, data_, dev_}, tiny.model,
           {timed, tiny.optimizer_arena, tiny.activations, [&] { return ++asked == question && signalled; }});
       if (const auto checkpoint = newest_checkpoint(config.output)) trainer.resume(*checkpoint);
       Observer observer;

@@ -115,7 +115,7 @@ struct Flipping : TrainingObserver {
     if (report.step == step && model.groups().world.rank() == 1)
       flip_a_bit(model.backend(), model.parameters().all().front().master);
   }
-  void evaluated(const TrainingState&, const Evaluation&, const Dataset&, const DevVerdict&) override {}
+  void evaluated(const TrainingState&, const Evaluation&, const DevVerdict&) override {}
   void evaluating(std::int64_t, std::int64_t) override {}
   Model& model;
   std::int64_t step;

@@ -106,6 +106,33 @@ TEST(DataSplit, ShardsAreTheSameSplitAsOneFile) {
   EXPECT_EQ(mapped.origin(), dataset.origin);
   const std::vector<std::int64_t> some{30, 2, 39, 3};
   EXPECT_EQ(mapped.take(some), held.take(some));
+  EXPECT_EQ(mapped.take(3, 31), held.take(3, 31));
+  EXPECT_EQ(mapped.take(3, 31).trees(), 28);
+
+  std::vector<UtteranceReference> utterances;
+  std::vector<std::int32_t> labels;
+  mapped.for_each_utterance([&](const UtteranceReference& utterance) {
+    EXPECT_EQ(mapped.utterance(std::ssize(utterances)), utterance);
+    labels.push_back(utterance.label);
+    utterances.push_back(utterance);
+  });
+  EXPECT_EQ(utterances, dataset.utterances);
+  EXPECT_EQ(held.utterance(5), dataset.utterances[5]);
+  for (const DataSplit& split : {held, mapped}) {
+    EXPECT_EQ(split.utterances(), std::ssize(dataset.utterances));
+    EXPECT_EQ(split.utterance_labels(), labels);
+    EXPECT_TRUE(split.has_gold());
+    EXPECT_FALSE(split.has_candidates());
+    const std::vector<SampleSummary> samples = split.summaries(3, 31);
+    EXPECT_EQ(samples, DataSplit(dataset).summaries(3, 31));
+    ASSERT_EQ(std::ssize(samples), dataset.tree_samples[31] - dataset.tree_samples[3]);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const std::int64_t sample = dataset.tree_samples[3] + static_cast<std::int64_t>(i);
+      EXPECT_EQ(samples[i].utterance, dataset.samples[at(sample)].utterance);
+      EXPECT_EQ(samples[i].answer, dataset.samples[at(sample)].answer);
+      EXPECT_EQ(samples[i].supervised_tokens, std::ssize(dataset.targets_of(sample)));
+    }
+  }
 
   for (const int ranks : {1, 3}) {
     const BatchOptions options{.batch_size = 9, .tokens_per_microbatch = 40, .seed = 5};
@@ -114,6 +141,48 @@ TEST(DataSplit, ShardsAreTheSameSplitAsOneFile) {
     for (std::int64_t step = 0; step < 2 * of_one.steps_per_epoch(); ++step) {
       for (int rank = 0; rank < ranks; ++rank) expect_same(of_many.step(step, rank), of_one.step(step, rank));
     }
+  }
+}
+
+TEST(DataSplit, WindowsAreAsManyNeighboursAsHaveSoManyTokens) {
+  const TemporaryFolder folder;
+  write_split(folder.path(), small_shard);
+  const DataSplit split(find_split(folder.path(), "train"));
+  const std::span<const std::int64_t> begins = split.tree_tokens();
+  for (const std::int64_t tokens : {1, 50, 10000}) {
+    std::int64_t windows = 0;
+    for (std::int64_t first = 0, end = 0; first < split.trees(); first = end, ++windows) {
+      end = split.end_of_window(first, tokens);
+      ASSERT_GT(end, first);
+      EXPECT_TRUE(end == first + 1 || begins[at(end)] - begins[at(first)] <= tokens);
+      EXPECT_TRUE(end == split.trees() || begins[at(end + 1)] - begins[at(first)] > tokens);
+    }
+    EXPECT_EQ(windows == 1, tokens == 10000);
+    EXPECT_EQ(windows == split.trees(), tokens == 1);
+  }
+}
+
+// All labels of every utterance, but for one.
+TEST(DataSplit, ASplitHasCandidatesWhereEveryShardHasThem) {
+  for (const int without : {-1, 3, 19}) {
+    const TemporaryFolder folder;
+    SplitWriter writer(folder.path(), origin_of_shards(), small_shard);
+    for (int dialogue = 0; dialogue < 40; ++dialogue) {
+      const std::int32_t utterance =
+          writer.add_utterance({0, std::to_string(dialogue), "u", "Ann", "Oh.", -1});
+      std::vector<GroupSample> samples;
+      for (std::int32_t label = 0; label < (dialogue == without ? 1 : 2); ++label)
+        samples.push_back(
+            {{{1, dialogue, 3 + label}, {unsupervised, unsupervised, 3 + label}}, utterance, label});
+      writer.add_group(samples, "here");
+    }
+    writer.finish();
+    const SplitFiles files = find_split(folder.path(), "train");
+    ASSERT_GT(files.files.size(), 3U);
+    const DataSplit split(files);
+    EXPECT_EQ(split.has_candidates(), without < 0);
+    EXPECT_EQ(read_whole(files).has_candidates(), without < 0);
+    EXPECT_FALSE(split.has_gold());
   }
 }
 

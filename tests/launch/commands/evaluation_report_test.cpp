@@ -13,28 +13,42 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-AnsweredUtterance answered(const std::string& corpus, const std::string& id, const std::string& gold,
-                           const std::string& predicted) {
-  return {.key = {corpus, "test", "0", id},
-          .speaker = "",
-          .text = "",
-          .gold = gold,
-          .predicted = predicted,
-          .scores = {},
-          .answer = std::nullopt,
-          .found = true};
+// Utterances of a split, with what was predicted for them.
+struct Answered {
+  Answered() {
+    dataset.origin.corpora = {"meld", "emorynlp"};
+    dataset.origin.split = "test";
+    evaluation.labels = dataset.origin.labels = {"joy", "sad", "mad"};
+  }
+  void add(std::int32_t corpus, const std::string& id, std::int32_t gold, std::int32_t predicted) {
+    dataset.utterances.push_back({corpus, "0", id, "", "", gold});
+    evaluation.predictions.push_back({gold, predicted, true});
+  }
+  EvaluationReport report(const std::string& exclude) const {
+    return {dataset, std::vector<AnsweredSplit>{{"base", evaluation}}, exclude};
+  }
+
+  Dataset dataset;
+  Evaluation evaluation;
+};
+constexpr std::int32_t joy = 0, sad = 1, mad = 2, unknown = -1;
+
+Answered mixed() {
+  Answered answered;
+  answered.add(0, "0", joy, joy);
+  answered.add(0, "1", sad, joy);
+  answered.add(1, "0", mad, mad);
+  return answered;
 }
 
-std::vector<AnsweredSplit> mixed() {
-  return {{"base",
-           {answered("meld", "0", "joy", "joy"), answered("meld", "1", "sad", "joy"),
-            answered("emorynlp", "0", "mad", "mad")}}};
+Answered one() {
+  Answered answered;
+  answered.add(0, "0", joy, joy);
+  return answered;
 }
-
-const std::vector<std::string> labels{"joy", "sad", "mad"};
 
 TEST(EvaluationReport, TellsCorporaApart) {
-  const EvaluationReport report(labels, mixed(), "");
+  const EvaluationReport report = mixed().report("");
   const auto json = report.to_json();
   const auto& base = json["results"]["base"];
   EXPECT_DOUBLE_EQ(base["accuracy"].get<double>(), 2.0 / 3);
@@ -46,7 +60,7 @@ TEST(EvaluationReport, TellsCorporaApart) {
 }
 
 TEST(EvaluationReport, OfOneCorpusHasNoLineForIt) {
-  const EvaluationReport report(labels, {{"base", {answered("meld", "0", "joy", "joy")}}}, "");
+  const EvaluationReport report = one().report("");
   EXPECT_THAT(report.to_text(), Not(HasSubstr("meld")));
   EXPECT_FALSE(report.to_json()["results"]["base"].contains("corpora"));
 }
@@ -58,7 +72,7 @@ TEST(EvaluationReport, ScoresWhatRemains) {
              "\n"
              R"({"corpus": "meld", "split": "test", "dialogue": "0", "utterance": "7"})"
              "\n");
-  const EvaluationReport report(labels, mixed(), folder / "list.jsonl");
+  const EvaluationReport report = mixed().report(folder / "list.jsonl");
   const auto json = report.to_json();
   EXPECT_EQ(json["excluded"]["removed"], 1);
   EXPECT_EQ(json["excluded"]["unmatched"], 1);
@@ -73,16 +87,15 @@ TEST(EvaluationReport, RefusesToLeaveOutEverything) {
   const TemporaryFolder folder;
   write_text(folder / "list.jsonl",
              R"({"corpus": "meld", "split": "test", "dialogue": "0", "utterance": "0"})");
-  const std::vector<AnsweredSplit> one{{"base", {answered("meld", "0", "joy", "joy")}}};
-  EXPECT_THROW(EvaluationReport(labels, one, folder / "list.jsonl"), DataError);
+  EXPECT_THROW(one().report(folder / "list.jsonl"), DataError);
 }
 
 TEST(EvaluationReport, CountsWhatIsPredictedWhereNothingCanBeScored) {
-  const EvaluationReport report(
-      labels,
-      {{"base",
-        {answered("own", "0", "", "joy"), answered("own", "1", "", "mad"), answered("own", "2", "", "joy")}}},
-      "");
+  Answered answered;
+  answered.add(0, "0", unknown, joy);
+  answered.add(0, "1", unknown, mad);
+  answered.add(0, "2", unknown, joy);
+  const EvaluationReport report = answered.report("");
   EXPECT_EQ(report.to_json().dump(), R"({"predicted":{"base":{"joy":2,"sad":0,"mad":1}}})");
   EXPECT_THAT(report.to_text(), HasSubstr("there are no gold labels, so nothing is scored"));
   EXPECT_THAT(report.to_text(), HasSubstr("joy                                  2\n"));

@@ -61,7 +61,7 @@ class TrainingOptions : public testing::Test {
     constexpr std::int64_t steps_per_epoch = 40;
     try {
       if (!table.parse(arguments)) return std::nullopt;
-      return run_identity(config, {*base_, data_, &dev_},
+      return run_identity(config, {*base_, data_, dev_},
                           make_schedule(config.schedule, total_steps(config, Epochs({steps_per_epoch}, 1))),
                           config.eval_steps.value_or(steps_per_epoch));
     } catch (const ConfigurationError&) {
