@@ -214,8 +214,7 @@ TEST(Evaluate, OfShardsOnlyAWindowIsHeld) {
   held_while_scoring(split, 8 * tokens);  // what libraries keep of their first call
   const std::int64_t windowed = held_while_scoring(split, 8 * tokens),
                      whole = held_while_scoring(split, scoring_window);
-  EXPECT_GT(whole, 24 * trees * tokens) << "tokens, their numbers and their targets";
-  EXPECT_LT(windowed, whole / 4);
+  EXPECT_GT(whole - windowed, 24 * trees * tokens) << "tokens, their numbers and their targets";
 }
 
 // The first label would win everywhere, and its share of the utterances would look like a score.
