@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "ops/quantised_composed.h"
+
 namespace chorus {
 
 namespace {
@@ -39,6 +41,12 @@ void CountedBackend::matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOpti
                  .dtype = a.dtype(),
                  .shape = {out.dim(0), inner, out.dim(1)}};
   DryBackend::matmul(out, a, b, options);
+}
+
+// As a GPU does it: read back, then multiplied.
+void CountedBackend::matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix,
+                                      Tensor scratch) {
+  composed::matmul_quantised(*this, out, a, matrix, scratch);
 }
 
 void CountedBackend::low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,

@@ -17,6 +17,7 @@ struct OperatorWork {
 class CountedBackend : public DryBackend {
  public:
   void matmul(Tensor out, ConstTensor a, ConstTensor b, MatmulOptions options = {}) override;
+  void matmul_quantised(Tensor out, ConstTensor a, const QuantisedMatrix& matrix, Tensor scratch) override;
   void low_rank_down(std::span<const LowRankDown> paths, ConstTensor x, ConstTensor token_ids,
                      Tensor scratch) override;
   void low_rank_input_gradient(Tensor dx, std::span<const LowRankInputGradient> paths, ConstTensor token_ids,
