@@ -22,9 +22,9 @@ struct PortableChanges {
 };
 
 // Writes an adapter that means the same to programs that know nothing but  y += (lora_alpha / r) B A x  with one r and one
-// lora_alpha: vLLM, which reads neither rank_pattern nor alpha_pattern, and llama.cpp, which does not read use_rslora
-// either and takes a lora_alpha of 0 for a scale of 1. Where all paths have one rank and one alpha above 0, the factors
-// are as they were, in their types. Throws DataError for a rank above largest_served_rank.
+// lora_alpha: llama.cpp, which reads neither use_rslora nor alpha_pattern and takes a lora_alpha of 0 for a scale of 1, and
+// vLLM, which up to 0.30 reads neither rank_pattern nor alpha_pattern. Where all paths have one rank and one alpha above 0,
+// the factors are as they were, in their types. Throws DataError for a rank above largest_served_rank.
 PortableChanges write_portable(const PeftAdapter& adapter, const std::filesystem::path& folder);
 
 }  // namespace chorus
