@@ -1,5 +1,5 @@
 // `chorus export` on a tiny base and adapters that are written here, and on adapters that PEFT trained, read back by
-// transformers and PEFT.
+// transformers and PEFT, by llama.cpp and by vLLM.
 
 #include <algorithm>
 #include <cmath>
@@ -174,6 +174,96 @@ TEST_P(ReadByPeft, GivesTheLogitsOfBaseAndAdapter) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ReadByPeft, test::golden_families(), test::family_name);
+
+// Programs that serve what was exported, where they are: llama.cpp by its converters in CHORUS_LLAMA_CPP and llama_cpp of
+// the Python that has PEFT, vLLM by the Python CHORUS_VLLM_PYTHON.
+class Served : public ExportCommand {
+ protected:
+  using Scores =
+      std::vector<std::vector<double>>;  // of a base with each adapter, the log-probability of each token
+
+  void export_all() const {
+    write_tiny_base(folder_);
+    std::filesystem::remove_all(at("base"));
+    run_successfully({"init", "--tokenizer", at("a.model"), "--hidden-size", "64", "--layers", "2",
+                      "--query-heads", "2", "--key-value-heads", "1", "--output", at("base")});
+    LoraConfig lora{4, 8, 0, false, {Projection::q, Projection::v, Projection::o, Projection::down}};
+    write_adapter("plain", lora);
+    lora.rslora = true;
+    write_adapter("rslora", lora);
+    lora.rslora = false;
+    lora.patterns.rank = {{"v_proj", 2}};
+    write_adapter("ranks", lora);
+    lora.patterns.alpha = {{"o_proj", 2}};
+    write_adapter("patterns", lora);
+    for (const std::string& name : names_) {
+      run_successfully({"export", "--portable", "--adapter", at(name), "--output", at(name + "-portable")});
+      run_successfully(
+          {"export", "--base", at("base"), "--adapter", at(name), "--output", at(name + "-merged")});
+    }
+  }
+
+  // `program` as arguments of score_served.py; an empty adapter is none.
+  Scores score(const std::string& python, const std::string& program, const std::string& base,
+               const std::vector<std::string>& adapters) const {
+    nlohmann::json models{{"base", at(base)}, {"adapters", nlohmann::json::array()}};
+    for (const std::string& adapter : adapters)
+      models["adapters"].push_back(adapter.empty() ? nlohmann::json() : nlohmann::json(at(adapter)));
+    write_text(at("models.json"), models.dump());
+    const std::string command = "timeout 600 '" + python + "' " CHORUS_PYTHON_SCRIPTS "/score_served.py " +
+                                at("scores.json") + " " + program + " < " + at("models.json") + " > " +
+                                at("python.log") + " 2>&1";
+    if (std::system(command.c_str()) != 0)
+      throw std::runtime_error(program + " failed: " + read_text(at("python.log")));
+    return nlohmann::json::parse(read_text(at("scores.json"))).get<Scores>();
+  }
+
+  void expect_same_as_peft(const std::string& python, const std::string& program) const {
+    if (const std::string missing = missing_peft(); !missing.empty()) GTEST_SKIP() << missing;
+    export_all();
+    std::vector<std::string> adapters{""}, portable{""};
+    for (const std::string& name : names_) {
+      adapters.push_back(name);
+      portable.push_back(name + "-portable");
+    }
+    const Scores expected = score(peft_python(), "peft", "base", adapters),
+                 own = score(python, program, "base", portable);
+    for (std::size_t i = 0; i < adapters.size(); ++i) {
+      EXPECT_LT(largest_difference(own[i], expected[i]), tolerance_) << portable[i];
+      if (i == 0) continue;
+      EXPECT_GT(largest_difference(expected[i], expected[0]), 1000 * tolerance_)
+          << adapters[i] << " does little";
+      const Scores merged = score(python, program, adapters[i] + "-merged", {""});
+      EXPECT_LT(largest_difference(merged[0], expected[i]), tolerance_) << adapters[i] << " merged";
+    }
+  }
+
+  static double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+    EXPECT_EQ(a.size(), b.size());
+    double largest = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
+    return largest;
+  }
+
+  const std::vector<std::string> names_{"plain", "rslora", "ranks", "patterns"};
+  // Logits below 16 in f32: 2⁻²¹ each rounding, of which some tens follow on each other.
+  const double tolerance_ = 0x1p-21 * 64;
+};
+
+TEST_F(Served, LlamaCppGivesWhatPeftGives) {
+  const char* folder = std::getenv("CHORUS_LLAMA_CPP");
+  if (folder == nullptr) {
+    GTEST_SKIP() << "NOT TESTED: set CHORUS_LLAMA_CPP to the sources of llama.cpp, and pip install "
+                    "llama-cpp-python where PEFT is";
+  }
+  expect_same_as_peft(peft_python(), "llama.cpp '" + std::string(folder) + "'");
+}
+
+TEST_F(Served, VllmGivesWhatPeftGives) {
+  const char* python = std::getenv("CHORUS_VLLM_PYTHON");
+  if (python == nullptr) GTEST_SKIP() << "NOT TESTED: set CHORUS_VLLM_PYTHON to a Python with vLLM for CPUs";
+  expect_same_as_peft(python, "vllm");
+}
 
 }  // namespace
 }  // namespace chorus
