@@ -214,6 +214,8 @@ TEST(Evaluate, OfShardsOnlyAWindowIsHeld) {
   held_while_scoring(split, 8 * tokens);  // what libraries keep of their first call
   const std::int64_t windowed = held_while_scoring(split, 8 * tokens),
                      whole = held_while_scoring(split, scoring_window);
+  if (whole == 0)
+    GTEST_SKIP() << "NOT TESTED: this malloc, a sanitizer's, does not say what it has given out";
   EXPECT_GT(whole - windowed, 24 * trees * tokens) << "tokens, their numbers and their targets";
 }
 
