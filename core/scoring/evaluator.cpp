@@ -112,6 +112,15 @@ Prediction predict(std::span<const float> label_scores, std::int32_t gold) {
           .found = !tied};
 }
 
+// Calls use(first, end) for the trees of one window after another.
+template <typename Use>
+void for_each_window(const DataSplit& split, std::int64_t window, const Use& use) {
+  for (std::int64_t first = 0, end = 0; first < split.trees(); first = end) {
+    end = split.end_of_window(first, window);
+    use(first, end);
+  }
+}
+
 // In the order of the utterances.
 UtterancePrompts prompts_of(const Dataset& dataset) {
   std::map<std::int32_t, std::vector<std::int32_t>> prompts;
@@ -136,10 +145,8 @@ UtterancePrompts prompts_of(const Dataset& dataset) {
 void for_each_window_of_prompts(const DataSplit& split,
                                 const std::function<void(const UtterancePrompts&)>& use,
                                 std::int64_t window) {
-  for (std::int64_t first = 0, end = 0; first < split.trees(); first = end) {
-    end = split.end_of_window(first, window);
-    use(prompts_of(split.take(first, end)));
-  }
+  for_each_window(split, window,
+                  [&](std::int64_t first, std::int64_t end) { use(prompts_of(split.take(first, end))); });
 }
 
 Evaluation match_answers(std::vector<std::string> answers, const DataSplit& split, MatchRule rule) {
@@ -166,8 +173,7 @@ Evaluation evaluate(const Model& model, const DataSplit& split, const BatchOptio
   if (split.has_candidates()) evaluation.label_scores.resize(gold.size() * labels);
   double loss = 0;
   std::int64_t supervised = 0;  // tokens of the right answers
-  for (std::int64_t first = 0, end = 0; first < split.trees(); first = end) {
-    end = split.end_of_window(first, window);
+  for_each_window(split, window, [&](std::int64_t first, std::int64_t end) {
     const std::vector<float> scores = scoring.score(first, end, evaluation);
     const std::vector<SampleSummary> samples = split.summaries(first, end);
     for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -180,7 +186,7 @@ Evaluation evaluate(const Model& model, const DataSplit& split, const BatchOptio
       loss -= scores[i];
       supervised += tokens;
     }
-  }
+  });
   // Without gold labels there are no right answers.
   evaluation.loss = supervised == 0 ? 0 : loss / static_cast<double>(supervised);
   for (std::size_t u = 0; u < gold.size() && !evaluation.label_scores.empty(); ++u)

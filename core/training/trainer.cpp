@@ -156,13 +156,13 @@ void Trainer::save() {
   saved_at_ = state_.step;
 }
 
-// What is due after a step comes first, because a stopped run may go on there.
 bool Trainer::scores_dev_after(std::int64_t step) const {
   if (eval_steps_ == 0) return false;
   return step == total_steps() ||
          (config_.eval_steps ? step % eval_steps_ == 0 : batches_.epochs().end_after(step));
 }
 
+// What is due after a step comes first, because a stopped run may go on there.
 void Trainer::take_steps(TrainingObserver& observer, TrainingSummary& summary) {
   const Clock clock;
   const double elapsed_before = state_.elapsed;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -73,17 +74,25 @@ struct Case {
   std::int64_t window = scoring_window;
 };
 
-Evaluation evaluate_as(const DataSplit& dataset, const Case& how) {
-  Evaluation result;
-  run_on_threads(how.data_size, how.tensor_size, [&](const Groups& groups) {
+// use(model) on each rank; micro-batches have so many tokens.
+void on_ranks(int data_size, int tensor_size, std::int64_t tokens,
+              const std::function<void(test::TinyModel&)>& use) {
+  run_on_threads(data_size, tensor_size, [&](const Groups& groups) {
     CpuBackend backend(1);
     ModelOptions options;
     options.lora = test::tiny_lora(0.5);
-    test::TinyModel tiny(test::tiny_config(), options, backend, groups, how.tokens);
+    test::TinyModel tiny(test::tiny_config(), options, backend, groups, tokens);
+    use(tiny);
+  });
+}
+
+Evaluation evaluate_as(const DataSplit& dataset, const Case& how) {
+  Evaluation result;
+  on_ranks(how.data_size, how.tensor_size, how.tokens, [&](test::TinyModel& tiny) {
     const Evaluation evaluation =
         evaluate(tiny.model, dataset, {.tokens_per_microbatch = how.tokens, .prefix_sharing = how.sharing},
                  tiny.activations, {}, {}, how.window);
-    if (groups.world.rank() == 0) result = evaluation;
+    if (tiny.model.groups().world.rank() == 0) result = evaluation;
   });
   return result;
 }
@@ -165,11 +174,7 @@ TEST(Evaluate, WindowsChangeNothingButRounding) {
   }
   // All three dialogues of a window are one micro-batch, and the whole split fits into one.
   std::int64_t reports = 0, last = 0;
-  run_on_threads(1, 1, [&](const Groups& groups) {
-    CpuBackend backend(1);
-    ModelOptions options;
-    options.lora = test::tiny_lora(0.5);
-    test::TinyModel tiny(test::tiny_config(), options, backend, groups, 300);
+  on_ranks(1, 1, 300, [&](test::TinyModel& tiny) {
     const auto told = [&](std::int64_t done, std::int64_t total) {
       ++reports;
       EXPECT_GT(done, last);
@@ -189,11 +194,7 @@ std::int64_t held_while_scoring(const DataSplit& split, std::int64_t window) {
     return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
   };
   std::int64_t before = 0, most = 0;
-  run_on_threads(1, 1, [&](const Groups& groups) {
-    CpuBackend backend(1);
-    ModelOptions options;
-    options.lora = test::tiny_lora(0.5);
-    test::TinyModel tiny(test::tiny_config(), options, backend, groups, 64);
+  on_ranks(1, 1, 64, [&](test::TinyModel& tiny) {
     before = in_use();
     const auto look = [&](std::int64_t, std::int64_t) { most = std::max(most, in_use() - before); };
     evaluate(tiny.model, split, {.tokens_per_microbatch = 64}, tiny.activations, look, {}, window);
